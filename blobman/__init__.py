@@ -1,0 +1,1 @@
+"""End-to-end encrypted, immutable blobs for Twisted."""

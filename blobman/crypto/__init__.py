@@ -1,0 +1,1 @@
+"""Sealed blobs: the preamble codec, and the incremental sealer and opener. No I/O."""

@@ -1,0 +1,160 @@
+"""
+Every error that blobman raises on purpose, as one tree.
+
+::
+
+    BlobError (also named SoledadError)
+    |
+    |   the caller's doing
+    +-- BlobAlreadyExistsError       the id is taken in that namespace
+    +-- InvalidFlagsError            a flag that is not one of Flags
+    +-- WrongSizeError               the content is not as long as ``size`` said  (a ValueError)
+    +-- UnreadableContentError       reading the application's file failed        (an OSError)
+    +-- NotConfiguredError           the manager has no local store, or no remote
+    +-- ClosedError                  the manager or the store has been closed
+    |
+    |   the local store's
+    +-- StoreError                   the database is locked, full or damaged
+    |   +-- WrongKeyError            the key does not open the database
+    +-- IllegalStatusChange          a change that is not in ``model.STATUS_CHANGES``
+    |
+    |   the server's, or the way there
+    +-- InvalidBlob                  sealed bytes that do not verify
+    +-- MaximumRetriesError          they did not verify as often as was tried
+    +-- UnauthorizedError            401 or 403: the token is not accepted
+    +-- QuotaExceededError           507: the user's space on the server is used up
+    +-- CertificateError             the server's certificate is not to be trusted
+    +-- ServerError                  any other answer that is not a success; has its code
+    +-- RetriableTransferError       it may work later: no connection, cut, timeout, 408, 429, 5xx
+        +-- BlobNotFoundError        404: not there, or not there yet
+
+Each message names the blob and its namespace where there is one, and the
+cause is chained as ``__cause__``. No message holds a key, a secret or a token.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BlobAlreadyExistsError",
+    "BlobError",
+    "BlobNotFoundError",
+    "CertificateError",
+    "ClosedError",
+    "IllegalStatusChange",
+    "InvalidBlob",
+    "InvalidFlagsError",
+    "MaximumRetriesError",
+    "NotConfiguredError",
+    "QuotaExceededError",
+    "RetriableTransferError",
+    "ServerError",
+    "SoledadError",
+    "StoreError",
+    "UnauthorizedError",
+    "UnreadableContentError",
+    "WrongKeyError",
+    "WrongSizeError",
+    "describe",
+]
+
+
+def describe(blob_id: str, namespace: str = "") -> str:
+    """
+    Name a blob for a message.
+
+    :return: ``blob 'x'``, with ``in namespace 'n'`` unless it is the default one.
+    """
+    place = f" in namespace {namespace!r}" if namespace else ""
+    return f"blob {blob_id!r}{place}"
+
+
+class BlobError(Exception):
+    """The root of all errors of blobman."""
+
+
+SoledadError = BlobError
+"""The name of the root in Soledad, for code that is ported."""
+
+
+class BlobAlreadyExistsError(BlobError):
+    """A blob with this id exists in this namespace; nothing was changed."""
+
+
+class InvalidFlagsError(BlobError):
+    """A flag is not one of :class:`blobman.model.Flags`; nothing was changed."""
+
+
+class WrongSizeError(BlobError, ValueError):
+    """The content is longer or shorter than the ``size`` given; nothing was stored."""
+
+
+class UnreadableContentError(BlobError, OSError):
+    """Reading the application's file failed; nothing was stored."""
+
+
+class NotConfiguredError(BlobError):
+    """The operation needs a local store or a remote that the manager was not given."""
+
+
+class ClosedError(BlobError):
+    """The manager or the store was closed before the operation could finish."""
+
+
+class StoreError(BlobError):
+    """The local database cannot do it: it is locked, full, unreadable or damaged."""
+
+
+class WrongKeyError(StoreError):
+    """The key does not open the local database; the file was left as it was."""
+
+
+class IllegalStatusChange(BlobError):
+    """A synchronization status may not follow the present one; nothing was changed."""
+
+
+class InvalidBlob(BlobError):
+    """Sealed bytes that do not verify: damaged, cut, forged, or of another blob."""
+
+
+class MaximumRetriesError(BlobError):
+    """A blob failed verification as many times as it was to be tried."""
+
+
+class UnauthorizedError(BlobError):
+    """The server does not accept the token for this user (401, 403)."""
+
+
+class QuotaExceededError(BlobError):
+    """The user's space on the server is used up (507)."""
+
+
+class CertificateError(BlobError):
+    """The server's TLS certificate is not signed by a trusted authority, or is not its own."""
+
+
+class ServerError(BlobError):
+    """
+    The server's answer is not one that the protocol foresees.
+
+    :ivar code: the HTTP status, or None if there was no usable one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RetriableTransferError(BlobError):
+    """
+    The transfer failed for a reason that may pass.
+
+    :ivar retry_after: the seconds that the server asked to wait, or None.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BlobNotFoundError(RetriableTransferError):
+    """No such blob, or none yet. The synchronizer does not retry it."""

@@ -1,0 +1,304 @@
+"""
+What the synchronizer asks of a store and of a remote.
+
+The synchronizer knows these and nothing else of the two. The SQLite store and
+the in-memory one pass the same contract; so do the HTTP client and the in-memory remote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from .model import Flags, Priority, SyncStatus
+
+# Inside an interface that has a method ``list``, the builtin can't be written as a type.
+Ids = list[str]
+Sizes = list[tuple[str, int]]
+FlagList = list[Flags]
+
+
+class IPayload(Interface):
+    """A stored blob's content, as an upload reads it. Safe if the blob is deleted meanwhile."""
+
+    size: int = Attribute("The size of the cleartext in bytes.")
+    preamble: bytes = Attribute("The raw preamble that it is sealed with; empty if it never is.")
+    chunk_count: int = Attribute("How many chunks there are; 0 for an empty blob.")
+
+    def read_chunk(index: int) -> Deferred[bytes]:
+        """
+        Read one chunk, off the reactor.
+
+        :param index: from 0 to ``chunk_count`` - 1, in any order.
+        :return: fires with the chunk (all but the last have the same length). Fails with
+            ``BlobNotFoundError`` if the blob was deleted, with ``StoreError`` if it can't be read.
+        """
+
+
+class IStagedBlob(Interface):
+    """
+    Where a download goes before it is verified: nobody else can see it.
+
+    It ends in exactly one of ``publish`` and ``discard``.
+    """
+
+    def write(data: bytes | bytearray | memoryview) -> Deferred[None] | None:
+        """
+        Take the next bytes. They are copied before this returns.
+
+        :return: None if more may come at once; else a Deferred that fires when more may
+            come. It fails with ``StoreError`` if they can't be stored.
+        """
+
+    def publish(preamble: bytes, external: bool = False) -> Deferred[None]:
+        """
+        Make it the local copy of its blob, with status SYNCED, in one transaction.
+
+        :param preamble: the raw preamble it was sealed with.
+        :param external: it came sealed by others and is stored as delivered.
+        :return: fires when it is durable. A copy that is there already is kept, and this
+            one dropped. Fails with ``IllegalStatusChange`` if the blob has meanwhile been
+            deleted, with ``StoreError``; then it is gone.
+        """
+
+    def discard() -> Deferred[None]:
+        """Remove it. Never fails; may be called at any time, and after an end too."""
+
+
+class IBlobStore(Interface):
+    """
+    The blobs and their statuses on this machine.
+
+    Each method runs off the reactor, and each Deferred can fail with ``StoreError``
+    (locked, full, damaged; ``WrongKeyError`` for a wrong key) or ``ClosedError``. When a
+    Deferred of a change has fired, the change is durable. Namespace ``''`` is the default one.
+    """
+
+    def put(
+        blob_id: str,
+        blob_fd: BinaryIO,
+        size: int,
+        namespace: str = "",
+        status: SyncStatus = SyncStatus.PENDING_UPLOAD,
+        priority: Priority = Priority.MEDIUM,
+        preamble: bytes = b"",
+    ) -> Deferred[None]:
+        """
+        Store a new blob, whole or not at all.
+
+        :param blob_fd: a seekable binary file; it is read from its start, in a thread.
+        :param size: how many bytes it holds.
+        :param status: PENDING_UPLOAD or LOCAL_ONLY.
+        :param preamble: the raw preamble that it will be sealed with.
+        :return: fires when it is durable. Fails with ``BlobAlreadyExistsError`` if anything is
+            recorded under that id, ``WrongSizeError``, ``UnreadableContentError``, or ``TypeError``
+            if the file gives no bytes.
+        """
+
+    def get(blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
+        """
+        Open the local copy.
+
+        :return: fires with a seekable, read-only file with ``getvalue()``, or with None if there
+            is no local copy, or it is to be deleted.
+        """
+
+    def open_payload(blob_id: str, namespace: str = "") -> Deferred[IPayload | None]:
+        """
+        Open the local copy for sending.
+
+        :return: fires with an :class:`IPayload`, or None if there is no local copy.
+        """
+
+    def stage(blob_id: str, namespace: str = "") -> IStagedBlob:
+        """Begin to receive a blob. Nothing is written before the first bytes come."""
+
+    def exists(blob_id: str, namespace: str = "") -> Deferred[bool]:
+        """
+        Ask for a local copy.
+
+        :return: fires with whether ``get`` would find one.
+        """
+
+    def delete(blob_id: str, namespace: str = "") -> Deferred[bool]:
+        """
+        Remove the local copy and the status: no trace is left.
+
+        :return: fires with whether there was a local copy. Fails with ``IllegalStatusChange`` if
+            the blob has not been uploaded (PENDING_UPLOAD, FAILED_UPLOAD).
+        """
+
+    def list(namespace: str = "") -> Deferred[Ids]:
+        """
+        List the local copies that ``get`` would find.
+
+        :return: fires with ids, oldest first.
+        """
+
+    def list_status(status: SyncStatus, namespace: str = "") -> Deferred[Ids]:
+        """
+        List by status.
+
+        :return: fires with ids, most urgent first, then oldest first.
+        """
+
+    def list_namespaces() -> Deferred[Ids]:
+        """
+        List the namespaces.
+
+        :return: fires with the namespaces of all that is recorded, sorted.
+        """
+
+    def get_size_list(status: SyncStatus, namespace: str = "") -> Deferred[Sizes]:
+        """
+        List the local copies of a status with their sizes.
+
+        :return: fires with (id, bytes), most urgent first, then oldest first.
+        """
+
+    def get_sync_status(
+        blob_id: str, namespace: str = ""
+    ) -> Deferred[tuple[SyncStatus, int] | None]:
+        """
+        Look up a status.
+
+        :return: fires with the status and the number of failed attempts; with None if
+            nothing is recorded.
+        """
+
+    def update_sync_status(
+        blob_id: str,
+        status: SyncStatus,
+        namespace: str = "",
+        priority: Priority | None = None,
+    ) -> Deferred[None]:
+        """
+        Change a status; the record is made if there is none.
+
+        :param priority: the priority of a record that is made (MEDIUM if None); of one that is
+            there, it stays as it is unless this is more urgent.
+        :return: fires when it is durable. PENDING_DOWNLOAD and SYNCED set the failed
+            attempts to 0 unless the status stays the same. Fails with ``IllegalStatusChange``
+            if ``model.STATUS_CHANGES`` does not have it.
+        """
+
+    def get_sync_progress(namespace: str | None = "") -> Deferred[dict[str, int]]:
+        """
+        Count by status.
+
+        :param namespace: None for all of them.
+        :return: fires with the name of each status that occurs -> how many blobs have it.
+        """
+
+    def get_priority(blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
+        """
+        Look up a priority.
+
+        :return: fires with it, or with None if nothing is recorded.
+        """
+
+    def update_priority(blob_id: str, priority: Priority, namespace: str = "") -> Deferred[None]:
+        """
+        Change the priority of a blob; one that is not recorded stays so.
+
+        :return: fires when it is durable.
+        """
+
+    def increment_retries(blob_id: str, namespace: str = "") -> Deferred[int]:
+        """
+        Count a failed attempt.
+
+        :return: fires with the new number; 0 if nothing is recorded.
+        """
+
+    def close() -> Deferred[None]:
+        """
+        End. What is under way fails with ``ClosedError`` or finishes.
+
+        :return: fires when no thread is left and the database is closed. May be called twice.
+        """
+
+
+class IRemote(Interface):
+    """
+    A user's blobs on the server.
+
+    Each Deferred can fail with ``UnauthorizedError``, ``CertificateError``,
+    ``RetriableTransferError`` (no connection, cut, idle, 408, 429, 5xx) or ``ServerError``.
+    Cancelling one closes its connection.
+    """
+
+    def list(
+        namespace: str = "",
+        order_by: str | None = None,
+        deleted: bool = False,
+        filter_flag: str | None = None,
+    ) -> Deferred[Ids]:
+        """
+        List ids; or tombstones, with ``deleted``.
+
+        :return: fires with ids.
+        """
+
+    def count(
+        namespace: str = "", deleted: bool = False, filter_flag: str | None = None
+    ) -> Deferred[dict[str, int]]:
+        """
+        Count what ``list`` would list.
+
+        :return: fires with ``{"count": n}``.
+        """
+
+    def get_tag(blob_id: str, namespace: str = "") -> Deferred[bytes]:
+        """
+        Ask for a blob's tag without its content.
+
+        :return: fires with 16 bytes. Fails with ``BlobNotFoundError``.
+        """
+
+    def upload(blob_id: str, payload: IPayload, namespace: str = "") -> Deferred[None]:
+        """
+        Seal and send.
+
+        :return: fires when the server has it for good. Fails with ``BlobAlreadyExistsError``,
+            ``QuotaExceededError``, or as reading the payload does.
+        """
+
+    def download(blob_id: str, staged: IStagedBlob, namespace: str = "") -> Deferred[None]:
+        """
+        Receive, open, verify and publish. Whatever happens, nothing stays staged.
+
+        :return: fires when the blob is published. Fails with ``BlobNotFoundError``, with
+            ``InvalidBlob`` if it does not verify, or as storing it does.
+        """
+
+    def delete(blob_id: str, namespace: str = "") -> Deferred[None]:
+        """
+        Delete, leaving a tombstone.
+
+        :return: fires when it is gone. Fails with ``BlobNotFoundError``.
+        """
+
+    def set_flags(blob_id: str, flags: Iterable[str], namespace: str = "") -> Deferred[None]:
+        """
+        Replace the flags.
+
+        :return: fires when they are set. Fails with ``InvalidFlagsError``, ``BlobNotFoundError``.
+        """
+
+    def get_flags(blob_id: str, namespace: str = "") -> Deferred[FlagList]:
+        """
+        Read the flags.
+
+        :return: fires with members of ``Flags``. Fails with ``BlobNotFoundError``.
+        """
+
+    def close() -> Deferred[None]:
+        """
+        Close the connections.
+
+        :return: fires when they are closed.
+        """

@@ -1,0 +1,1 @@
+"""The other end: a blobs server that cannot read what it keeps."""
