@@ -1,1 +1,42 @@
-"""Sealed blobs: the preamble codec, and the incremental sealer and opener. No I/O."""
+"""
+Sealed blobs: bytes in, bytes out. No I/O, no clock, no randomness, no Twisted.
+
+- :mod:`.preamble`: what stands before the ciphertext, and its binary form
+- :mod:`.sizes`: how much can be sealed, and what a preamble says about it
+- :mod:`.keys`: from the user's secret to the key of one blob
+- :mod:`.sealing`: :class:`Sealer`, cleartext to sealed blob
+- :mod:`.opening`: :class:`Opener`, sealed blob to cleartext
+"""
+
+from __future__ import annotations
+
+from .keys import blob_key, check_secret
+from .opening import Opener
+from .preamble import (
+    IV_SIZE,
+    LEGACY_PREAMBLE_SIZE,
+    PREAMBLE_SIZE,
+    Method,
+    Preamble,
+    Scheme,
+)
+from .sealing import SEALED_OVERHEAD, TAG_SIZE, Sealer, sealed_size
+from .sizes import MAX_CONTENT_SIZE, padded_size
+
+__all__ = [
+    "IV_SIZE",
+    "LEGACY_PREAMBLE_SIZE",
+    "MAX_CONTENT_SIZE",
+    "PREAMBLE_SIZE",
+    "SEALED_OVERHEAD",
+    "TAG_SIZE",
+    "Method",
+    "Opener",
+    "Preamble",
+    "Scheme",
+    "Sealer",
+    "blob_key",
+    "check_secret",
+    "padded_size",
+    "sealed_size",
+]

@@ -1,0 +1,198 @@
+"""
+Opening a sealed blob piece by piece: sealed bytes in, cleartext out, in constant memory.
+
+AES-GCM says whether the cleartext is genuine only when the last byte has come. So what an
+:class:`Opener` gives is unverified until :meth:`Opener.finish` has returned: it may be
+staged where nobody sees it, and nothing else.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import AEADDecryptionContext, Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import GCM
+
+from ..errors import InvalidBlob, describe
+from .keys import blob_key
+from .preamble import (
+    DELIVERED,
+    PREAMBLE_TEXT_SIZE,
+    SEALED_BY_US,
+    Preamble,
+    read_preamble_text,
+)
+from .sealing import SEPARATOR, TAG_SIZE, Octets
+from .sizes import MAX_CONTENT_SIZE, padded_size
+
+__all__ = ["Opener"]
+
+_NOTHING = memoryview(b"")
+
+
+class Opener:
+    """
+    Opens one blob: :meth:`feed` for all of its sealed bytes, however they are cut, then
+    :meth:`finish`. Memory grows to the longest piece that was fed, and no further.
+
+    A blob that others sealed (``external``) is not ours to decrypt: what follows its preamble
+    is given as it comes, and nothing vouches for it but the size in its preamble.
+
+    :ivar preamble: the raw preamble; empty until all of it has come.
+    :ivar external: whether it is a blob that others sealed; False until the preamble has come.
+    :ivar size: how many bytes of content have been given so far.
+    """
+
+    def __init__(self, secret: bytes, blob_id: str, namespace: str = "") -> None:
+        """
+        :param secret: what :func:`check_secret` gave.
+        :param blob_id: the id that the blob must have.
+        :param namespace: where it belongs, for the messages.
+        :raise TypeError: the secret is not ``bytes``, or the id not a ``str``.
+        :raise ValueError: the secret is too short, or the id is not a name.
+        """
+        self.preamble = b""
+        self.external = False
+        self.size = 0
+        self._blob_id = blob_id
+        self._what = describe(blob_id, namespace)
+        self._key = blob_key(secret, blob_id)
+        self._decryptor: AEADDecryptionContext | None = None
+        self._content_size: int | None = None
+        self._text = b""
+        self._held = b""
+        self._buffer = bytearray()
+        self._failure: str | None = None
+        self._finished = False
+
+    def feed(self, data: Octets) -> memoryview:
+        """
+        Take the next sealed bytes.
+
+        :return: content that is **not verified yet**; empty if it takes more to give any.
+            Read-only, and valid until the next call: it may lie in a buffer that is used
+            again, or in ``data``.
+        :raise InvalidBlob: this can't be the blob, or an earlier call has said so.
+        :raise ValueError: the blob is finished.
+        """
+        self._check_usable()
+        rest = memoryview(data)
+        if not self.preamble:
+            rest = self._feed_preamble(rest)
+        if self._decryptor is not None:
+            return self._decrypt(self._decryptor, rest)
+        self._count(len(rest))
+        return rest.toreadonly()
+
+    def finish(self) -> None:
+        """
+        Say that all has been fed, and verify it. Only if this returns is the content genuine.
+
+        :raise InvalidBlob: it is not, or it is cut, or an earlier call has failed.
+        :raise ValueError: the blob is finished already.
+        """
+        self._check_usable()
+        if not self.preamble:
+            raise self._refuse(f"it is truncated: {len(self._text)} bytes are not a preamble")
+        if self._decryptor is not None and len(self._held) < TAG_SIZE:
+            raise self._refuse("it is truncated: it has no tag")
+        self._check_size()
+        if self._decryptor is not None:
+            self._verify(self._decryptor)
+        self._finished = True
+
+    # -- the preamble ------------------------------------------------------------------
+
+    def _feed_preamble(self, data: memoryview) -> memoryview:
+        """Collect the preamble's text; give what follows it."""
+        start = bytes(data[: PREAMBLE_TEXT_SIZE + len(SEPARATOR) - len(self._text)])
+        text, separator, _ = start.partition(SEPARATOR)
+        self._text += text
+        if separator:
+            self._read_preamble()
+            return data[len(text) + len(separator) :]
+        if len(self._text) > PREAMBLE_TEXT_SIZE:
+            raise self._refuse(f"no preamble ends within its first {len(self._text)} bytes")
+        return _NOTHING
+
+    def _read_preamble(self) -> None:
+        try:
+            raw = read_preamble_text(self._text)
+            preamble = Preamble.decode(raw)
+        except InvalidBlob as error:
+            raise self._refuse(str(error)) from error
+        self._check_preamble(preamble)
+        self.preamble = raw
+        self.external = preamble.kind == DELIVERED
+        self._content_size = preamble.content_size
+        if not self.external:
+            self._decryptor = Cipher(AES(self._key), GCM(preamble.iv)).decryptor()
+            self._decryptor.authenticate_additional_data(raw)
+
+    def _check_preamble(self, preamble: Preamble) -> None:
+        if preamble.blob_id != self._blob_id:
+            raise self._refuse(f"its preamble is that of {describe(preamble.blob_id)}")
+        if preamble.kind not in (SEALED_BY_US, DELIVERED):
+            raise self._refuse(
+                f"scheme {preamble.scheme.name}, method {preamble.method.name} and "
+                f"rev {preamble.rev!r:.40} do not go together"
+            )
+
+    # -- the content -------------------------------------------------------------------
+
+    def _decrypt(self, decryptor: AEADDecryptionContext, data: memoryview) -> memoryview:
+        """Decrypt all but the last bytes, which may be the tag."""
+        ready = len(self._held) + len(data) - TAG_SIZE
+        if ready <= 0:
+            self._held += data
+            return _NOTHING
+        self._count(ready)
+        if len(self._buffer) < ready:
+            self._buffer = bytearray(ready)
+        cleartext = memoryview(self._buffer)[:ready]
+        held, data_ready = self._held[:ready], data[: max(0, ready - len(self._held))]
+        decryptor.update_into(held, cleartext[: len(held)])
+        decryptor.update_into(data_ready, cleartext[len(held) :])
+        self._held = self._held[len(held) :] + data[len(data_ready) :]
+        return cleartext.toreadonly()
+
+    def _count(self, length: int) -> None:
+        """Count content before it is given, so that too much of it is never given."""
+        size = self.size + length
+        if size > MAX_CONTENT_SIZE:
+            raise self._refuse(f"it has more than {MAX_CONTENT_SIZE} bytes of content")
+        if self._content_size is not None and size > self._content_size:
+            raise self._refuse(
+                f"it has more content than the {self._content_size} bytes in its preamble"
+            )
+        self.size = size
+
+    def _check_size(self) -> None:
+        # Soledad's server writes the exact size for what it wraps; the padded one does no harm.
+        allowed = {padded_size(self.size), *([self.size] if self.external else [])}
+        if self._content_size is not None and self._content_size not in allowed:
+            raise self._refuse(
+                f"its preamble speaks of {self._content_size} bytes of content, "
+                f"which does not fit the {self.size} that came"
+            )
+
+    def _verify(self, decryptor: AEADDecryptionContext) -> None:
+        try:
+            decryptor.finalize_with_tag(self._held)
+        except InvalidTag as error:
+            raise self._refuse("its tag does not verify") from error
+
+    # -- ends --------------------------------------------------------------------------
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise InvalidBlob(self._failure)
+        if self._finished:
+            raise ValueError(f"{self._what} is finished")
+
+    def _refuse(self, reason: str) -> InvalidBlob:
+        """Fail for good."""
+        self._failure = f"{self._what}: {reason}"
+        self._decryptor = None
+        self._buffer = bytearray()
+        return InvalidBlob(self._failure)

@@ -1,0 +1,134 @@
+"""
+Sealing a blob piece by piece: cleartext in, sealed bytes out, in constant memory.
+
+A sealed blob is ``BASE64URL(preamble) SPACE ciphertext tag``: AES-256-GCM under a key of
+that blob's own, with the preamble's IV, and the raw preamble as additional authenticated
+data. The format is written down in ``docs/protocol.md``.
+"""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import GCM
+
+from ..errors import InvalidBlob
+from .keys import blob_key
+from .preamble import PREAMBLE_TEXT_SIZE, SEALED_BY_US, Preamble, write_preamble_text
+from .sizes import check_content_size, padded_size
+
+__all__ = ["SEALED_OVERHEAD", "SEPARATOR", "TAG_SIZE", "Octets", "Sealer", "sealed_size"]
+
+TAG_SIZE = 16
+"""Bytes of the authentication tag, which comes last."""
+
+SEPARATOR = b" "
+"""What ends the preamble."""
+
+SEALED_OVERHEAD = PREAMBLE_TEXT_SIZE + len(SEPARATOR) + TAG_SIZE
+"""How many bytes longer than its cleartext a sealed blob is: 753."""
+
+Octets = bytes | bytearray | memoryview
+"""What can be fed. The items of a ``memoryview`` have to be single bytes."""
+
+
+def sealed_size(size: int) -> int:
+    """
+    Say how long a sealed blob is, in bytes.
+
+    :param size: the size of its cleartext in bytes.
+    :raise TypeError: it is not an ``int``.
+    :raise ValueError: it is negative, or more than AES-GCM can seal.
+    """
+    return check_content_size(size) + SEALED_OVERHEAD
+
+
+class Sealer:
+    """
+    Seals one blob: :meth:`header`, then :meth:`update` for all of its content, then
+    :meth:`finalize` give the sealed blob, one part after another.
+
+    :ivar size: the size of the cleartext in bytes.
+    """
+
+    def __init__(self, secret: bytes, preamble: bytes, size: int) -> None:
+        """
+        :param secret: what :func:`check_secret` gave.
+        :param preamble: the raw preamble, as stored with the blob. With the same content it
+            gives the same bytes; with another one it would give both away.
+        :param size: how many bytes of content will come.
+        :raise TypeError: the secret is not ``bytes``, or the size not an ``int``.
+        :raise ValueError: the secret is too short, the size can't be sealed, or the preamble
+            is not that of a blob of this size that is ours to seal.
+        """
+        decoded = _check_sealable(preamble, check_content_size(size))
+        cipher = Cipher(AES(blob_key(secret, decoded.blob_id)), GCM(decoded.iv))
+        self.size = size
+        self._preamble = preamble
+        self._missing = size
+        self._ended = False
+        self._encryptor = cipher.encryptor()
+        self._encryptor.authenticate_additional_data(preamble)
+
+    def header(self) -> bytes:
+        """Give what comes first: the preamble in base64, and the space after it."""
+        return write_preamble_text(self._preamble) + SEPARATOR
+
+    def update(self, data: Octets) -> bytes:
+        """
+        Seal the next bytes of the content.
+
+        :return: as many bytes.
+        :raise ValueError: there are more than announced, or the blob has ended. Nothing was
+            sealed.
+        """
+        self._check_room(len(data))
+        sealed = self._encryptor.update(data)
+        self._missing -= len(sealed)
+        return sealed
+
+    def update_into(self, data: Octets, buffer: bytearray | memoryview) -> int:
+        """
+        Seal the next bytes of the content into a buffer, which can be used again.
+
+        :param buffer: at least as long as ``data``, and none of the same memory.
+        :return: how many bytes were written: the length of ``data``.
+        :raise ValueError: there are more than announced, the blob has ended, or the buffer
+            is too small. Nothing was sealed.
+        """
+        self._check_room(len(data))
+        length = self._encryptor.update_into(data, buffer)
+        self._missing -= length
+        return length
+
+    def finalize(self) -> bytes:
+        """
+        End the blob.
+
+        :return: the tag, :data:`TAG_SIZE` bytes, which comes last.
+        :raise ValueError: content is missing, or the blob has ended already.
+        """
+        self._check_room(0)
+        if self._missing:
+            raise ValueError(f"{self._missing} of {self.size} bytes of content are missing")
+        self._ended = True
+        self._encryptor.finalize()
+        return self._encryptor.tag
+
+    def _check_room(self, length: int) -> None:
+        if self._ended:
+            raise ValueError("the blob has been sealed already")
+        if length > self._missing:
+            raise ValueError(f"the content is longer than the {self.size} bytes announced")
+
+
+def _check_sealable(raw: bytes, size: int) -> Preamble:
+    try:
+        preamble = Preamble.decode(raw)
+    except InvalidBlob as error:
+        raise ValueError(f"preamble can't be read: {error}") from error
+    if preamble.kind != SEALED_BY_US or preamble.content_size is None:
+        raise ValueError("preamble is not that of a blob that is ours to seal")
+    if preamble.content_size != padded_size(size):
+        raise ValueError(f"preamble is not that of a blob of {size} bytes")
+    return preamble
