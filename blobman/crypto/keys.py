@@ -41,7 +41,7 @@ def blob_key(secret: bytes, blob_id: str) -> bytes:
     Derive the key of one blob: HMAC-SHA256 of its id, under the secret from byte 64 on.
 
     :return: 32 bytes.
-    :raise TypeError: the secret is not ``bytes``, or the id not a ``str``.
+    :raise TypeError: the secret is neither ``bytes`` nor ``str``, or the id not a ``str``.
     :raise ValueError: the secret is too short, or the id is not a name.
     """
     message = check_name("blob_id", blob_id).encode("ascii")

@@ -48,7 +48,7 @@ class Opener:
         :param secret: what :func:`check_secret` gave.
         :param blob_id: the id that the blob must have.
         :param namespace: where it belongs, for the messages.
-        :raise TypeError: the secret is not ``bytes``, or the id not a ``str``.
+        :raise TypeError: the secret is neither ``bytes`` nor ``str``, or the id not a ``str``.
         :raise ValueError: the secret is too short, or the id is not a name.
         """
         self.preamble = b""

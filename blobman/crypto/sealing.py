@@ -57,7 +57,7 @@ class Sealer:
         :param preamble: the raw preamble, as stored with the blob. With the same content it
             gives the same bytes; with another one it would give both away.
         :param size: how many bytes of content will come.
-        :raise TypeError: the secret is not ``bytes``, or the size not an ``int``.
+        :raise TypeError: the secret is neither ``bytes`` nor ``str``, or the size not an ``int``.
         :raise ValueError: the secret is too short, the size can't be sealed, or the preamble
             is not that of a blob of this size that is ours to seal.
         """
