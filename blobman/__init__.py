@@ -1,1 +1,80 @@
-"""End-to-end encrypted, immutable blobs for Twisted."""
+"""
+End-to-end encrypted, immutable blobs for Twisted.
+
+A :class:`BlobManager`, built on a :class:`BlobsSynchronizer`, composes
+
+- ``local``: an encrypted SQLite store on this machine,
+- ``remote``: the HTTP client of a server that is not trusted,
+- ``crypto``: sealed blobs, opened and sealed as they pass,
+- ``transfers``: who may transfer when.
+
+It is given and gives
+
+- ``document``: :class:`BlobDoc`, what is put;
+- ``model``: :class:`Flags`, :class:`Priority`, :class:`SyncStatus` and the rules for names;
+- ``errors``: one tree of errors, under :class:`BlobError`;
+- ``interfaces``: what stores, remotes and observers provide.
+
+``protocol`` is what client and server agree on, ``server`` the other end, ``cli`` the
+``blobman`` command. ``runs``, ``retry``, ``progress`` and ``operations`` serve the synchronizer.
+"""
+
+from __future__ import annotations
+
+from .document import BlobDoc
+from .errors import (
+    BlobAlreadyExistsError,
+    BlobError,
+    BlobNotFoundError,
+    CertificateError,
+    ClosedError,
+    IllegalStatusChange,
+    InvalidBlob,
+    InvalidFlagsError,
+    MaximumRetriesError,
+    NotConfiguredError,
+    QuotaExceededError,
+    RetriableTransferError,
+    ServerError,
+    SoledadError,
+    StoreError,
+    UnauthorizedError,
+    UnreadableContentError,
+    WrongKeyError,
+    WrongSizeError,
+)
+from .interfaces import ITransferObserver
+from .manager import BlobManager
+from .model import UNAVAILABLE_STATUSES, Flags, Priority, SyncStatus, TransferProgress
+from .sync import BlobsSynchronizer
+
+__all__ = [
+    "UNAVAILABLE_STATUSES",
+    "BlobAlreadyExistsError",
+    "BlobDoc",
+    "BlobError",
+    "BlobManager",
+    "BlobNotFoundError",
+    "BlobsSynchronizer",
+    "CertificateError",
+    "ClosedError",
+    "Flags",
+    "ITransferObserver",
+    "IllegalStatusChange",
+    "InvalidBlob",
+    "InvalidFlagsError",
+    "MaximumRetriesError",
+    "NotConfiguredError",
+    "Priority",
+    "QuotaExceededError",
+    "RetriableTransferError",
+    "ServerError",
+    "SoledadError",
+    "StoreError",
+    "SyncStatus",
+    "TransferProgress",
+    "UnauthorizedError",
+    "UnreadableContentError",
+    "WrongKeyError",
+    "WrongSizeError",
+]

@@ -7,18 +7,37 @@ the in-memory one pass the same contract; so do the HTTP client and the in-memor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import BinaryIO
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from .model import Flags, Priority, SyncStatus
+from .model import Flags, Priority, QueuedTransfer, SyncStatus, TransferProgress
 
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
 Ids = list[str]
 Sizes = list[tuple[str, int]]
 FlagList = list[Flags]
+Queue = list[QueuedTransfer]
+
+
+Progress = Callable[[int, int], object]
+"""Told of the sealed bytes that have travelled, and of their number in all (0 if not known)."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+class ITransferObserver(Interface):
+    """What an application is told about transfers, to show their progress."""
+
+    def transfer_changed(transfer: TransferProgress) -> None:
+        """
+        A transfer has a new state, or has moved on. Called in the reactor's thread, at most
+        about ten times a second for one blob. What it raises is logged and goes no further.
+        """
 
 
 class IPayload(Interface):
@@ -214,6 +233,48 @@ class IBlobStore(Interface):
         :return: fires with the new number; 0 if nothing is recorded.
         """
 
+    def forget(blob_id: str, namespace: str = "") -> Deferred[None]:
+        """
+        Remove the record of a blob that is not here: PENDING_DOWNLOAD or FAILED_DOWNLOAD.
+
+        Any other is left alone.
+
+        :return: fires when it is durable.
+        """
+
+    def next_transfers(
+        status: SyncStatus, namespace: str, limit: int, after: QueuedTransfer | None = None
+    ) -> Deferred[Queue]:
+        """
+        List what waits, page by page.
+
+        :param limit: at most so many.
+        :param after: only those that come after this one; None for the first page.
+        :return: fires with :class:`blobman.model.QueuedTransfer`, most urgent first, then oldest.
+        """
+
+    def apply_tombstones(deleted: Set[str], listed: Set[str], namespace: str = "") -> Deferred[int]:
+        """
+        Remove what was deleted on the server and has not been made again.
+
+        The local copy of a SYNCED blob, and the record of a PENDING_DOWNLOAD or FAILED_DOWNLOAD
+        one, go away if the id is in ``deleted`` and not in ``listed``. All else stays.
+
+        :return: fires with the number of blobs that went.
+        """
+
+    def apply_remote_list(listed: Set[str], namespace: str = "") -> Deferred[Ids]:
+        """
+        Compare with what the server lists, and note what has to move.
+
+        Listed and not recorded: PENDING_DOWNLOAD. Here, not listed, and SYNCED or FAILED_UPLOAD:
+        PENDING_UPLOAD. Neither here nor listed, and PENDING_DOWNLOAD or FAILED_DOWNLOAD: the
+        record goes away. Priorities and retry counts stay.
+
+        :return: fires with the ids that are listed and PENDING_UPLOAD: whether the server has the
+            same bytes is not known yet.
+        """
+
     def close() -> Deferred[None]:
         """
         End. What is under way fails with ``ClosedError`` or finishes.
@@ -259,7 +320,12 @@ class IRemote(Interface):
         :return: fires with 16 bytes. Fails with ``BlobNotFoundError``.
         """
 
-    def upload(blob_id: str, payload: IPayload, namespace: str = "") -> Deferred[None]:
+    def upload(
+        blob_id: str,
+        payload: IPayload,
+        namespace: str = "",
+        progress: Progress = no_progress,
+    ) -> Deferred[None]:
         """
         Seal and send.
 
@@ -267,12 +333,25 @@ class IRemote(Interface):
             ``QuotaExceededError``, or as reading the payload does.
         """
 
-    def download(blob_id: str, staged: IStagedBlob, namespace: str = "") -> Deferred[None]:
+    def download(
+        blob_id: str,
+        staged: IStagedBlob,
+        namespace: str = "",
+        progress: Progress = no_progress,
+    ) -> Deferred[None]:
         """
         Receive, open, verify and publish. Whatever happens, nothing stays staged.
 
         :return: fires when the blob is published. Fails with ``BlobNotFoundError``, with
             ``InvalidBlob`` if it does not verify, or as storing it does.
+        """
+
+    def holds(blob_id: str, payload: IPayload, namespace: str = "") -> Deferred[bool]:
+        """
+        Ask whether the server's blob of this id is this one, without downloading it.
+
+        :return: fires with whether its tag is the one that sealing the payload gives. Fails with
+            ``BlobNotFoundError``, or as reading the payload does.
         """
 
     def delete(blob_id: str, namespace: str = "") -> Deferred[None]:

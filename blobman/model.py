@@ -17,8 +17,10 @@ __all__ = [
     "BlobKey",
     "Flags",
     "Priority",
+    "QueuedTransfer",
     "StatusChange",
     "SyncStatus",
+    "TransferProgress",
     "check_name",
     "check_namespace",
     "check_size",
@@ -130,6 +132,11 @@ STATUS_CHANGES: tuple[StatusChange, ...] = (
     ),
     StatusChange("delete, local only", _S.LOCAL_ONLY, None),
     StatusChange("delete done", _S.PENDING_DELETE, None),
+    *(
+        StatusChange("delete cancelled", _S.PENDING_DELETE, status)
+        for status in _S
+        if status not in (_S.PENDING_DELETE, _S.LOCAL_ONLY)
+    ),
 )
 """Every legal change of status. The store refuses all others."""
 
@@ -146,6 +153,42 @@ class BlobKey(NamedTuple):
 
     namespace: str
     blob_id: str
+
+
+class QueuedTransfer(NamedTuple):
+    """
+    A blob that waits for its transfer.
+
+    :ivar age: a number that grows with the time when the store first knew of the blob.
+    """
+
+    blob_id: str
+    priority: int
+    age: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What sorts the most urgent first, and the oldest among equals."""
+        return (-self.priority, self.age)
+
+
+class TransferProgress(NamedTuple):
+    """
+    How a transfer stands.
+
+    :ivar direction: ``upload`` or ``download``.
+    :ivar done: sealed bytes that have travelled.
+    :ivar total: sealed bytes in all; 0 while that is not known.
+    :ivar state: ``running``, then ``done``, ``failed`` or ``cancelled``; one that failed may be
+        tried again.
+    """
+
+    blob_id: str
+    namespace: str
+    direction: str
+    done: int
+    total: int
+    state: str
 
 
 def is_name(value: str) -> bool:

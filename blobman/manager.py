@@ -1,0 +1,406 @@
+"""What an application calls; the one place that puts the parts together."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any, BinaryIO, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from .crypto import IV_SIZE, Preamble, check_secret, sealed_size
+from .document import BlobDoc
+from .errors import BlobNotFoundError, NotConfiguredError, describe
+from .interfaces import ITransferObserver
+from .local import BlobStore
+from .model import (
+    BlobKey,
+    Flags,
+    Priority,
+    SyncStatus,
+    check_name,
+    check_namespace,
+    check_size,
+)
+from .protocol import check_base_url, check_flag, check_order
+from .remote import IDLE_TIMEOUT, BlobsClient
+from .retry import Jitter
+from .runs import DeletedMeanwhile
+from .sync import BlobsSynchronizer
+from .transfers import Permits
+
+__all__ = ["BlobManager"]
+
+T = TypeVar("T")
+
+
+def _subtract_up_to_a_quarter(seconds: float) -> float:
+    return seconds * random.uniform(0.75, 1.0)
+
+
+class BlobManager(BlobsSynchronizer):
+    """
+    A user's private blobs: here in an encrypted store, and sealed on a server.
+
+    Every method that can wait returns a Deferred: it can be awaited, chained and cancelled.
+    Besides what each method lists, a Deferred can fail with
+
+    - ``ValueError`` or ``TypeError``: an argument is wrong; the message names it;
+    - ``NotConfiguredError``: there is no local store, or no remote, and it takes one;
+    - ``ClosedError``: the manager has been closed; ``CancelledError``: it was cancelled;
+    - ``StoreError`` where the store is used: the database is locked, full or damaged;
+      ``WrongKeyError``: the key does not open it;
+    - ``UnauthorizedError``, ``CertificateError``, ``RetriableTransferError`` or ``ServerError``
+      where the server is asked.
+
+    :cvar concurrent_writes_limit: how many blobs are written to the store at a time.
+    :ivar remote: the base URL that was given.
+    :ivar remote_stream: the base URL of streams that was given.
+    :ivar user: the user.
+    """
+
+    concurrent_writes_limit = 100
+
+    def __init__(
+        self,
+        local_path: str | os.PathLike[str] | None,
+        remote: str | None,
+        key: str | bytes | None,
+        secret: str | bytes,
+        user: str,
+        token: str | None = None,
+        cert_file: str | os.PathLike[str] | None = None,
+        remote_stream: str | None = None,
+        *,
+        reactor: Any = None,
+        observer: ITransferObserver | None = None,
+        idle_timeout: float = IDLE_TIMEOUT,
+        jitter: Jitter = _subtract_up_to_a_quarter,
+    ) -> None:
+        """
+        Nothing is read, written or connected yet.
+
+        :param local_path: the folder of the database, ``{user}_blobs.db``; made as needed.
+            Empty or None: no local store.
+        :param remote: the base URL of the server's blobs, such as ``https://host/blobs/``.
+            Empty or None: no server.
+        :param key: what opens the database; not empty. May be None without a local store.
+        :param secret: what blobs are sealed with; more than 64 bytes, the same on every machine
+            that is to read them. A ``str`` is taken as Latin-1.
+        :param user: the user's id on the server, and in the database's name.
+        :param token: what the server knows the user by.
+        :param cert_file: a PEM file of the only authorities that are trusted for TLS; None for
+            those of the platform.
+        :param remote_stream: the base URL of the server's streams, such as
+            ``https://host/stream/``; if given, small blobs travel many to a request.
+        :param reactor: None for the global one.
+        :param observer: is told of every transfer.
+        :param idle_timeout: seconds without any progress after which an exchange with the server
+            is given up.
+        :param jitter: takes and gives the seconds before another attempt.
+        :raise ValueError: or ``TypeError``: an argument is wrong; the message names it.
+        :raise OSError: ``cert_file`` can't be read.
+        """
+        if reactor is None:
+            from twisted.internet import reactor
+        self.user = check_name("user", user)
+        self.remote = check_base_url("remote", remote) if remote else remote
+        self.remote_stream = (
+            check_base_url("remote_stream", remote_stream) if remote_stream else remote_stream
+        )
+        if not isinstance(token, (str, type(None))):
+            raise TypeError(f"token must be a str, not {type(token).__name__}")
+        checked_secret = check_secret(secret)
+        local = BlobStore(local_path, user, key, reactor=reactor) if local_path else None
+        client = None
+        if remote:
+            client = BlobsClient(
+                reactor, remote, user, checked_secret, token, cert_file, idle_timeout
+            )
+        super().__init__(local, client, reactor, jitter, observer)
+        self._writes = Permits(lambda: self.concurrent_writes_limit)
+
+    def __repr__(self) -> str:
+        return f"<BlobManager of {self.user} at {self.remote}>"
+
+    def close(self) -> Deferred[None]:
+        """
+        Cancel what is under way, close the connections and the database. May be called twice.
+
+        :return: fires with None when no connection, thread or delayed call is left.
+        """
+        if self._closing is None:
+            self._closing = Deferred.fromCoroutine(self._close())
+        return _follow(self._closing)
+
+    # -- blobs -------------------------------------------------------------------------
+
+    def put(
+        self,
+        doc: BlobDoc,
+        size: int,
+        namespace: str = "",
+        local_only: bool = False,
+        priority: Priority | int | str = Priority.DEFAULT,
+    ) -> Deferred[None]:
+        """
+        Store a new blob, then upload it.
+
+        :param doc: the content and its id. The file is read from its start, in a thread; don't
+            use it until the Deferred fires.
+        :param size: how many bytes the file holds.
+        :param local_only: never upload it.
+        :param priority: how urgent the upload is.
+        :return: fires with None when the blob is durable on the server (in the store, if local
+            only). Fails with ``BlobAlreadyExistsError``: the id is taken, here or there;
+            ``WrongSizeError`` or ``UnreadableContentError``: nothing was stored;
+            ``QuotaExceededError``. When the upload fails, the blob is stored, and the next
+            ``sync`` uploads it, unless the id is taken.
+        """
+
+        async def work() -> None:
+            urgency = Priority.parse(priority)
+            key = _check_doc(doc, size, namespace)
+            status = SyncStatus.LOCAL_ONLY if local_only else SyncStatus.PENDING_UPLOAD
+            await self._put_locally(doc, key, size, status, urgency)
+            if status is SyncStatus.PENDING_UPLOAD:
+                await self._share_upload(key, urgency, None, self._upload)
+
+        return self._operations.begin(work)
+
+    def get(
+        self,
+        blob_id: str,
+        namespace: str = "",
+        priority: Priority | int | str = Priority.DEFAULT,
+    ) -> Deferred[BinaryIO]:
+        """
+        Open a blob, after downloading it if it is not in the store.
+
+        Calls for one blob share one download; the most urgent of them counts.
+
+        :return: fires with a read-only binary file, at its start, that can seek, and has
+            ``getvalue()``. Fails with ``BlobNotFoundError``: neither here nor there;
+            ``MaximumRetriesError``: it did not verify in ``max_decrypt_retries`` attempts.
+        """
+
+        async def work() -> BinaryIO:
+            key = _check_key(blob_id, namespace)
+            urgency = Priority.parse(priority)
+            store = self._store()
+            found = await store.get(blob_id, namespace)
+            if found is None:
+                await self._fetch(key, urgency)
+                found = await store.get(blob_id, namespace)
+            if found is None:
+                raise BlobNotFoundError(f"{describe(blob_id, namespace)} was deleted meanwhile")
+            return found
+
+        return self._operations.begin(work)
+
+    def delete(self, blob_id: str, namespace: str = "") -> Deferred[None]:
+        """
+        Delete a blob, on the server and here. A transfer of it is cancelled.
+
+        :return: fires with None when it is gone. Fails with ``BlobNotFoundError``: neither had
+            it. When the server can't be reached, the blob is hidden, and ``sync`` deletes it.
+        """
+
+        async def work() -> None:
+            key = _check_key(blob_id, namespace)
+            await self._delete(key)
+
+        return self._operations.begin(work)
+
+    def local_list(self, namespace: str = "") -> Deferred[list[str]]:
+        """
+        List what is in the store.
+
+        :return: fires with ids, oldest first.
+        """
+
+        async def work() -> list[str]:
+            return await self._store().list(check_namespace(namespace))
+
+        return self._operations.begin(work)
+
+    def local_list_status(
+        self, status: SyncStatus | int, namespace: str = ""
+    ) -> Deferred[list[str]]:
+        """
+        List what has a status.
+
+        :return: fires with ids, the most urgent first, then the oldest.
+        """
+
+        async def work() -> list[str]:
+            return await self._store().list_status(
+                _check_status(status), check_namespace(namespace)
+            )
+
+        return self._operations.begin(work)
+
+    # -- the server's ------------------------------------------------------------------
+
+    def count(self, namespace: str = "") -> Deferred[dict[str, int]]:
+        """
+        Count the blobs on the server.
+
+        :return: fires with ``{"count": n}``.
+        """
+
+        async def work() -> dict[str, int]:
+            return await self._remote().count(check_namespace(namespace))
+
+        return self._operations.begin(work)
+
+    def remote_list(
+        self,
+        namespace: str = "",
+        order_by: str | None = None,
+        deleted: bool = False,
+        filter_flag: str | bool = False,
+        only_count: bool = False,
+    ) -> Deferred[list[str] | dict[str, int]]:
+        """
+        List the blobs on the server.
+
+        :param order_by: ``date`` or ``+date`` (oldest first), ``-date``, or None.
+        :param deleted: list the ids that have been deleted instead.
+        :param filter_flag: only blobs that carry this flag.
+        :param only_count: count them instead.
+        :return: fires with ids, or with ``{"count": n}``. Fails with ``InvalidFlagsError``.
+        """
+
+        async def work() -> list[str] | dict[str, int]:
+            check_namespace(namespace)
+            order = check_order(order_by)
+            flag = check_flag(filter_flag).value if filter_flag else None
+            if only_count:
+                return await self._remote().count(namespace, bool(deleted), flag)
+            return await self._remote().list(namespace, order, bool(deleted), flag)
+
+        return self._operations.begin(work)
+
+    def set_flags(self, blob_id: str, flags: Iterable[str], namespace: str = "") -> Deferred[None]:
+        """
+        Replace the flags of a blob on the server.
+
+        :param flags: members of ``Flags``, or their names.
+        :return: fires with None. Fails with ``InvalidFlagsError`` before anything is sent, or
+            with ``BlobNotFoundError``.
+        """
+
+        async def work() -> None:
+            _check_key(blob_id, namespace)
+            if isinstance(flags, (str, bytes)):
+                raise TypeError("flags must be a list of flags, not one of them")
+            await self._remote().set_flags(blob_id, [check_flag(f) for f in flags], namespace)
+
+        return self._operations.begin(work)
+
+    def get_flags(self, blob_id: str, namespace: str = "") -> Deferred[list[Flags]]:
+        """
+        Ask for the flags of a blob on the server.
+
+        :return: fires with a list. Fails with ``BlobNotFoundError``.
+        """
+
+        async def work() -> list[Flags]:
+            _check_key(blob_id, namespace)
+            return await self._remote().get_flags(blob_id, namespace)
+
+        return self._operations.begin(work)
+
+    # -- parts -------------------------------------------------------------------------
+
+    _closing: Deferred[None] | None = None
+
+    async def _close(self) -> None:
+        await self._operations.close()
+        if self._server is not None:
+            await self._server.close()
+        if self.local is not None:
+            await self.local.close()
+
+    async def _put_locally(
+        self, doc: BlobDoc, key: BlobKey, size: int, status: SyncStatus, priority: Priority
+    ) -> None:
+        store = self._store()
+        preamble = b""
+        if status is SyncStatus.PENDING_UPLOAD:
+            self._remote()
+            sealed_size(size)
+            iv = secrets.token_bytes(IV_SIZE)
+            preamble = Preamble.for_blob(key.blob_id, size, iv, time.time()).encode()
+        await self._writes.acquire(priority).granted
+        try:
+            await store.put(
+                key.blob_id, doc.blob_fd, size, key.namespace, status, priority, preamble
+            )
+        finally:
+            self._writes.release()
+
+    async def _fetch(self, key: BlobKey, priority: Priority) -> None:
+        if self._server is None:
+            raise BlobNotFoundError(
+                f"{describe(key.blob_id, key.namespace)} is not here, and there is no server to ask"
+            ) from NotConfiguredError("remote was not given")
+        await self._share_download(key, priority)
+
+    async def _delete(self, key: BlobKey) -> None:
+        store = self._store()
+        record = await store.get_sync_status(key.blob_id, key.namespace)
+        if record is not None and record[0] is SyncStatus.LOCAL_ONLY:
+            await store.delete(key.blob_id, key.namespace)
+            return
+        self._remote()
+        deleted = DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
+        await self._transfers.cancel(key, deleted)
+        await self._set_status(key, SyncStatus.PENDING_DELETE)
+        try:
+            found = await self._complete_delete(key)
+        except CancelledError:
+            await self._undo_delete(key, None if record is None else record[0])
+            raise
+        if not found:
+            raise BlobNotFoundError(f"delete {describe(key.blob_id, key.namespace)}: not found")
+
+    async def _undo_delete(self, key: BlobKey, before: SyncStatus | None) -> None:
+        if before is None:
+            await self._store().delete(key.blob_id, key.namespace)
+        else:
+            await self._set_status(key, before)
+
+
+def _check_key(blob_id: str, namespace: str) -> BlobKey:
+    return BlobKey(check_namespace(namespace), check_name("blob_id", blob_id))
+
+
+def _check_doc(doc: BlobDoc, size: int, namespace: str) -> BlobKey:
+    if not getattr(doc, "is_blob", False):
+        raise TypeError(f"doc must be a BlobDoc, not {type(doc).__name__}")
+    check_size(size)
+    return _check_key(doc.blob_id, namespace)
+
+
+def _check_status(status: SyncStatus | int) -> SyncStatus:
+    if not isinstance(status, int) or isinstance(status, bool):
+        raise TypeError(f"status must be a SyncStatus, not {type(status).__name__}")
+    return SyncStatus(status)
+
+
+def _follow(deferred: Deferred[T]) -> Deferred[T]:
+    """Make a Deferred that ends as another does, and can't cancel it."""
+    follower: Deferred[T] = Deferred()
+
+    def ended(result: Any) -> Any:
+        if not follower.called:
+            follower.callback(result)
+        return result
+
+    deferred.addBoth(ended)
+    return follower

@@ -1,0 +1,87 @@
+"""Everything that is under way in a manager, so that closing can end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList, FirstError, fail
+
+from .errors import ClosedError
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+class Operations:
+    """
+    The operations that are under way.
+
+    :ivar closed: whether no more may begin.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._under_way: set[Deferred[Any]] = set()
+
+    def begin(self, work: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
+        """
+        Begin an operation.
+
+        :return: fires or fails as the coroutine does; fails with ``ClosedError`` if no more
+            may begin. Cancelling it cancels what the coroutine waits for.
+        """
+        if self.closed:
+            return fail(ClosedError("the manager is closed"))
+        operation = Deferred.fromCoroutine(work())
+        if not operation.called:
+            self._under_way.add(operation)
+            operation.addBoth(self._ended, operation)
+        return operation
+
+    def _ended(self, result: Any, operation: Deferred[Any]) -> Any:
+        self._under_way.discard(operation)
+        return result
+
+    async def close(self) -> None:
+        """Let no more begin, cancel what is under way, and wait until all of it has ended."""
+        self.closed = True
+        ended = []
+        for operation in list(self._under_way):
+            end: Deferred[None] = Deferred()
+            operation.addBoth(_passing_by, end)
+            operation.cancel()
+            ended.append(end)
+        await DeferredList(ended)
+
+
+def _passing_by(result: Any, end: Deferred[None]) -> Any:
+    end.callback(None)
+    return result
+
+
+async def in_parallel(
+    limit: int, items: Iterable[Item], work: Callable[[Item], Deferred[Any]]
+) -> None:
+    """
+    Do the same for many items, some at a time.
+
+    :param limit: how many at a time.
+    :raise BaseException: the first failure; the others are cancelled, and have ended.
+    """
+    remaining = iter(items)
+
+    async def lane() -> None:
+        for item in remaining:
+            await work(item)
+
+    lanes = [Deferred.fromCoroutine(lane()) for _ in range(max(1, limit))]
+    together = DeferredList(lanes, fireOnOneErrback=True, consumeErrors=True)
+    try:
+        await together
+    except FirstError as error:
+        error.subFailure.raiseException()
+    finally:
+        for one in lanes:
+            one.cancel()
+        await DeferredList(lanes)

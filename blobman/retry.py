@@ -1,0 +1,47 @@
+"""Is it worth another try, and when: pure functions of the error and of how often it was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .errors import BlobNotFoundError, CertificateError, RetriableTransferError, UnauthorizedError
+
+FIRST_DELAY = 1.0
+"""Seconds before the second attempt."""
+
+DELAY_STEP = 10.0
+"""Seconds by which each delay is longer than the one before."""
+
+MAX_DELAY = 60.0
+"""Seconds of the longest delay that is ours to choose."""
+
+MAX_RETRY_AFTER = 3600.0
+"""Seconds that a server can make us wait at most."""
+
+Jitter = Callable[[float], float]
+"""Takes seconds and gives seconds: some chance, so that clients do not come back in step."""
+
+
+def is_retriable(error: BaseException) -> bool:
+    """Whether the same transfer may succeed later. "Not found" is for the caller to judge."""
+    return isinstance(error, RetriableTransferError) and not isinstance(error, BlobNotFoundError)
+
+
+def ends_run(error: BaseException) -> bool:
+    """Whether every other transfer would fail in the same way: the server and we do not agree."""
+    return isinstance(error, (UnauthorizedError, CertificateError))
+
+
+def retry_delay(failures: int, jitter: Jitter, retry_after: float | None = None) -> float:
+    """
+    Say how long to wait before another try.
+
+    :param failures: how often it has failed, 1 or more: 1, 11, 21, ... at most 60 seconds.
+    :param jitter: what makes of such a number the one to use.
+    :param retry_after: what the server asked for, in seconds; it is not undercut.
+    :return: seconds.
+    """
+    delay = jitter(min(FIRST_DELAY + DELAY_STEP * (failures - 1), MAX_DELAY))
+    if retry_after is None:
+        return delay
+    return max(delay, min(retry_after, MAX_RETRY_AFTER))

@@ -1,0 +1,157 @@
+"""A run: many blobs to be transferred, the most urgent first, each as often as it is worth it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from .errors import BlobNotFoundError, RetriableTransferError
+from .model import QueuedTransfer
+from .retry import Jitter, ends_run, is_retriable, retry_delay
+from .transfers import Permits, Waiter
+
+PAGE_SIZE = 500
+"""How many blobs are taken from the store at a time."""
+
+
+class DeletedMeanwhile(BlobNotFoundError):
+    """A blob was deleted here while its transfer was waiting or under way."""
+
+
+Page = Callable[[QueuedTransfer | None], Deferred[list[QueuedTransfer]]]
+"""Fires with the blobs that come after one, or with the first ones; none at the end."""
+
+Attempt = Callable[[QueuedTransfer, Callable[[], None]], Deferred[None]]
+"""Transfers a blob, and gives back the permit by calling its second argument."""
+
+
+class TransferRun:
+    """
+    Makes one attempt after another at the blobs of a list, under permits.
+
+    A blob that fails for a reason that may pass is tried again later, and holds no permit
+    meanwhile. Another failure ends that blob; one that every blob would meet ends the run.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, permits: Permits, jitter: Jitter, page: Page, attempt: Attempt
+    ) -> None:
+        self._clock = clock
+        self._permits = permits
+        self._jitter = jitter
+        self._page = page
+        self._attempt = attempt
+        self._age = permits.new_age()
+        self._ready: list[tuple[tuple[int, int], QueuedTransfer]] = []
+        self._last: QueuedTransfer | None = None
+        self._exhausted = False
+        self._failures: dict[str, int] = {}
+        self._delayed: dict[str, IDelayedCall] = {}
+        self._in_flight: set[Deferred[None]] = set()
+        self._waiter: Waiter | None = None
+        self._sleeping: Deferred[None] | None = None
+        self._first_error: BaseException | None = None
+        self._fatal: BaseException | None = None
+
+    async def run(self) -> BaseException | None:
+        """
+        Transfer all of them.
+
+        :return: the first error of a blob that was given up, if any.
+        :raise UnauthorizedError: or ``CertificateError``: it would be the same for all.
+        """
+        try:
+            while await self._has_next():
+                await self._permit()
+                self._launch()
+        except CancelledError:
+            if self._fatal is None:
+                raise
+        finally:
+            await self._stop()
+        if self._fatal is not None:
+            raise self._fatal
+        return self._first_error
+
+    async def _has_next(self) -> bool:
+        while self._fatal is None and not self._ready:
+            if not self._exhausted:
+                await self._load()
+            elif self._in_flight or self._delayed:
+                self._sleeping = Deferred()
+                await self._sleeping
+            else:
+                return False
+        return self._fatal is None
+
+    async def _load(self) -> None:
+        page = await self._page(self._last)
+        self._exhausted = not page
+        for queued in page:
+            heapq.heappush(self._ready, (queued.place, queued))
+            self._last = queued
+
+    async def _permit(self) -> None:
+        priority = self._ready[0][1].priority
+        self._waiter = self._permits.acquire(priority, self._age)
+        try:
+            await self._waiter.granted
+        finally:
+            self._waiter = None
+
+    def _launch(self) -> None:
+        _, queued = heapq.heappop(self._ready)
+        attempt = self._attempt(queued, self._permits.release)
+        self._in_flight.add(attempt)
+        attempt.addBoth(self._landed, queued, attempt)
+
+    def _landed(self, result: object, queued: QueuedTransfer, attempt: Deferred[None]) -> None:
+        self._in_flight.discard(attempt)
+        if isinstance(result, Failure) and result.value is not None:
+            self._failed(result.value, queued)
+        else:
+            self._failures.pop(queued.blob_id, None)
+        self._wake()
+
+    def _failed(self, error: BaseException, queued: QueuedTransfer) -> None:
+        if isinstance(error, (DeletedMeanwhile, CancelledError)):
+            return
+        if ends_run(error):
+            self._fatal = self._fatal or error
+            if self._waiter is not None:
+                self._waiter.granted.cancel()
+        elif is_retriable(error):
+            self._delay(error, queued)
+        elif self._first_error is None:
+            self._first_error = error
+
+    def _delay(self, error: BaseException, queued: QueuedTransfer) -> None:
+        failures = self._failures[queued.blob_id] = self._failures.get(queued.blob_id, 0) + 1
+        asked = error.retry_after if isinstance(error, RetriableTransferError) else None
+        delay = retry_delay(failures, self._jitter, asked)
+        self._delayed[queued.blob_id] = self._clock.callLater(delay, self._again, queued)
+
+    def _again(self, queued: QueuedTransfer) -> None:
+        del self._delayed[queued.blob_id]
+        heapq.heappush(self._ready, (queued.place, queued))
+        if self._waiter is not None:
+            self._waiter.promote(queued.priority)
+        self._wake()
+
+    def _wake(self) -> None:
+        sleeping, self._sleeping = self._sleeping, None
+        if sleeping is not None and not sleeping.called:
+            sleeping.callback(None)
+
+    async def _stop(self) -> None:
+        for call in self._delayed.values():
+            call.cancel()
+        self._delayed.clear()
+        attempts = list(self._in_flight)
+        for attempt in attempts:
+            attempt.cancel()
+        await DeferredList(attempts)
