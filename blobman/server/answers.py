@@ -1,0 +1,178 @@
+"""Answers: errors as statuses, short texts, JSON, and long bodies with back-pressure."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ..errors import (
+    BlobAlreadyExistsError,
+    BlobNotFoundError,
+    ClosedError,
+    InvalidBlob,
+    InvalidFlagsError,
+    QuotaExceededError,
+)
+from ..protocol import ProtocolError
+from .body import BodyTooLargeError, ClientGoneError
+
+if TYPE_CHECKING:
+    from .request import BlobsRequest
+
+JSON_TYPE = "application/json"
+
+_log = Logger()
+
+
+class Refusal(Exception):
+    """
+    An answer that is not a success, decided on the spot.
+
+    :ivar code: the HTTP status.
+    :ivar headers: further headers, as pairs.
+    """
+
+    def __init__(self, code: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(text)
+        self.code = code
+        self.headers = tuple(headers)
+
+
+_REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
+    (BlobNotFoundError, 404, "no such blob"),
+    (BlobAlreadyExistsError, 409, "there is a blob of that name"),
+    (QuotaExceededError, 507, "the user's space is used up"),
+    (InvalidFlagsError, 406, "not a JSON list of PENDING, PROCESSING, PROCESSED, FAILED"),
+    (BodyTooLargeError, 413, "the body is too long"),
+    (ClosedError, 503, "the server is stopping"),
+)
+
+
+def refusal_for(error: Exception) -> Refusal:
+    """Say how an error is answered. What was not expected is logged, and answered with 500."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, (ProtocolError, InvalidBlob)):
+        return Refusal(400, str(error))
+    for kind, code, text in _REFUSALS:
+        if isinstance(error, kind):
+            return Refusal(code, text)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _log.error("The disk is full: {reason}", reason=error.strerror)
+        return Refusal(503, "the server's disk is full", [("Retry-After", "60")])
+    _log.failure("A request failed")
+    return Refusal(500, "the server failed")
+
+
+async def answer(
+    request: BlobsRequest,
+    code: int,
+    body: bytes = b"",
+    content_type: str = "",
+    headers: Iterable[tuple[str, str]] = (),
+) -> None:
+    """
+    Send a short answer and end it.
+
+    :raise ClientGoneError: the connection has ended.
+    """
+    await request.take_small_rest()
+    check_present(request)
+    request.setResponseCode(code)
+    for name, value in headers:
+        request.responseHeaders.setRawHeaders(name, [value])
+    if content_type:
+        request.responseHeaders.setRawHeaders("Content-Type", [content_type])
+    request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
+    request.write(body)
+    request.finish()
+
+
+async def refuse(request: BlobsRequest, refusal: Refusal) -> None:
+    """
+    Send an answer that is not a success.
+
+    :raise ClientGoneError: the connection has ended.
+    """
+    await answer(request, refusal.code, f"{refusal}\n".encode(), headers=refusal.headers)
+
+
+def check_present(request: BlobsRequest) -> None:
+    """
+    Look whether the client still is there.
+
+    :raise ClientGoneError: the connection has ended.
+    """
+    if request.is_gone:
+        raise ClientGoneError
+
+
+@implementer(IPushProducer)
+class PacedWriter:
+    """
+    Writes a long answer, no faster than the client takes it.
+
+    :param request: its status and headers are set.
+    """
+
+    def __init__(self, request: BlobsRequest) -> None:
+        check_present(request)
+        self._request = request
+        self._is_paused = False
+        self._drained: Deferred[None] | None = None
+        request.registerProducer(self, True)  # type: ignore[no-untyped-call]
+
+    def write(self, data: bytes) -> None:
+        """Send some more; wait for :meth:`drained` between two calls."""
+        if not self._request.is_gone:
+            self._request.write(data)
+
+    def drained(self) -> Deferred[None]:
+        """
+        Wait until more can be sent.
+
+        :return: fires when there is room. Fails with ``ClientGoneError``.
+        """
+        if self._request.is_gone:
+            return fail(ClientGoneError())
+        if not self._is_paused:
+            return succeed(None)
+        self._drained = Deferred()
+        return self._drained
+
+    def finish(self) -> None:
+        """End the answer."""
+        check_present(self._request)
+        self._request.unregisterProducer()  # type: ignore[no-untyped-call]
+        self._request.finish()
+
+    def abort(self) -> None:
+        """Break the connection off: the answer can't be completed."""
+        if not self._request.is_gone:
+            self._request.unregisterProducer()  # type: ignore[no-untyped-call]
+            self._request.connection.abortConnection()
+
+    # -- IPushProducer -----------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """Hold on; the client is behind."""
+        self._is_paused = True
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self._is_paused = False
+        waiting, self._drained = self._drained, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def stopProducing(self) -> None:
+        """Give up: the connection has ended."""
+        waiting, self._drained = self._drained, None
+        if waiting is not None:
+            waiting.errback(ClientGoneError())

@@ -1,0 +1,110 @@
+"""
+Files that are there after a power cut: the few operations that everything on disk is made of.
+
+All of this blocks; it runs in threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def sync_folder(path: str) -> None:
+    """Make the entries of a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(path: str) -> list[str]:
+    """
+    Make a folder and those above it that are missing.
+
+    :return: the folders that got a new entry, which have to be synced; outermost first.
+    """
+    try:
+        os.mkdir(path, FOLDER_MODE)
+    except FileExistsError:
+        return []
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        changed = make_folders(parent)
+        try:
+            os.mkdir(path, FOLDER_MODE)
+        except FileExistsError:
+            return changed
+        return [*changed, parent]
+    return [os.path.dirname(path)]
+
+
+def create(path: str) -> int:
+    """
+    Make a file that is not there yet.
+
+    :return: its descriptor, for writing.
+    :raise FileExistsError: it is there.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of it, in as many turns as it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def replace_file(path: str, data: bytes, scratch: str) -> None:
+    """
+    Make a file hold just this, at once and durably.
+
+    :param scratch: a folder on the same file system, for the new file until it is whole.
+    """
+    temporary = os.path.join(scratch, secrets.token_hex(16))
+    descriptor = create(temporary)
+    try:
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+    sync_folder(os.path.dirname(path))
+
+
+def remove(path: str) -> bool:
+    """
+    Remove a file.
+
+    :return: whether it was there.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_exactly(descriptor: int, start: int, end: int) -> bytes:
+    """
+    Read the bytes from ``start`` to before ``end``.
+
+    :raise OSError: the file ends before that.
+    """
+    data = os.pread(descriptor, end - start, start)
+    while len(data) < end - start:
+        more = os.pread(descriptor, end - start - len(data), start + len(data))
+        if not more:
+            raise OSError(errno.EIO, "a stored blob is shorter than it was")
+        data += more
+    return data

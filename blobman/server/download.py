@@ -1,0 +1,82 @@
+"""One blob's way out, whole or a range of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..protocol import ProtocolError, read_range, write_tag
+from .answers import PacedWriter, Refusal, check_present
+from .storage import IStoredBlob
+
+if TYPE_CHECKING:
+    from .request import BlobsRequest
+
+PIECE = 256 * 1024
+"""Bytes that are read at once."""
+
+
+async def send_blob(request: BlobsRequest, blob: IStoredBlob) -> None:
+    """
+    Answer with a blob, or the range of it that is asked for; close it at the end.
+
+    :raise Refusal: there is nothing in the range.
+    :raise ClientGoneError: the connection has ended.
+    """
+    try:
+        await request.take_small_rest()
+        check_present(request)
+        start, end = _set_headers(request, blob)
+        if request.method == b"HEAD":
+            request.finish()
+        else:
+            writer = PacedWriter(request)
+            await send_part(writer, blob, start, end)
+            writer.finish()
+    finally:
+        blob.close()
+
+
+def _set_headers(request: BlobsRequest, blob: IStoredBlob) -> tuple[int, int]:
+    headers = request.responseHeaders
+    headers.setRawHeaders("Accept-Ranges", ["bytes"])
+    part = _read_range(request, blob.size)
+    start, end = part or (0, blob.size)
+    if part:
+        request.setResponseCode(206)
+        headers.setRawHeaders("Content-Range", [f"bytes {start}-{end - 1}/{blob.size}"])
+    headers.setRawHeaders("Tag", [write_tag(blob.tag)])
+    headers.setRawHeaders("Content-Type", ["application/octet-stream"])
+    headers.setRawHeaders("Content-Length", [str(end - start)])
+    return start, end
+
+
+def _read_range(request: BlobsRequest, size: int) -> tuple[int, int] | None:
+    header = request.getHeader("range")
+    if header is None:
+        return None
+    try:
+        return read_range(header, size)
+    except ProtocolError as error:
+        raise Refusal(416, str(error), [("Content-Range", f"bytes */{size}")]) from error
+
+
+async def send_part(writer: PacedWriter, blob: IStoredBlob, start: int, end: int) -> None:
+    """
+    Send the bytes from ``start`` to before ``end``. The next are read while these are sent.
+
+    A blob that can't be read any further breaks the connection off, so that nobody takes
+    what came for the whole.
+
+    :raise ClientGoneError: the connection has ended.
+    """
+    try:
+        reading = blob.read(start, min(start + PIECE, end))
+        while start < end:
+            data = await reading
+            start += len(data)
+            reading = blob.read(start, min(start + PIECE, end))
+            writer.write(data)
+            await writer.drained()
+    except OSError:
+        writer.abort()
+        raise

@@ -1,0 +1,226 @@
+"""
+``/blobs/``: list, get, put, flag and delete; see ``docs/protocol.md``.
+
+Each request is taken through the same steps: who is asking (401), is it their own (403), is
+there such a method (405), are the names names (400). Then one method of a resource does it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from twisted.cred.error import LoginFailed
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ..model import is_name
+from ..protocol import (
+    DEFAULT_NAMESPACE,
+    ListQuery,
+    ProtocolError,
+    Query,
+    is_true,
+    read_authorization,
+    read_flags,
+    write_flags,
+)
+from .answers import JSON_TYPE, Refusal, answer, refusal_for, refuse
+from .auth import IAccount, TokenCredentials
+from .body import ClientGoneError
+from .download import send_blob
+from .storage import BlobName, IBlobsBackend
+from .upload import receive_blob
+
+if TYPE_CHECKING:
+    from .request import BlobsRequest
+
+FLAGS_LIMIT = 4096
+"""The most bytes of a body that sets flags."""
+
+Handler = Callable[["BlobsRequest", "Target"], Awaitable[None]]
+
+
+class Target:
+    """
+    What a request is about.
+
+    :ivar user: whose blobs; has been let in.
+    :ivar parts: the rest of the path, taken apart.
+    :ivar fields: the query fields.
+    """
+
+    def __init__(self, user: str, parts: list[str], fields: Query) -> None:
+        self.user = user
+        self.parts = parts
+        self.fields = fields
+
+    @property
+    def namespace(self) -> str:
+        """
+        The namespace, by the name that it has on the server.
+
+        :raise ProtocolError: it is not a name.
+        """
+        namespace = self.fields.get("namespace") or DEFAULT_NAMESPACE
+        if not is_name(namespace):
+            raise ProtocolError("the namespace is not a name")
+        return namespace
+
+    def blob(self, blob_id: str) -> BlobName:
+        """
+        Name a blob of this user.
+
+        :raise ProtocolError: the id is not a name.
+        """
+        if not is_name(blob_id):
+            raise ProtocolError("the blob's id is not a name")
+        return BlobName(self.user, self.namespace, blob_id)
+
+
+class UserResource(Resource):
+    """
+    What belongs to users, under ``{user}/...``: lets them in, and answers all errors.
+
+    :param portal: knows the tokens.
+    """
+
+    isLeaf = True
+
+    def __init__(self, portal: Portal) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._portal = portal
+
+    def render(self, request: Any) -> int:
+        """Begin to answer."""
+        Deferred.fromCoroutine(self._serve(request))
+        return NOT_DONE_YET
+
+    async def _serve(self, request: BlobsRequest) -> None:
+        try:
+            try:
+                await self._admit_and_handle(request)
+            except ClientGoneError:
+                raise
+            except Exception as error:
+                await refuse(request, refusal_for(error))
+        except ClientGoneError:
+            pass
+
+    async def _admit_and_handle(self, request: BlobsRequest) -> None:
+        user = await self._log_in(request)
+        parts = _read_path(request)
+        if parts[0] != user:
+            raise Refusal(403, "this is another user's")
+        handlers = self.handlers(parts[1:])
+        method = request.method.decode("ascii", "replace")
+        handler = handlers.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            raise Refusal(405, "no such method here", [("Allow", _allowed(handlers))])
+        await handler(request, Target(user, parts[1:], _read_fields(request)))
+
+    async def _log_in(self, request: BlobsRequest) -> str:
+        header = request.getHeader(b"authorization")
+        try:
+            credentials = TokenCredentials(*read_authorization(header or b""))
+            _, avatar, _ = await self._portal.login(credentials, None, IAccount)
+        except (ProtocolError, LoginFailed):
+            challenge = [("WWW-Authenticate", 'Token realm="blobs"')]
+            raise Refusal(401, "a valid token is needed", challenge) from None
+        return IAccount(avatar).user
+
+    def handlers(self, parts: list[str]) -> dict[str, Handler]:
+        """
+        Give what can be done at a path, by method.
+
+        :param parts: the path after the user.
+        :raise Refusal: there is no such path.
+        """
+        raise NotImplementedError
+
+
+class BlobsResource(UserResource):
+    """
+    ``/blobs/``.
+
+    :param backend: where the blobs are.
+    """
+
+    def __init__(self, portal: Portal, backend: IBlobsBackend) -> None:
+        super().__init__(portal)
+        self._backend = backend
+
+    def handlers(self, parts: list[str]) -> dict[str, Handler]:
+        """Tell a list from a blob."""
+        if parts in ([], [""]):
+            return {"GET": self._list}
+        if len(parts) == 1:
+            return {
+                "GET": self._get,
+                "PUT": self._put,
+                "POST": self._set_flags,
+                "DELETE": self._delete,
+            }
+        raise Refusal(404, "no such place")
+
+    async def _list(self, request: BlobsRequest, target: Target) -> None:
+        query = replace(ListQuery.from_fields(target.fields), namespace=target.namespace)
+        if query.only_count:
+            count = await self._backend.count(target.user, query)
+            body = json.dumps({"count": count})
+        else:
+            ids = await self._backend.list(target.user, query)
+            # Ids have no character that JSON would escape.
+            body = '["' + '", "'.join(ids) + '"]' if ids else "[]"
+        await answer(request, 200, body.encode("ascii"), JSON_TYPE)
+
+    async def _get(self, request: BlobsRequest, target: Target) -> None:
+        name = target.blob(target.parts[0])
+        if is_true(target.fields.get("only_flags")):
+            flags = await self._backend.get_flags(name)
+            await answer(request, 200, write_flags(flags), JSON_TYPE)
+        else:
+            await send_blob(request, await self._backend.read(name))
+
+    async def _put(self, request: BlobsRequest, target: Target) -> None:
+        await receive_blob(request, self._backend, target.blob(target.parts[0]))
+        await answer(request, 200)
+
+    async def _set_flags(self, request: BlobsRequest, target: Target) -> None:
+        name = target.blob(target.parts[0])
+        flags = read_flags(await request.body.read_all(FLAGS_LIMIT))
+        await self._backend.set_flags(name, flags)
+        await answer(request, 200)
+
+    async def _delete(self, request: BlobsRequest, target: Target) -> None:
+        await self._backend.delete(target.blob(target.parts[0]))
+        await answer(request, 200)
+
+
+def _read_path(request: BlobsRequest) -> list[str]:
+    try:
+        parts = [part.decode("ascii") for part in request.postpath or []]
+    except UnicodeDecodeError as error:
+        raise ProtocolError("the path is not ASCII") from error
+    if not parts or not is_name(parts[0]):
+        raise Refusal(404, "no such place")
+    return parts
+
+
+def _read_fields(request: BlobsRequest) -> Query:
+    try:
+        return {
+            name.decode("utf-8"): values[0].decode("utf-8")
+            for name, values in (request.args or {}).items()
+        }
+    except UnicodeDecodeError as error:
+        raise ProtocolError("the query is not UTF-8") from error
+
+
+def _allowed(handlers: dict[str, Handler]) -> str:
+    names = set(handlers) | ({"HEAD"} if "GET" in handlers else set())
+    return ", ".join(sorted(names))

@@ -1,0 +1,45 @@
+"""One blob's way in: from a request's body to its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidBlob
+from ..protocol import MIN_SEALED_SIZE
+from .storage import BlobName, IBlobsBackend
+
+if TYPE_CHECKING:
+    from .request import BlobsRequest
+
+
+def check_sealed_size(size: int) -> None:
+    """
+    Look whether that many bytes can be a sealed blob.
+
+    :raise InvalidBlob: they can't: a preamble is longer.
+    """
+    if size < MIN_SEALED_SIZE:
+        raise InvalidBlob(f"{size} bytes can't be a sealed blob")
+
+
+async def receive_blob(request: BlobsRequest, backend: IBlobsBackend, name: BlobName) -> None:
+    """
+    Take a request's body as a new blob; or leave nothing behind.
+
+    :raise InvalidBlob: it is too short to be one.
+    :raise BlobAlreadyExistsError: the name is taken.
+    :raise QuotaExceededError: it does not fit.
+    :raise ClientGoneError: the body was cut short.
+    """
+    size = request.body.length
+    if size is not None:
+        check_sealed_size(size)
+    upload = await backend.receive(name, size)
+    try:
+        while pieces := await request.body.read():
+            await upload.write(pieces)
+        check_sealed_size(upload.size)
+    except BaseException:
+        await upload.discard()
+        raise
+    await upload.publish()
