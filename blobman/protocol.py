@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from .errors import (
     BlobAlreadyExistsError,
@@ -186,6 +186,9 @@ def read_tag(text: str) -> bytes:
         tag = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise ProtocolError("the tag is not base64") from error
+    # Decoding is lenient with the other alphabet and with spare bits.
+    if write_tag(tag) != text:
+        raise ProtocolError("the tag is not URL-safe base64")
     if len(tag) != TAG_SIZE:
         raise ProtocolError(f"the tag has {len(tag)} bytes instead of {TAG_SIZE}")
     return tag
@@ -210,11 +213,7 @@ def read_range(value: str, size: int) -> tuple[int, int] | None:
     if match is None or match.groups() == ("", ""):
         return None
     first_text, last_text = match.groups()
-    # Numbers too long to be read are as good as the largest that could matter.
-    first, last = (
-        (int(text) if len(text) <= _LONGEST_NUMBER else size) if text else None
-        for text in (first_text, last_text)
-    )
+    first, last = (_read_position(text, size) if text else None for text in (first_text, last_text))
     if first is None:
         assert last is not None
         start, end = max(0, size - last), size
@@ -225,6 +224,12 @@ def read_range(value: str, size: int) -> tuple[int, int] | None:
     if start >= end:
         raise ProtocolError(f"no byte of {size} is in the range")
     return start, end
+
+
+def _read_position(text: str, size: int) -> int:
+    """Read digits; a number too long to be read is as good as any beyond the size."""
+    digits = text.lstrip("0")
+    return int(digits or "0") if len(digits) <= _LONGEST_NUMBER else size
 
 
 # -- JSON bodies -----------------------------------------------------------------------
@@ -359,8 +364,20 @@ FRAME_HEADER_SIZE = 8 + TAG_TEXT_SIZE + 1
 """Bytes before each blob in a download stream: the size in hex, the tag, a space."""
 
 
+MAX_FRAME_SIZE = 0xFFFFFFFF
+"""Bytes of the largest sealed blob that a frame can announce in its eight hex digits."""
+
+
 def write_frame_header(size: int, tag: bytes) -> bytes:
-    """Make what stands before a sealed blob of ``size`` bytes in a download stream."""
+    """
+    Make what stands before a sealed blob of ``size`` bytes in a download stream.
+
+    :raise ValueError: the size is above :data:`MAX_FRAME_SIZE`, or the tag is not one.
+    """
+    if not 0 <= size <= MAX_FRAME_SIZE:
+        raise ValueError(f"a blob of {size} bytes does not fit a frame")
+    if len(tag) != TAG_SIZE:
+        raise ValueError(f"a tag has {TAG_SIZE} bytes, not {len(tag)}")
     return f"{size:08x}{write_tag(tag)} ".encode("ascii")
 
 
@@ -407,13 +424,30 @@ def check_base_url(argument: str, value: object) -> str:
     Check a base URL.
 
     :raise TypeError: it is not a ``str``.
-    :raise ValueError: it is not an http or https URL with a host.
+    :raise ValueError: it is not an http or https URL with a host, or it has a user, a query
+        or a fragment. The message does not show it: a password may be in it.
     """
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
-    if not re.match(r"https?://[^/?#\s]+", value) or re.search(r"[?#\s]", value):
-        raise ValueError(f"{argument} must be an http or https URL, not {value!r}")
+    if not _is_base_url(value):
+        raise ValueError(
+            f"{argument} must be an http or https URL with a host, and without a password, "
+            "a query or a fragment"
+        )
     return value
+
+
+def _is_base_url(value: str) -> bool:
+    # Splitting a URL silently drops line ends and tabs.
+    if re.search(r"[\x00-\x20\x7f?#\\]", value):
+        return False
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return False
+    has_place = bool(parts.hostname) and port != 0 and "@" not in parts.netloc
+    return parts.scheme in ("http", "https") and has_place
 
 
 def check_order(order_by: str | None) -> str | None:

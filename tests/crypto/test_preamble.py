@@ -94,6 +94,10 @@ class EncodeTests(SynchronousTestCase):
     def test_round_trip(self, preamble: Preamble) -> None:
         self.assertEqual(Preamble.decode(preamble.encode()), preamble)
 
+    def test_the_largest_numbers(self) -> None:
+        largest = replace(PREAMBLE, timestamp=2**64 - 1, content_size=2**64 - 1)
+        self.assertEqual(Preamble.decode(largest.encode()), largest)
+
     def test_legacy_is_never_written(self) -> None:
         self.assertRaises(ValueError, replace(PREAMBLE, content_size=None).encode)
 
