@@ -1,1 +1,19 @@
-"""The encrypted SQLite store on this machine."""
+"""
+The encrypted SQLite store on this machine.
+
+- :mod:`.store`: :class:`BlobStore`, blobs and their content
+- :mod:`.statuses`: its other half, how each blob stands with the server
+- :mod:`.staging`: a download on its way in; :mod:`.intake`: how anything gets in
+- :mod:`.reader`: the file that ``get`` returns; :mod:`.source`: the one that ``put`` takes
+- :mod:`.records`, :mod:`.listings`, :mod:`.comparison`: what is asked and decided, in SQL
+- :mod:`.schema`: the tables; :mod:`.payloads`: the files of large payloads
+- :mod:`.database`, :mod:`.writer`, :mod:`.workers`, :mod:`.budget`: threads, transactions, memory
+- :mod:`.connection`, :mod:`.lock`, :mod:`.faults`: encryption, who has it open, what goes wrong
+"""
+
+from __future__ import annotations
+
+from .reader import BlobReader
+from .store import BlobStore
+
+__all__ = ["BlobReader", "BlobStore"]

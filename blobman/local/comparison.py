@@ -1,0 +1,135 @@
+"""
+What the server lists, compared with what is here.
+
+Long lists are settled part by part, each in a transaction of its own, so that other writes
+get their turn. Nothing is lost by it: each blob is decided by itself.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import apsw
+
+from ..model import BlobKey, Priority, SyncStatus
+from . import records
+
+__all__ = ["Progress", "Swept", "apply_listed", "apply_tombstones", "parts"]
+
+_PART = 1000
+"""How many blobs, here or listed, are settled in one transaction."""
+
+_S = SyncStatus
+_LOST = (_S.SYNCED, _S.FAILED_UPLOAD)
+_MISSING = (_S.PENDING_DOWNLOAD, _S.FAILED_DOWNLOAD)
+
+
+class Progress(NamedTuple):
+    """
+    How far a comparison has come.
+
+    :ivar behind: it is done up to this id; None if it is done.
+    :ivar unsettled: the ids of this part that are listed and PENDING_UPLOAD.
+    """
+
+    behind: str | None
+    unsettled: list[str]
+
+
+class _Known(NamedTuple):
+    blob_id: str
+    row: int
+    status: SyncStatus
+
+
+def apply_listed(
+    connection: apsw.Connection, listed: Sequence[str], namespace: str, behind: str
+) -> Progress:
+    """
+    Settle the next part of what the server lists.
+
+    :param listed: all of it, sorted.
+    :param behind: how far it has been settled; '' at the beginning.
+    """
+    start = bisect_right(listed, behind)
+    there = listed[start : start + _PART]
+    here = _next_known(connection, namespace, behind)
+    # A part ends where the first of the two lists was cut.
+    ends = [ids[-1] for ids in (there, [known.blob_id for known in here]) if len(ids) == _PART]
+    end = min(ends, default=None)
+    if end is not None:
+        there = there[: bisect_right(there, end)]
+        here = [known for known in here if known.blob_id <= end]
+    return Progress(end, _settle(connection, namespace, there, here))
+
+
+def _next_known(connection: apsw.Connection, namespace: str, behind: str) -> list[_Known]:
+    rows = connection.execute(
+        "SELECT blob_id, id, status FROM blobs WHERE namespace = ? AND blob_id > ?"
+        " ORDER BY blob_id LIMIT ?",
+        (namespace, behind, _PART),
+    )
+    return [_Known(blob_id, row, SyncStatus(status)) for blob_id, row, status in rows]
+
+
+def _settle(
+    connection: apsw.Connection, namespace: str, there: Sequence[str], here: Sequence[_Known]
+) -> list[str]:
+    listed = set(there)
+    known = {blob.blob_id for blob in here}
+    connection.executemany(
+        "INSERT INTO blobs (namespace, blob_id, status, priority) VALUES (?, ?, ?, ?)",
+        [
+            (namespace, blob_id, _S.PENDING_DOWNLOAD, Priority.DEFAULT)
+            for blob_id in there
+            if blob_id not in known
+        ],
+    )
+    unlisted = [blob for blob in here if blob.blob_id not in listed]
+    connection.executemany(
+        "UPDATE blobs SET status = ? WHERE id = ?",
+        [(_S.PENDING_UPLOAD, blob.row) for blob in unlisted if blob.status in _LOST],
+    )
+    connection.executemany(
+        "DELETE FROM blobs WHERE id = ?",
+        [(blob.row,) for blob in unlisted if blob.status in _MISSING],
+    )
+    return [
+        blob.blob_id for blob in here if blob.status is _S.PENDING_UPLOAD and blob.blob_id in listed
+    ]
+
+
+class Swept(NamedTuple):
+    """
+    What a part of the tombstones has removed.
+
+    :ivar number: how many blobs.
+    :ivar files: the files of their payloads, which are to be removed after the commit.
+    """
+
+    number: int
+    files: list[str]
+
+
+def apply_tombstones(connection: apsw.Connection, deleted: Sequence[str], namespace: str) -> Swept:
+    """
+    Remove those of some ids that are SYNCED, PENDING_DOWNLOAD or FAILED_DOWNLOAD.
+
+    :param deleted: ids that the server has deleted and does not list.
+    """
+    number, files = 0, []
+    for blob_id in deleted:
+        record = records.find(connection, BlobKey(namespace, blob_id))
+        if record is not None and record.status in (_S.SYNCED, *_MISSING):
+            removed = records.forget(connection, record.row)
+            number += 1
+            if removed.file is not None:
+                files.append(removed.file)
+    return Swept(number, files)
+
+
+def parts(ids: Sequence[str]) -> list[Sequence[str]]:
+    """Cut a list so that each part is settled in one transaction."""
+    return [ids[start : start + _PART] for start in range(0, len(ids), _PART)]

@@ -1,0 +1,248 @@
+"""
+The database file: where it is, who opens it, and which threads work with it.
+
+One thread writes, some read, and some handle files (the application's, and those of large
+payloads), so that no kind of work waits for another kind.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
+
+from . import schema
+from .connection import connect, pragma
+from .faults import store_error, store_errors
+from .lock import StoreLock
+from .payloads import PayloadFiles
+from .workers import Job, Outbox, Workers
+from .writer import Writer
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "cache_size=-2048")
+_READERS = 2
+_FILERS = 3
+_BATCH = 500
+
+
+class Database:
+    """
+    A store's database, opened when the first work for it comes.
+
+    :param path: its file.
+    :param key: the raw key, 32 bytes.
+    :param reactor: where results are delivered.
+    :param patience: how many seconds to wait for another process that is writing.
+    :ivar payloads: the files of the large payloads.
+    """
+
+    def __init__(
+        self, path: Path, key: bytes, reactor: IReactorFromThreads, patience: float
+    ) -> None:
+        self.path = path
+        self.payloads = PayloadFiles(path.with_suffix(".payloads"))
+        self._key = key
+        self._reactor = reactor
+        self._patience = patience
+        self._opening = threading.Lock()
+        self._lock: StoreLock | None = None
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._trigger: Any = None
+        self._closing: Deferred[None] | None = None
+        outbox = self._outbox = Outbox(reactor)
+        writer = Writer(self._connection, str(path))
+        self._writer = Workers("writer", 1, writer.run, outbox, _BATCH, writer.checkpoint)
+        self._readers = Workers("reader", _READERS, self._run_reads, outbox)
+        self._filers = Workers("files", _FILERS, self._run_files, outbox)
+
+    def __repr__(self) -> str:
+        return f"<Database {self.path}>"
+
+    # The three kinds of work
+
+    def read(self, work: Callable[[apsw.Connection], T]) -> Deferred[T]:
+        """
+        Read in a thread.
+
+        :param work: called with a connection.
+        :return: fires with what it returns; fails with what it raises, with ``StoreError`` or
+            ``ClosedError``.
+        """
+        self._watch_for_shutdown()
+        return self._readers.submit(work)
+
+    def write(
+        self,
+        work: Callable[[apsw.Connection], T],
+        undo: Callable[[T | None], object] | None = None,
+    ) -> Deferred[T]:
+        """
+        Write in a thread, in a transaction.
+
+        :param work: called with a connection, inside a transaction; what it does is taken back
+            if it raises. It may be called more than once, each time after everything was
+            taken back.
+        :param undo: called when work that was cancelled has ended: with what it returned if it
+            was committed all the same, else with None.
+        :return: fires with what it returns when it is durable; fails with what it raises, with
+            ``StoreError`` or ``ClosedError``. Cancelling takes it back unless it is being
+            committed.
+        """
+        self._watch_for_shutdown()
+        return self._writer.submit(work, undo)
+
+    def handle_files(
+        self, work: Callable[[], T], undo: Callable[[T | None], object] | None = None
+    ) -> Deferred[T]:
+        """
+        Read or write files in a thread.
+
+        :return: as :meth:`read` does.
+        """
+        self._watch_for_shutdown()
+        return self._filers.submit(lambda _: work(), undo)
+
+    def remove_files(self, names: Sequence[str]) -> Deferred[None]:
+        """
+        Remove the files of payloads that are not recorded any more.
+
+        :return: fires when they are gone. What fails is done at the next start.
+        """
+        return self.handle_files(lambda: self.payloads.remove(names))
+
+    def _run_reads(self, batch: Sequence[Job[Any]]) -> None:
+        for job in batch:
+            self._run(job, self._connection)
+
+    def _run_files(self, batch: Sequence[Job[Any]]) -> None:
+        for job in batch:
+            self._run(job, lambda: None)
+
+    def _run(self, job: Job[Any], argument: Callable[[], object]) -> None:
+        try:
+            job.succeed(job.work(argument()))
+        except (apsw.Error, MemoryError) as error:
+            job.fail(store_error(error, str(self.path)))
+        except Exception as error:
+            job.fail(error)
+
+    # Opening
+
+    def _connection(self) -> apsw.Connection:
+        """
+        Give this thread its connection.
+
+        :raise StoreError: the database can't be opened; the next call tries again.
+        """
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            with self._opening, store_errors(str(self.path)):
+                connection = self._local.connection = self._open()
+        return connection
+
+    def _open(self) -> apsw.Connection:
+        first = self._lock is None
+        if first:
+            self._make_files()
+        connection = connect(str(self.path), self._key, patience=self._patience, pragmas=_PRAGMAS)
+        try:
+            if first:
+                self._begin(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connections.append(connection)
+        return connection
+
+    def _make_files(self) -> None:
+        os.makedirs(self.path.parent, mode=0o700, exist_ok=True)
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            pass
+
+    def _begin(self, connection: apsw.Connection) -> None:
+        pragma(connection, "journal_mode=WAL")
+        schema.upgrade(connection, str(self.path))
+        lock = StoreLock(self.path.with_suffix(".lock"))
+        try:
+            lock.share(lambda: self._sweep(connection))
+        except BaseException:
+            lock.release()
+            raise
+        self._lock = lock
+
+    def _sweep(self, connection: apsw.Connection) -> None:
+        rows = connection.execute("SELECT file FROM payloads WHERE file IS NOT NULL")
+        self.payloads.sweep({str(name) for (name,) in rows})
+
+    # Closing
+
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` has been called."""
+        return self._closing is not None
+
+    def _watch_for_shutdown(self) -> None:
+        if self._trigger is None and self._closing is None:
+            core = IReactorCore(self._reactor)
+            self._trigger = core.addSystemEventTrigger("before", "shutdown", self._shut_down)
+
+    def _shut_down(self) -> Deferred[None]:
+        self._trigger = None
+        return self.close()
+
+    def close(self) -> Deferred[None]:
+        """
+        End the threads and close the file. May be called twice.
+
+        :return: fires when no thread is left.
+        """
+        done: Deferred[None] = Deferred()
+        if self._closing is None:
+            self._closing = Deferred()
+            self._begin_closing()
+        self._closing.addCallback(self._pass_on, done)
+        return done
+
+    @staticmethod
+    def _pass_on(_: None, done: Deferred[None]) -> None:
+        if not done.called:
+            done.callback(None)
+
+    def _begin_closing(self) -> None:
+        if self._trigger is not None:
+            IReactorCore(self._reactor).removeSystemEventTrigger(self._trigger)
+        for workers in (self._filers, self._writer, self._readers):
+            workers.close()
+        closer = threading.Thread(target=self._close_files, name="blobman-close", daemon=True)
+        closer.start()
+        self._closer = closer
+
+    def _close_files(self) -> None:
+        for workers in (self._filers, self._writer, self._readers):
+            workers.join()
+        self.payloads.close()
+        for connection in self._connections:
+            with suppress(apsw.Error):
+                connection.close()
+        if self._lock is not None:
+            self._lock.release()
+        self._reactor.callFromThread(self._finish_closing)
+
+    def _finish_closing(self) -> None:
+        self._closer.join()
+        self._outbox.fire()
+        assert self._closing is not None
+        self._closing.callback(None)

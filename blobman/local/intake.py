@@ -1,0 +1,126 @@
+"""How content gets into the store: a payload first, then, in one transaction, its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import apsw
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python.failure import Failure
+
+from . import records
+from .budget import ByteBudget
+from .database import Database
+from .payloads import PayloadWriter
+from .records import Payload
+from .schema import CHUNK_SIZE
+from .source import Source
+
+__all__ = ["Intake", "Record"]
+
+Record = Callable[[apsw.Connection, Payload], "int | None"]
+"""Records a payload in a transaction; gives the row, or None if the payload is not wanted."""
+
+_IN_MEMORY = 16 * CHUNK_SIZE
+"""How many bytes of small files may be on their way into the database at once."""
+
+_STEP = 8
+"""How many chunks of a file are copied before others get their turn."""
+
+
+class Intake:
+    """
+    Brings payloads into a database.
+
+    :param database: where to.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._budget = ByteBudget(_IN_MEMORY)
+
+    async def take_small(self, source: Source, size: int, preamble: bytes, record: Record) -> None:
+        """
+        Store a file of at most one chunk: read it, then record it with its content.
+
+        :raise BlobError: it could not be read, written or recorded; then nothing is left of it.
+        """
+        await self._budget.acquire(size)
+        try:
+            content = await self._database.handle_files(source.read_all)
+            await self.publish(Payload(size, preamble, False, content), None, record)
+        finally:
+            self._budget.release(size)
+
+    async def take_large(self, source: Source, size: int, preamble: bytes, record: Record) -> None:
+        """
+        Store a larger file: copy it, then record where it is.
+
+        :raise BlobError: it could not be read, written or recorded; then nothing is left of it.
+        """
+        writer = await self._copy(source, size)
+        await self.publish(Payload(size, preamble, False, file=writer.file), writer, record)
+
+    async def _copy(self, source: Source, size: int) -> PayloadWriter:
+        database = self._database
+        writer = database.payloads.writer()
+        flushing: Deferred[None] = succeed(None)
+        try:
+            for _ in range(0, size, _STEP * CHUNK_SIZE):
+                await database.handle_files(lambda: writer.append(source.chunks(_STEP)))
+                if flushing.called:
+                    flushing = database.handle_files(writer.flush)
+                    flushing.addErrback(lambda _: None)  # `finish` reports it.
+            await database.handle_files(writer.finish)
+        except BaseException:
+            self.discard(writer)
+            raise
+        return writer
+
+    def publish(
+        self, payload: Payload, writer: PayloadWriter | None, record: Record
+    ) -> Deferred[None]:
+        """
+        Record a payload.
+
+        :param writer: what wrote it, if it is large; it is finished.
+        :return: fires when it is durable. Fails as ``record`` does, or with ``StoreError``;
+            then nothing is left of the payload. Cancelling takes it back, even if that was
+            too late to stop it.
+        """
+        done: Deferred[int | None] = self._database.write(
+            lambda connection: record(connection, payload),
+            partial(self._take_back, writer),
+        )
+        if writer is None:
+            return done.addCallback(lambda _: None)
+        return done.addCallbacks(partial(self._published, writer), partial(self._refused, writer))
+
+    def _published(self, writer: PayloadWriter, row: int | None) -> Deferred[None] | None:
+        return self.discard(writer) if row is None else None
+
+    def _refused(self, writer: PayloadWriter, failure: Failure) -> Deferred[None] | Failure:
+        # When it was cancelled it may still be committed: `_take_back` will know.
+        if failure.check(CancelledError):
+            return failure
+        return self.discard(writer).addCallback(lambda _: failure)
+
+    def _take_back(self, writer: PayloadWriter | None, row: int | None) -> None:
+        if row is not None:
+            removed = self._database.write(lambda connection: records.forget(connection, row))
+            if writer is None:
+                removed.addErrback(lambda _: None)
+            else:
+                removed.addCallbacks(lambda _: self.discard(writer), lambda _: None)
+        elif writer is not None:
+            self.discard(writer)
+
+    def discard(self, writer: PayloadWriter) -> Deferred[None]:
+        """
+        Remove a payload that is not recorded.
+
+        :return: fires when it is gone, and never fails: when the store is being closed, or
+            at the next start, what is left is removed.
+        """
+        return self._database.handle_files(writer.discard).addErrback(lambda _: None)

@@ -1,0 +1,114 @@
+"""The store's questions about many blobs, each answered by one statement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from ..model import BlobKey, Priority, QueuedTransfer, SyncStatus
+
+__all__ = [
+    "is_available",
+    "list_available",
+    "list_namespaces",
+    "list_sizes",
+    "list_status",
+    "next_transfers",
+    "priority_of",
+    "progress",
+    "sync_status",
+]
+
+
+def _rows(connection: apsw.Connection, query: str, *values: Any) -> list[Any]:
+    return connection.execute(query, values).fetchall()
+
+
+def is_available(connection: apsw.Connection, key: BlobKey) -> bool:
+    """Whether there is a local copy that is not to be deleted."""
+    query = (
+        "SELECT 1 FROM blobs WHERE namespace = ? AND blob_id = ?"
+        " AND payload IS NOT NULL AND status != ?"
+    )
+    return bool(_rows(connection, query, *key, SyncStatus.PENDING_DELETE))
+
+
+def list_available(connection: apsw.Connection, namespace: str) -> list[str]:
+    """List the local copies that are not to be deleted, oldest first."""
+    query = (
+        "SELECT blob_id FROM blobs"
+        " WHERE namespace = ? AND payload IS NOT NULL AND status != ? ORDER BY id"
+    )
+    return [
+        blob_id for (blob_id,) in _rows(connection, query, namespace, SyncStatus.PENDING_DELETE)
+    ]
+
+
+def list_status(connection: apsw.Connection, status: SyncStatus, namespace: str) -> list[str]:
+    """List by status, most urgent first, then oldest first."""
+    query = (
+        "SELECT blob_id FROM blobs WHERE namespace = ? AND status = ? ORDER BY priority DESC, id"
+    )
+    return [blob_id for (blob_id,) in _rows(connection, query, namespace, status)]
+
+
+def list_namespaces(connection: apsw.Connection) -> list[str]:
+    """List the namespaces, sorted."""
+    query = "SELECT DISTINCT namespace FROM blobs ORDER BY namespace"
+    return [namespace for (namespace,) in _rows(connection, query)]
+
+
+def list_sizes(
+    connection: apsw.Connection, status: SyncStatus, namespace: str
+) -> list[tuple[str, int]]:
+    """List the local copies of a status with their sizes, as :func:`list_status` does."""
+    query = (
+        "SELECT blob_id, size FROM blobs JOIN payloads ON payloads.id = payload"
+        " WHERE namespace = ? AND status = ? ORDER BY priority DESC, blobs.id"
+    )
+    return _rows(connection, query, namespace, status)
+
+
+def next_transfers(
+    connection: apsw.Connection,
+    status: SyncStatus,
+    namespace: str,
+    limit: int,
+    after: QueuedTransfer | None,
+) -> list[QueuedTransfer]:
+    """List a page of a status, beginning behind ``after``, as :func:`list_status` does."""
+    # Two ranges of the index rather than one condition that it does not serve.
+    query = (
+        "SELECT blob_id, priority, id FROM blobs"
+        " WHERE namespace = ? AND status = ? AND priority {} ORDER BY priority DESC, id LIMIT ?"
+    )
+    priority, age = (5, 0) if after is None else (after.priority, after.age)
+    same = query.format("= ? AND id > ?")
+    found = _rows(connection, same, namespace, status, priority, age, limit)
+    less = query.format("< ?")
+    found += _rows(connection, less, namespace, status, priority, limit - len(found))
+    return [QueuedTransfer(*row) for row in found]
+
+
+def sync_status(connection: apsw.Connection, key: BlobKey) -> tuple[SyncStatus, int] | None:
+    """Look up a status and the number of failed attempts."""
+    query = "SELECT status, retries FROM blobs WHERE namespace = ? AND blob_id = ?"
+    for status, retries in _rows(connection, query, *key):
+        return SyncStatus(status), retries
+    return None
+
+
+def priority_of(connection: apsw.Connection, key: BlobKey) -> Priority | None:
+    """Look up a priority."""
+    query = "SELECT priority FROM blobs WHERE namespace = ? AND blob_id = ?"
+    for (priority,) in _rows(connection, query, *key):
+        return Priority(priority)
+    return None
+
+
+def progress(connection: apsw.Connection, namespace: str | None) -> dict[str, int]:
+    """Count by status; in all namespaces if it is None."""
+    condition, values = ("", ()) if namespace is None else ("WHERE namespace = ?", (namespace,))
+    query = f"SELECT status, count(*) FROM blobs {condition} GROUP BY status ORDER BY status"
+    return {SyncStatus(status).name: n for status, n in _rows(connection, query, *values)}

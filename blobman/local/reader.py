@@ -1,0 +1,164 @@
+"""The file that ``get`` returns, and where its bytes come from."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import BlobNotFoundError, ClosedError, StoreError, describe
+from ..model import BlobKey
+from .payloads import PayloadFiles
+from .records import Payload
+from .schema import CHUNK_SIZE
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["BlobReader", "Chunks"]
+
+
+class Chunks:
+    """
+    A payload's content, chunk by chunk; may be called in any thread.
+
+    :ivar key: the blob's.
+    :ivar payload: what is recorded about it.
+    :ivar count: how many chunks there are; 0 for an empty blob.
+    """
+
+    def __init__(
+        self, key: BlobKey, payload: Payload, files: PayloadFiles, closed: Callable[[], bool]
+    ) -> None:
+        self.key = key
+        self.payload = payload
+        self.count = -(-payload.size // CHUNK_SIZE)
+        self._files = files
+        self._closed = closed
+
+    def read(self, number: int) -> bytes:
+        """
+        Read a chunk.
+
+        :raise BlobNotFoundError: the blob has been deleted meanwhile.
+        :raise StoreError: it can't be read, or is damaged.
+        :raise ClosedError: the store was closed.
+        """
+        if self._closed():
+            raise ClosedError("the store of this blob is closed")
+        payload = self.payload
+        if payload.file is None:
+            assert payload.content is not None
+            data: bytes | None = bytes(payload.content)
+        else:
+            data = self._files.read_chunk(payload.file, number)
+        name = describe(self.key.blob_id, self.key.namespace)
+        if data is None:
+            raise BlobNotFoundError(f"{name} was deleted while it was being read")
+        if len(data) != min(CHUNK_SIZE, payload.size - number * CHUNK_SIZE):
+            raise StoreError(f"{name} is damaged: chunk {number} does not have its length")
+        return data
+
+
+class _RawBlob(io.RawIOBase):
+    """The unbuffered file; keeps the chunk that was read last."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+        self._size = chunks.payload.size
+        self._position = 0
+        self._number = -1
+        self._chunk = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._check_open()
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}
+        if whence not in start:
+            raise ValueError(f"whence must be 0, 1 or 2, not {whence!r}")
+        position = start[whence] + offset
+        if position < 0:
+            raise ValueError(f"can't seek to {position}, before the start")
+        self._position = position
+        return position
+
+    def tell(self) -> int:
+        self._check_open()
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._check_open()
+        target = memoryview(buffer).cast("B")
+        if self._position >= self._size or not target:
+            return 0
+        number, start = divmod(self._position, CHUNK_SIZE)
+        if number != self._number:
+            self._chunk, self._number = self._chunks.read(number), number
+        count = min(len(self._chunk) - start, len(target))
+        target[:count] = memoryview(self._chunk)[start : start + count]
+        self._position += count
+        return count
+
+    def readall(self) -> bytes:
+        self._check_open()
+        data = self.content_from(self._position)
+        self._position += len(data)
+        return data
+
+    def content_from(self, position: int) -> bytes:
+        """Read from a position to the end, without moving."""
+        number, start = divmod(position, CHUNK_SIZE)
+        if self._chunks.count == 1 and position == 0:
+            return self._chunks.read(0)
+        parts = []
+        for index in range(number, self._chunks.count):
+            data = self._chunks.read(index)
+            parts.append(memoryview(data)[start:] if index == number and start else data)
+        return b"".join(parts)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
+
+class BlobReader(io.BufferedReader):
+    """
+    A local copy as a seekable, read-only binary file, positioned at 0.
+
+    It holds one chunk of 1 MiB at most, and may be read in any thread. Reading it raises
+    :class:`~blobman.errors.ClosedError` once the store is closed,
+    :class:`~blobman.errors.BlobNotFoundError` if the blob was deleted and its bytes are gone,
+    and :class:`~blobman.errors.StoreError` if they can't be read or are damaged.
+
+    :ivar blob_id: the blob's id.
+    :ivar namespace: where it is.
+    :ivar size: how many bytes it has.
+    :ivar external: others sealed it: these are the bytes as they were delivered, and they
+        have not been verified.
+    """
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._blob = _RawBlob(chunks)
+        super().__init__(self._blob, 65536 if chunks.count > 1 else 8192)
+        self.namespace, self.blob_id = chunks.key
+        self.size = chunks.payload.size
+        self.external = chunks.payload.external
+
+    def __repr__(self) -> str:
+        return f"<BlobReader of {describe(self.blob_id, self.namespace)}, {self.size} bytes>"
+
+    def getvalue(self) -> bytes:
+        """
+        Read all of it, wherever the position is; that stays where it is.
+
+        :raise ValueError: the file is closed.
+        """
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        return self._blob.content_from(0)

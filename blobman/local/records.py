@@ -1,0 +1,299 @@
+"""
+What the store decides, as functions on a connection: each is called inside one transaction.
+
+The table of legal changes is ``model.STATUS_CHANGES``; here is who asks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import apsw
+
+from ..errors import BlobAlreadyExistsError, IllegalStatusChange, describe
+from ..model import (
+    UNAVAILABLE_STATUSES,
+    BlobKey,
+    Priority,
+    SyncStatus,
+    is_legal_change,
+)
+from .payloads import FileKey
+
+__all__ = [
+    "Payload",
+    "Record",
+    "Removed",
+    "add_new",
+    "change_status",
+    "check_absent",
+    "count_retry",
+    "find",
+    "find_payload",
+    "forget",
+    "forget_missing",
+    "publish",
+    "remove",
+    "set_priority",
+]
+
+_RESETTING = (SyncStatus.PENDING_DOWNLOAD, SyncStatus.SYNCED)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Payload:
+    """
+    A payload, as it is recorded.
+
+    :ivar size: the bytes of the cleartext, or of what was delivered sealed.
+    :ivar preamble: the raw preamble.
+    :ivar external: sealed by others.
+    :ivar content: the bytes, if it is small.
+    :ivar file: where the bytes are, if it is large.
+    """
+
+    size: int
+    preamble: bytes
+    external: bool
+    content: bytes | bytearray | None = None
+    file: FileKey | None = None
+
+
+class Record(NamedTuple):
+    """
+    A blob, as it is recorded.
+
+    :ivar row: the number of the record; its order is the age.
+    :ivar payload: the number of the payload; None if there is no local copy.
+    """
+
+    row: int
+    status: SyncStatus
+    priority: int
+    retries: int
+    payload: int | None
+
+
+def find(connection: apsw.Connection, key: BlobKey) -> Record | None:
+    """Look up what is recorded about a blob."""
+    for row, status, priority, retries, payload in _rows(
+        connection,
+        "SELECT id, status, priority, retries, payload FROM blobs"
+        " WHERE namespace = ? AND blob_id = ?",
+        key,
+    ):
+        return Record(row, SyncStatus(status), priority, retries, payload)
+    return None
+
+
+def find_payload(connection: apsw.Connection, key: BlobKey, hidden: bool) -> Payload | None:
+    """
+    Read the local copy; the content too, if it is small.
+
+    :param hidden: whether one that waits for its deletion counts.
+    """
+    for size, preamble, external, name, file_key, content in _rows(
+        connection,
+        "SELECT size, preamble, external, file, file_key, content"
+        " FROM blobs JOIN payloads ON payloads.id = payload"
+        " WHERE namespace = ? AND blob_id = ? AND (? OR status != ?)",
+        (*key, hidden, SyncStatus.PENDING_DELETE),
+    ):
+        file = None if name is None else FileKey(name, file_key)
+        return Payload(size, preamble, bool(external), content, file)
+    return None
+
+
+def check_absent(connection: apsw.Connection, key: BlobKey) -> None:
+    """
+    See to it that nothing is recorded about a blob.
+
+    :raise BlobAlreadyExistsError: something is.
+    """
+    record = find(connection, key)
+    if record is not None:
+        name = describe(key.blob_id, key.namespace)
+        raise BlobAlreadyExistsError(f"{name} exists ({_WORDS[record.status]})")
+
+
+_WORDS = {
+    SyncStatus.SYNCED: "here and on the server",
+    SyncStatus.PENDING_UPLOAD: "it waits to be uploaded",
+    SyncStatus.PENDING_DOWNLOAD: "it waits to be downloaded",
+    SyncStatus.FAILED_UPLOAD: "its upload was refused",
+    SyncStatus.FAILED_DOWNLOAD: "its download did not verify",
+    SyncStatus.PENDING_DELETE: "it waits to be deleted",
+    SyncStatus.LOCAL_ONLY: "here only",
+}
+
+
+def add_new(
+    connection: apsw.Connection,
+    key: BlobKey,
+    payload: Payload,
+    status: SyncStatus,
+    priority: Priority,
+) -> int:
+    """
+    Record a new blob with its payload.
+
+    :return: the number of its record.
+    :raise BlobAlreadyExistsError: something is recorded under that id.
+    """
+    check_absent(connection, key)
+    return _insert(connection, key, status, priority, _add_payload(connection, payload))
+
+
+def _add_payload(connection: apsw.Connection, payload: Payload) -> int:
+    name, file_key = payload.file or (None, None)
+    connection.execute(
+        "INSERT INTO payloads (size, preamble, external, file, file_key, content)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (payload.size, payload.preamble, payload.external, name, file_key, payload.content),
+    )
+    return connection.last_insert_rowid()
+
+
+def _insert(
+    connection: apsw.Connection,
+    key: BlobKey,
+    status: SyncStatus,
+    priority: int,
+    payload: int | None,
+) -> int:
+    connection.execute(
+        "INSERT INTO blobs (namespace, blob_id, status, priority, payload) VALUES (?, ?, ?, ?, ?)",
+        (*key, status, priority, payload),
+    )
+    return connection.last_insert_rowid()
+
+
+def publish(connection: apsw.Connection, key: BlobKey, payload: Payload) -> int | None:
+    """
+    Make a payload that was downloaded the local copy.
+
+    :return: the number of its record; None if there is a copy already, which stays.
+    :raise IllegalStatusChange: the blob is to be deleted, or is not to be downloaded.
+    """
+    record = find(connection, key)
+    if record is None:
+        status = SyncStatus.SYNCED
+        added = _add_payload(connection, payload)
+        return _insert(connection, key, status, Priority.DEFAULT, added)
+    if record.status == SyncStatus.PENDING_DELETE:
+        name = describe(key.blob_id, key.namespace)
+        raise IllegalStatusChange(f"{name} is to be deleted, so it can't become SYNCED")
+    if record.payload is not None:
+        return None
+    _check_change(key, record.status, SyncStatus.SYNCED)
+    connection.execute(
+        "UPDATE blobs SET status = ?, retries = 0, payload = ? WHERE id = ?",
+        (SyncStatus.SYNCED, _add_payload(connection, payload), record.row),
+    )
+    return record.row
+
+
+def _check_change(key: BlobKey, before: SyncStatus | None, after: SyncStatus | None) -> None:
+    if not is_legal_change(before, after):
+        old, new = ("nothing" if status is None else status.name for status in (before, after))
+        name = describe(key.blob_id, key.namespace)
+        raise IllegalStatusChange(f"{name} can't change from {old} to {new}")
+
+
+def change_status(
+    connection: apsw.Connection, key: BlobKey, status: SyncStatus, priority: Priority | None
+) -> None:
+    """
+    Change a status; make the record if there is none.
+
+    :raise IllegalStatusChange: the table does not have it, or the new status says that
+        there is a local copy, and there is none.
+    """
+    record = find(connection, key)
+    _check_change(key, None if record is None else record.status, status)
+    _check_copy(key, status, record is not None and record.payload is not None)
+    if record is None:
+        _insert(connection, key, status, priority or Priority.DEFAULT, None)
+        return
+    reset = status in _RESETTING and status != record.status
+    connection.execute(
+        "UPDATE blobs SET status = ?, retries = ?, priority = max(priority, ?) WHERE id = ?",
+        (status, 0 if reset else record.retries, priority or 0, record.row),
+    )
+
+
+def _check_copy(key: BlobKey, status: SyncStatus, here: bool) -> None:
+    fits = not here if status in UNAVAILABLE_STATUSES else here
+    if status != SyncStatus.PENDING_DELETE and not fits:
+        name = describe(key.blob_id, key.namespace)
+        there_is = "a" if here else "no"
+        raise IllegalStatusChange(f"{name} can't be {status.name}: there is {there_is} local copy")
+
+
+def count_retry(connection: apsw.Connection, key: BlobKey) -> int:
+    """Count a failed attempt and give the new number; 0 if nothing is recorded."""
+    for (retries,) in _rows(
+        connection,
+        "UPDATE blobs SET retries = retries + 1 WHERE namespace = ? AND blob_id = ?"
+        " RETURNING retries",
+        key,
+    ):
+        return int(retries)
+    return 0
+
+
+def set_priority(connection: apsw.Connection, key: BlobKey, priority: Priority) -> None:
+    """Change a priority, if anything is recorded."""
+    connection.execute(
+        "UPDATE blobs SET priority = ? WHERE namespace = ? AND blob_id = ?", (priority, *key)
+    )
+
+
+class Removed(NamedTuple):
+    """
+    What was removed.
+
+    :ivar had_copy: whether there was a local copy.
+    :ivar file: the name of its file, which is to be removed after the commit; None if none.
+    """
+
+    had_copy: bool
+    file: str | None
+
+
+def remove(connection: apsw.Connection, key: BlobKey) -> Removed:
+    """
+    Remove a blob with its payload.
+
+    :raise IllegalStatusChange: it has not been uploaded.
+    """
+    record = find(connection, key)
+    if record is None:
+        return Removed(False, None)
+    _check_change(key, record.status, None)
+    return forget(connection, record.row)
+
+
+def forget(connection: apsw.Connection, row: int) -> Removed:
+    """Remove a record with its payload, whatever its status."""
+    for (payload,) in _rows(connection, "DELETE FROM blobs WHERE id = ? RETURNING payload", (row,)):
+        if payload is not None:
+            (found,) = _rows(
+                connection, "DELETE FROM payloads WHERE id = ? RETURNING file", (payload,)
+            )
+            return Removed(True, found[0])
+    return Removed(False, None)
+
+
+def forget_missing(connection: apsw.Connection, key: BlobKey) -> None:
+    """Remove the record of a blob that is not here and is not to be deleted."""
+    connection.execute(
+        "DELETE FROM blobs WHERE namespace = ? AND blob_id = ? AND status IN (?, ?)",
+        (*key, *UNAVAILABLE_STATUSES),
+    )
+
+
+def _rows(connection: apsw.Connection, query: str, values: tuple[Any, ...]) -> list[Any]:
+    # To the end: a query that is left half read keeps its transaction open.
+    return connection.execute(query, values).fetchall()

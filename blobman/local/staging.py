@@ -1,0 +1,158 @@
+"""A download on its way into the store."""
+
+from __future__ import annotations
+
+import apsw
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..interfaces import IStagedBlob
+from ..model import BlobKey
+from . import records
+from .database import Database
+from .intake import Intake
+from .payloads import PayloadWriter
+from .records import Payload
+from .schema import CHUNK_SIZE
+
+__all__ = ["StagedBlob"]
+
+_AHEAD = 2
+"""How many full chunks may wait to be written before the sender is held back."""
+
+
+@implementer(IStagedBlob)
+class StagedBlob:
+    """
+    Takes bytes as they come: the first chunk in memory, what is more into a file.
+
+    See :class:`~blobman.interfaces.IStagedBlob`.
+
+    :param key: the blob that it is to become.
+    """
+
+    def __init__(self, database: Database, intake: Intake, key: BlobKey) -> None:
+        self._database = database
+        self._intake = intake
+        self._key = key
+        self._size = 0
+        self._chunk = bytearray()
+        self._full: list[bytearray] = []
+        self._in_flight = 0
+        self._writer: PayloadWriter | None = None
+        self._error: BaseException | None = None
+        self._waiting: list[Deferred[None]] = []
+        self._idle: Deferred[None] | None = None
+        self._publishing: Deferred[None] | None = None
+        self._ended = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> Deferred[None] | None:
+        """See :meth:`blobman.interfaces.IStagedBlob.write`; what comes after an end is dropped."""
+        if self._error is not None:
+            return fail(self._error)
+        if self._ended:
+            return None
+        self._take(memoryview(data).cast("B"))
+        self._write_full()
+        if self._in_flight + len(self._full) <= _AHEAD:
+            return None
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
+
+    def _take(self, data: memoryview) -> None:
+        self._size += len(data)
+        while data:
+            if len(self._chunk) == CHUNK_SIZE:
+                self._full.append(self._chunk)
+                self._chunk = bytearray()
+            room = CHUNK_SIZE - len(self._chunk)
+            self._chunk += data[:room]
+            data = data[room:]
+
+    def _write_full(self) -> None:
+        if self._in_flight or not self._full:
+            return
+        chunks, self._full = self._full, []
+        self._in_flight = len(chunks)
+        writer = self._writer = self._writer or self._database.payloads.writer()
+        job = self._database.handle_files(lambda: writer.append(chunks))
+        job.addCallbacks(self._written, self._failed)
+
+    def _written(self, _: None) -> None:
+        self._in_flight = 0
+        self._write_full()
+        if self._in_flight <= _AHEAD:
+            self._wake()
+
+    def _failed(self, failure: Failure) -> None:
+        self._in_flight = 0
+        self._error = failure.value
+        self._full.clear()
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.errback(failure)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(None)
+        if self._idle is not None and not self._in_flight:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
+    def publish(self, preamble: bytes, external: bool = False) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IStagedBlob.publish`."""
+        if self._ended:
+            return fail(ValueError("this staged blob has been published or discarded"))
+        self._ended = True
+        self._publishing = Deferred.fromCoroutine(self._publish(preamble, external))
+        return self._publishing
+
+    async def _publish(self, preamble: bytes, external: bool) -> None:
+        content = None
+        if self._writer is None and not self._full:
+            content, self._chunk = self._chunk, bytearray()
+        else:
+            await self._finish()
+        writer, self._writer = self._writer, None
+        file = None if writer is None else writer.file
+        payload = Payload(self._size, preamble, external, content, file)
+        await self._intake.publish(payload, writer, self._record)
+
+    async def _finish(self) -> None:
+        """Bring what is left to the disk."""
+        try:
+            self._full.append(self._chunk)
+            self._chunk = bytearray()
+            self._write_full()
+            if self._in_flight:
+                self._idle = Deferred()
+                await self._idle
+            if self._error is not None:
+                raise self._error
+            assert self._writer is not None
+            await self._database.handle_files(self._writer.finish)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _record(self, connection: apsw.Connection, payload: Payload) -> int | None:
+        return records.publish(connection, self._key, payload)
+
+    def discard(self) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IStagedBlob.discard`. It cancels ``publish``."""
+        self._ended = True
+        if self._publishing is not None:
+            self._publishing.cancel()
+        dropped = self._drop()
+        self._wake()
+        return dropped
+
+    def _drop(self) -> Deferred[None]:
+        self._chunk = bytearray()
+        self._full.clear()
+        writer, self._writer = self._writer, None
+        return succeed(None) if writer is None else self._intake.discard(writer)

@@ -1,0 +1,185 @@
+"""The half of the store that deals with statuses: lists, changes, comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from functools import partial
+from typing import TypeVar
+
+import apsw
+from twisted.internet.defer import Deferred, succeed
+
+from ..interfaces import Ids, Queue, Sizes
+from ..model import (
+    BlobKey,
+    Priority,
+    QueuedTransfer,
+    SyncStatus,
+    check_name,
+    check_namespace,
+)
+from . import comparison, listings, records
+from .comparison import Swept
+from .database import Database
+
+__all__ = ["StatusStore", "checked_key"]
+
+T = TypeVar("T")
+
+
+def checked_key(blob_id: object, namespace: object) -> BlobKey:
+    """
+    Name a blob.
+
+    :raise ValueError: one of the two is not a name.
+    :raise TypeError: one of them is not a ``str``.
+    """
+    return BlobKey(check_namespace(namespace), check_name("blob_id", blob_id))
+
+
+class StatusStore:
+    """
+    What :class:`.BlobStore` knows of blobs, without their content.
+
+    Its methods are those of :class:`~blobman.interfaces.IBlobStore`.
+
+    :param database: where it is kept.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Lists
+
+    def list(self, namespace: str = "") -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list`."""
+        check_namespace(namespace)
+        return self._read(lambda connection: listings.list_available(connection, namespace))
+
+    def list_status(self, status: SyncStatus, namespace: str = "") -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_status`."""
+        check_namespace(namespace)
+        return self._read(lambda connection: listings.list_status(connection, status, namespace))
+
+    def list_namespaces(self) -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_namespaces`."""
+        return self._read(listings.list_namespaces)
+
+    def get_size_list(self, status: SyncStatus, namespace: str = "") -> Deferred[Sizes]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_size_list`."""
+        check_namespace(namespace)
+        return self._read(lambda connection: listings.list_sizes(connection, status, namespace))
+
+    def next_transfers(
+        self, status: SyncStatus, namespace: str, limit: int, after: QueuedTransfer | None = None
+    ) -> Deferred[Queue]:
+        """See :meth:`blobman.interfaces.IBlobStore.next_transfers`."""
+        check_namespace(namespace)
+        return self._read(
+            lambda connection: listings.next_transfers(connection, status, namespace, limit, after)
+        )
+
+    def get_sync_progress(self, namespace: str | None = "") -> Deferred[dict[str, int]]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_sync_progress`."""
+        return self._read(lambda connection: listings.progress(connection, namespace))
+
+    # One blob
+
+    def get_sync_status(
+        self, blob_id: str, namespace: str = ""
+    ) -> Deferred[tuple[SyncStatus, int] | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_sync_status`."""
+        key = checked_key(blob_id, namespace)
+        return self._read(lambda connection: listings.sync_status(connection, key))
+
+    def update_sync_status(
+        self,
+        blob_id: str,
+        status: SyncStatus,
+        namespace: str = "",
+        priority: Priority | None = None,
+    ) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.update_sync_status`."""
+        key = checked_key(blob_id, namespace)
+        return self._write(
+            lambda connection: records.change_status(connection, key, status, priority)
+        )
+
+    def get_priority(self, blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_priority`."""
+        key = checked_key(blob_id, namespace)
+        return self._read(lambda connection: listings.priority_of(connection, key))
+
+    def update_priority(
+        self, blob_id: str, priority: Priority, namespace: str = ""
+    ) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.update_priority`."""
+        key = checked_key(blob_id, namespace)
+        return self._write(lambda connection: records.set_priority(connection, key, priority))
+
+    def increment_retries(self, blob_id: str, namespace: str = "") -> Deferred[int]:
+        """See :meth:`blobman.interfaces.IBlobStore.increment_retries`."""
+        key = checked_key(blob_id, namespace)
+        return self._write(lambda connection: records.count_retry(connection, key))
+
+    def forget(self, blob_id: str, namespace: str = "") -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.forget`."""
+        key = checked_key(blob_id, namespace)
+        return self._write(lambda connection: records.forget_missing(connection, key))
+
+    # What the server lists
+
+    def apply_remote_list(self, listed: Set[str], namespace: str = "") -> Deferred[Ids]:
+        """
+        See :meth:`blobman.interfaces.IBlobStore.apply_remote_list`.
+
+        It is done in parts of some thousand blobs. Cancelling it leaves it half done, which
+        the next one completes.
+        """
+        check_namespace(namespace)
+        return Deferred.fromCoroutine(self._apply_remote_list(listed, namespace))
+
+    async def _apply_remote_list(self, listed: Set[str], namespace: str) -> Ids:
+        ids = await self._read(lambda _: sorted(listed))
+        unsettled: Ids = []
+        behind: str | None = ""
+        while behind is not None:
+            part = partial(comparison.apply_listed, listed=ids, namespace=namespace, behind=behind)
+            behind, found = await self._write(part)
+            unsettled += found
+        return unsettled
+
+    def apply_tombstones(
+        self, deleted: Set[str], listed: Set[str], namespace: str = ""
+    ) -> Deferred[int]:
+        """
+        See :meth:`blobman.interfaces.IBlobStore.apply_tombstones`.
+
+        It is done in parts, as :meth:`apply_remote_list` is.
+        """
+        check_namespace(namespace)
+        return Deferred.fromCoroutine(self._apply_tombstones(deleted, listed, namespace))
+
+    async def _apply_tombstones(self, deleted: Set[str], listed: Set[str], namespace: str) -> int:
+        gone = await self._read(lambda _: comparison.parts(sorted(deleted - listed)))
+        count = 0
+        for part in gone:
+            work = partial(comparison.apply_tombstones, deleted=part, namespace=namespace)
+            swept = await self._database.write(work, undo=self._remove_files)
+            await self._remove_files(swept)
+            count += swept.number
+        return count
+
+    def _remove_files(self, swept: Swept | None) -> Deferred[None]:
+        files = [] if swept is None else swept.files
+        return self._database.remove_files(files) if files else succeed(None)
+
+    def _read(self, work: Callable[[apsw.Connection], T]) -> Deferred[T]:
+        return self._database.read(work)
+
+    def _write(self, work: Callable[[apsw.Connection], T]) -> Deferred[T]:
+        return self._database.write(work)
+
+    def close(self) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.close`."""
+        return self._database.close()

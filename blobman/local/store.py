@@ -1,0 +1,200 @@
+"""The store: blobs, encrypted on this machine's disk, and how each stands with the server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import apsw
+from twisted.internet.defer import Deferred, execute, succeed
+from twisted.internet.interfaces import IReactorFromThreads
+from zope.interface import implementer
+
+from ..errors import StoreError, describe
+from ..interfaces import IBlobStore, IPayload
+from ..model import BlobKey, Priority, SyncStatus, check_name, check_size
+from . import listings, records
+from .connection import derive_key
+from .database import Database
+from .intake import Intake
+from .reader import BlobReader, Chunks
+from .records import Payload, Removed
+from .schema import CHUNK_SIZE
+from .source import Source
+from .staging import StagedBlob
+from .statuses import StatusStore, checked_key
+
+__all__ = ["BlobStore", "StoredPayload"]
+
+_PUT = (SyncStatus.PENDING_UPLOAD, SyncStatus.LOCAL_ONLY)
+
+
+@implementer(IPayload)
+class StoredPayload:
+    """A local copy, for an upload; see :class:`~blobman.interfaces.IPayload`."""
+
+    def __init__(self, chunks: Chunks, database: Database) -> None:
+        self.size = chunks.payload.size
+        self.preamble = chunks.payload.preamble
+        self.chunk_count = chunks.count
+        self._chunks = chunks
+        self._database = database
+
+    def read_chunk(self, index: int) -> Deferred[bytes]:
+        """See :meth:`blobman.interfaces.IPayload.read_chunk`."""
+        if self._chunks.payload.content is not None:
+            return execute(self._chunks.read, index)
+        return self._database.read(lambda _: self._chunks.read(index))
+
+
+@implementer(IBlobStore)
+class BlobStore(StatusStore):
+    """
+    A user's blobs in an encrypted SQLite database, ``{local_path}/{user}_blobs.db``.
+
+    The files are made, and opened, when the first method needs them. Several stores, in this
+    process and in others, may use the same folder at once. See
+    :class:`~blobman.interfaces.IBlobStore` for the methods.
+
+    :param local_path: the folder; it is made if need be, readable for nobody else.
+    :param user: whose blobs.
+    :param key: what opens the database; a ``str`` stands for its Latin-1 bytes.
+    :param reactor: the reactor in whose thread the Deferreds fire; None for the global one.
+    :param patience: how many seconds a write waits while other processes write.
+    :raise ValueError: the user is not a name, or the key is empty or not Latin-1.
+    :raise TypeError: one of them is of another type.
+    """
+
+    def __init__(
+        self,
+        local_path: str | os.PathLike[str],
+        user: str,
+        key: bytes | str,
+        *,
+        reactor: IReactorFromThreads | None = None,
+        patience: float = 60.0,
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor  # type: ignore[assignment]
+        check_name("user", user)
+        path = Path(os.path.abspath(local_path)) / f"{user}_blobs.db"
+        raw_key = derive_key(_as_bytes(key))
+        assert reactor is not None
+        super().__init__(Database(path, raw_key, reactor, patience))
+        self._intake = Intake(self._database)
+
+    def __repr__(self) -> str:
+        return f"<BlobStore {self._database.path}>"
+
+    # Content
+
+    def put(
+        self,
+        blob_id: str,
+        blob_fd: BinaryIO,
+        size: int,
+        namespace: str = "",
+        status: SyncStatus = SyncStatus.PENDING_UPLOAD,
+        priority: Priority = Priority.MEDIUM,
+        preamble: bytes = b"",
+    ) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.put`. Cancelling it leaves nothing behind."""
+        return Deferred.fromCoroutine(
+            self._put(blob_id, blob_fd, size, namespace, status, priority, preamble)
+        )
+
+    async def _put(
+        self,
+        blob_id: str,
+        blob_fd: BinaryIO,
+        size: int,
+        namespace: str,
+        status: SyncStatus,
+        priority: Priority,
+        preamble: bytes,
+    ) -> None:
+        key = checked_key(blob_id, namespace)
+        if status not in _PUT:
+            raise ValueError(f"status must be PENDING_UPLOAD or LOCAL_ONLY, not {status!r}")
+        name = describe(key.blob_id, key.namespace)
+        source = Source(blob_fd, check_size(size), CHUNK_SIZE, name)
+
+        def record(connection: apsw.Connection, payload: Payload) -> int:
+            return records.add_new(connection, key, payload, status, priority)
+
+        await self._database.read(lambda connection: records.check_absent(connection, key))
+        if size > CHUNK_SIZE:
+            await self._intake.take_large(source, size, preamble, record)
+        else:
+            await self._intake.take_small(source, size, preamble, record)
+
+    def get(self, blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.BlobReader`."""
+
+        key = checked_key(blob_id, namespace)
+
+        def open_it(connection: apsw.Connection) -> BinaryIO | None:
+            chunks = self._find_chunks(connection, key, hidden=False)
+            return None if chunks is None else BlobReader(chunks)
+
+        return self._database.read(open_it)
+
+    def open_payload(self, blob_id: str, namespace: str = "") -> Deferred[IPayload | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.open_payload`."""
+
+        key = checked_key(blob_id, namespace)
+
+        def open_it(connection: apsw.Connection) -> IPayload | None:
+            chunks = self._find_chunks(connection, key, hidden=True)
+            return None if chunks is None else StoredPayload(chunks, self._database)
+
+        return self._database.read(open_it)
+
+    def _find_chunks(
+        self, connection: apsw.Connection, key: BlobKey, hidden: bool
+    ) -> Chunks | None:
+        payload = records.find_payload(connection, key, hidden)
+        files = self._database.payloads
+        if payload is not None and payload.file is not None and not files.holds(payload.file):
+            if records.find_payload(connection, key, hidden) == payload:
+                name = describe(key.blob_id, key.namespace)
+                raise StoreError(f"{name} is damaged: its file {payload.file.name} is missing")
+            return None  # It was deleted meanwhile.
+        return None if payload is None else Chunks(key, payload, files, self._database.is_closed)
+
+    def stage(self, blob_id: str, namespace: str = "") -> StagedBlob:
+        """See :meth:`blobman.interfaces.IBlobStore.stage`."""
+        return StagedBlob(self._database, self._intake, checked_key(blob_id, namespace))
+
+    def exists(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
+        """See :meth:`blobman.interfaces.IBlobStore.exists`."""
+        key = checked_key(blob_id, namespace)
+        return self._database.read(lambda connection: listings.is_available(connection, key))
+
+    def delete(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
+        """See :meth:`blobman.interfaces.IBlobStore.delete`."""
+
+        key = checked_key(blob_id, namespace)
+
+        def remove_files(removed: Removed | None) -> Deferred[bool]:
+            if removed is None or removed.file is None:
+                return succeed(removed is not None and removed.had_copy)
+            return self._database.remove_files([removed.file]).addCallback(lambda _: True)
+
+        removing = self._database.write(
+            lambda connection: records.remove(connection, key), undo=remove_files
+        )
+        return removing.addCallback(remove_files)
+
+
+def _as_bytes(key: object) -> bytes:
+    if isinstance(key, str):
+        try:
+            return key.encode("latin-1")
+        except UnicodeEncodeError:
+            # Without the cause, which would show the key.
+            raise ValueError("key must be bytes, or a str of Latin-1 characters") from None
+    if not isinstance(key, (bytes, bytearray, memoryview)):
+        raise TypeError(f"key must be bytes or a str, not {type(key).__name__}")
+    return bytes(key)

@@ -1,0 +1,110 @@
+"""
+Group commit: all writes that wait become durable together, and still fail one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import apsw
+from twisted.internet.defer import CancelledError
+
+from .connection import transaction
+from .faults import store_error
+from .workers import Job
+
+__all__ = ["Writer"]
+
+_CHECKPOINT_PAGES = 1000
+_CROWDED_PAGES = 4000
+
+
+class Writer:
+    """
+    Runs batches of writes in the writer's thread.
+
+    :param connect: gives the thread's connection, or raises ``StoreError``.
+    :param path: the database, for messages.
+    """
+
+    def __init__(self, connect: Callable[[], apsw.Connection], path: str) -> None:
+        self._connect = connect
+        self._path = path
+        self._connection: apsw.Connection | None = None
+        self._log_pages = 0
+
+    def run(self, jobs: Sequence[Job[Any]]) -> None:
+        """Do some jobs in one transaction; if it fails as a whole, each in its own."""
+        try:
+            connection = self._open()
+        except Exception as error:
+            _fail(jobs, error)
+            return
+        try:
+            self._run_together(connection, jobs)
+        except apsw.BusyError as error:
+            _fail(jobs, store_error(error, self._path))
+        except Exception as error:
+            if len(jobs) == 1:
+                self._fail_alone(connection, jobs[0], error)
+            else:
+                for job in jobs:
+                    self.run([job])
+
+    def _fail_alone(self, connection: apsw.Connection, job: Job[Any], error: Exception) -> None:
+        if isinstance(error, (apsw.Error, OSError, MemoryError)):
+            error = store_error(error, self._path, connection.system_errno)
+        job.fail(error)
+
+    def _open(self) -> apsw.Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+            self._connection.set_wal_hook(self._committed)
+        return self._connection
+
+    def _committed(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _run_together(self, connection: apsw.Connection, jobs: Sequence[Job[Any]]) -> None:
+        if not jobs:
+            return
+        with transaction(connection):
+            for job in jobs:
+                self._run_one(connection, job)
+
+    def _run_one(self, connection: apsw.Connection, job: Job[Any]) -> None:
+        """Do a job inside a savepoint; what is wrong with the database itself is raised."""
+        connection.execute("SAVEPOINT job")
+        try:
+            job.succeed(job.work(connection))
+        except (apsw.Error, OSError, MemoryError):
+            raise
+        except Exception as error:
+            job.fail(error)
+            connection.execute("ROLLBACK TO job")
+        else:
+            if job.cancelled:
+                job.fail(CancelledError())
+                connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+
+    def checkpoint(self) -> None:
+        """
+        Bring the write-ahead log into the database, if it has grown.
+
+        This comes after the results have been delivered, so that nobody waits for it.
+        """
+        if self._connection is None or self._log_pages < _CHECKPOINT_PAGES:
+            return
+        crowded = self._log_pages >= _CROWDED_PAGES
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if crowded else apsw.SQLITE_CHECKPOINT_PASSIVE
+        with suppress(apsw.Error):  # It is tried again after the next batch.
+            self._connection.wal_checkpoint(mode=mode)
+
+
+def _fail(jobs: Sequence[Job[Any]], error: BaseException) -> None:
+    for job in jobs:
+        job.fail(error)
