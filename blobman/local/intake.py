@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import apsw
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from . import records
@@ -65,18 +65,20 @@ class Intake:
     async def _copy(self, source: Source, size: int) -> PayloadWriter:
         database = self._database
         writer = database.payloads.writer()
-        flushing: Deferred[None] = succeed(None)
         try:
             for _ in range(0, size, _STEP * CHUNK_SIZE):
                 await database.handle_files(lambda: writer.append(source.chunks(_STEP)))
-                if flushing.called:
-                    flushing = database.handle_files(writer.flush)
-                    flushing.addErrback(lambda _: None)  # `finish` reports it.
+                self.flush(writer)
             await database.handle_files(writer.finish)
         except BaseException:
             self.discard(writer)
             raise
         return writer
+
+    def flush(self, writer: PayloadWriter) -> None:
+        """Have what has been written brought to the disk, if it is much."""
+        if writer.begin_flush():
+            self._database.handle_files(writer.flush).addErrback(lambda _: None)
 
     def publish(
         self, payload: Payload, writer: PayloadWriter | None, record: Record

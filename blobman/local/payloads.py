@@ -33,8 +33,8 @@ _WRITING = ("journal_mode=OFF", "synchronous=OFF", "cache_size=-2048")
 _READING = ("cache_size=-256",)
 _READ_FLAGS = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 
-_FLUSH_EVERY = 64
-"""After how many chunks the file is sent on its way to the disk."""
+_FLUSH_EVERY = 32
+"""After how many chunks a file that is being written is brought to the disk."""
 
 
 class FileKey(NamedTuple):
@@ -68,6 +68,7 @@ class PayloadWriter:
         self._connection: apsw.Connection | None = None
         self._count = 0
         self._flushed = 0
+        self._flushing = False
         self._discarded = False
         self._finished = False
 
@@ -109,18 +110,28 @@ class PayloadWriter:
                 raise store_error(error.__cause__, str(self._path), number) from error.__cause__
             raise
 
+    def begin_flush(self) -> bool:
+        """
+        Ask whether much has been written that is not on the disk yet, nor on its way there.
+
+        :return: if so, true, and :meth:`flush` has to be called.
+        """
+        if self._flushing or self._count - self._flushed < _FLUSH_EVERY:
+            return False
+        self._flushing = True
+        return True
+
     def flush(self) -> None:
         """
-        Send what has been written on its way to the disk, if it is much.
+        Bring what has been written to the disk, beside what goes on.
 
-        Otherwise all of a large file would have to go there at the end, at once.
-
-        :raise StoreError: it can't be written.
+        Otherwise all of a large file would have to go there at the end, at once. It never
+        fails: :meth:`finish` does if it has to.
         """
-        if self._count - self._flushed >= _FLUSH_EVERY:
-            self._flushed = self._count
-            with self._errors():
-                _fsync(self._path)
+        self._flushed = self._count
+        with suppress(OSError):
+            _fsync(self._path)
+        self._flushing = False
 
     def finish(self) -> None:
         """

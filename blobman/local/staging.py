@@ -83,6 +83,8 @@ class StagedBlob:
     def _written(self, _: None) -> None:
         self._in_flight = 0
         self._write_full()
+        if self._writer is not None:
+            self._intake.flush(self._writer)
         if self._in_flight <= _AHEAD:
             self._wake()
 
