@@ -1,6 +1,9 @@
 """Every run is the same: hypothesis draws the same examples, and no machine is too slow."""
 
+import os
+
 from hypothesis import settings
 
-settings.register_profile("blobman", derandomize=True, deadline=None)
-settings.load_profile("blobman")
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))

@@ -336,6 +336,7 @@ class JsonTests(SynchronousTestCase):
 
     def test_count(self) -> None:
         self.assertEqual(protocol.read_count(b'{"count": 42, "more": 1}'), {"count": 42})
+        self.assertEqual(protocol.read_count(b'{"count": 0}'), {"count": 0})
         for body in (
             b"",
             b"[]",

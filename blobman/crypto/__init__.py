@@ -5,6 +5,8 @@ Sealed blobs: bytes in, bytes out. No I/O, no clock, no randomness, no Twisted.
 - :mod:`.sizes`: how much can be sealed, and what a preamble says about it
 - :mod:`.keys`: from the user's secret to the key of one blob
 - :mod:`.sealing`: :class:`Sealer`, cleartext to sealed blob
+- :mod:`.rewrapping`: :class:`Rewrapper`, for what others sealed; :func:`make_sealer` tells which
+- :mod:`.wrapping`: what these two have in common
 - :mod:`.opening`: :class:`Opener`, sealed blob to cleartext
 """
 
@@ -20,8 +22,10 @@ from .preamble import (
     Preamble,
     Scheme,
 )
-from .sealing import SEALED_OVERHEAD, TAG_SIZE, Sealer, sealed_size
+from .rewrapping import Rewrapper, make_sealer
+from .sealing import SEALED_OVERHEAD, Sealer, sealed_size
 from .sizes import MAX_CONTENT_SIZE, padded_size
+from .wrapping import TAG_SIZE
 
 __all__ = [
     "IV_SIZE",
@@ -33,10 +37,12 @@ __all__ = [
     "Method",
     "Opener",
     "Preamble",
+    "Rewrapper",
     "Scheme",
     "Sealer",
     "blob_key",
     "check_secret",
+    "make_sealer",
     "padded_size",
     "sealed_size",
 ]

@@ -22,8 +22,8 @@ from .preamble import (
     Preamble,
     read_preamble_text,
 )
-from .sealing import SEPARATOR, TAG_SIZE, Octets
 from .sizes import MAX_CONTENT_SIZE, padded_size
+from .wrapping import SEPARATOR, TAG_SIZE, Octets
 
 __all__ = ["Opener"]
 

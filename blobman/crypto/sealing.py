@@ -14,22 +14,14 @@ from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from ..errors import InvalidBlob
 from .keys import blob_key
-from .preamble import PREAMBLE_TEXT_SIZE, SEALED_BY_US, Preamble, write_preamble_text
+from .preamble import PREAMBLE_TEXT_SIZE, SEALED_BY_US, Preamble
 from .sizes import check_content_size, padded_size
+from .wrapping import SEPARATOR, TAG_SIZE, Octets, Wrapping
 
-__all__ = ["SEALED_OVERHEAD", "SEPARATOR", "TAG_SIZE", "Octets", "Sealer", "sealed_size"]
-
-TAG_SIZE = 16
-"""Bytes of the authentication tag, which comes last."""
-
-SEPARATOR = b" "
-"""What ends the preamble."""
+__all__ = ["SEALED_OVERHEAD", "Sealer", "sealed_size"]
 
 SEALED_OVERHEAD = PREAMBLE_TEXT_SIZE + len(SEPARATOR) + TAG_SIZE
 """How many bytes longer than its cleartext a sealed blob is: 753."""
-
-Octets = bytes | bytearray | memoryview
-"""What can be fed. The items of a ``memoryview`` have to be single bytes."""
 
 
 def sealed_size(size: int) -> int:
@@ -43,12 +35,13 @@ def sealed_size(size: int) -> int:
     return check_content_size(size) + SEALED_OVERHEAD
 
 
-class Sealer:
+class Sealer(Wrapping):
     """
     Seals one blob: :meth:`header`, then :meth:`update` for all of its content, then
     :meth:`finalize` give the sealed blob, one part after another.
 
     :ivar size: the size of the cleartext in bytes.
+    :ivar sealed_size: the size of the sealed blob in bytes.
     """
 
     def __init__(self, secret: bytes, preamble: bytes, size: int) -> None:
@@ -59,20 +52,14 @@ class Sealer:
         :param size: how many bytes of content will come.
         :raise TypeError: the secret is neither ``bytes`` nor ``str``, or the size not an ``int``.
         :raise ValueError: the secret is too short, the size can't be sealed, or the preamble
-            is not that of a blob of this size that is ours to seal.
+            is not that of a blob of this size that is ours to seal. A legacy one is taken: with
+            the content that it came with, it gives the bytes that it came in.
         """
-        decoded = _check_sealable(preamble, check_content_size(size))
+        super().__init__(preamble, size, trailer_size=TAG_SIZE)
+        decoded = _check_sealable(preamble, size)
         cipher = Cipher(AES(blob_key(secret, decoded.blob_id)), GCM(decoded.iv))
-        self.size = size
-        self._preamble = preamble
-        self._missing = size
-        self._ended = False
         self._encryptor = cipher.encryptor()
         self._encryptor.authenticate_additional_data(preamble)
-
-    def header(self) -> bytes:
-        """Give what comes first: the preamble in base64, and the space after it."""
-        return write_preamble_text(self._preamble) + SEPARATOR
 
     def update(self, data: Octets) -> bytes:
         """
@@ -108,18 +95,14 @@ class Sealer:
         :return: the tag, :data:`TAG_SIZE` bytes, which comes last.
         :raise ValueError: content is missing, or the blob has ended already.
         """
-        self._check_room(0)
-        if self._missing:
-            raise ValueError(f"{self._missing} of {self.size} bytes of content are missing")
-        self._ended = True
+        self._end()
         self._encryptor.finalize()
-        return self._encryptor.tag
+        return self.tag
 
-    def _check_room(self, length: int) -> None:
-        if self._ended:
-            raise ValueError("the blob has been sealed already")
-        if length > self._missing:
-            raise ValueError(f"the content is longer than the {self.size} bytes announced")
+    @property
+    def tag(self) -> bytes:
+        """The tag, once the blob has ended."""
+        return self._encryptor.tag
 
 
 def _check_sealable(raw: bytes, size: int) -> Preamble:
@@ -127,8 +110,8 @@ def _check_sealable(raw: bytes, size: int) -> Preamble:
         preamble = Preamble.decode(raw)
     except InvalidBlob as error:
         raise ValueError(f"preamble can't be read: {error}") from error
-    if preamble.kind != SEALED_BY_US or preamble.content_size is None:
+    if preamble.kind != SEALED_BY_US:
         raise ValueError("preamble is not that of a blob that is ours to seal")
-    if preamble.content_size != padded_size(size):
+    if preamble.content_size not in (None, padded_size(size)):
         raise ValueError(f"preamble is not that of a blob of {size} bytes")
     return preamble

@@ -17,9 +17,8 @@ from blobman.crypto import (
     Sealer,
     sealed_size,
 )
-from blobman.crypto.preamble import LEGACY_PREAMBLE_TEXT_SIZE, read_preamble_text
 
-from .vectors import BLOBS, LEGACY, SECRET, Vector, open_in_pieces, sealed_bytes
+from .vectors import BLOBS, SECRET, Vector, open_in_pieces
 
 IV = bytes(range(16))
 
@@ -149,10 +148,6 @@ class MisuseTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ValueError, Sealer, SECRET, bad.encode(), 100)
             self.assertIn("ours to seal", str(error))
-
-    def test_a_legacy_preamble(self) -> None:
-        raw = read_preamble_text(sealed_bytes(LEGACY)[:LEGACY_PREAMBLE_TEXT_SIZE])
-        self.assertRaises(ValueError, Sealer, SECRET, raw, LEGACY.size)
 
     def test_not_a_preamble(self) -> None:
         for bad in (b"", bytes(552), preamble(1).encode()[:-1]):
