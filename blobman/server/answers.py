@@ -96,10 +96,14 @@ async def answer(
 
 async def refuse(request: BlobsRequest, refusal: Refusal) -> None:
     """
-    Send an answer that is not a success.
+    Send an answer that is not a success; if one has begun already, break the connection off,
+    so that nobody takes what came for the whole.
 
     :raise ClientGoneError: the connection has ended.
     """
+    if request.startedWriting:
+        request.connection.abortConnection()
+        raise ClientGoneError
     await answer(request, refusal.code, f"{refusal}\n".encode(), headers=refusal.headers)
 
 
@@ -151,12 +155,6 @@ class PacedWriter:
         check_present(self._request)
         self._request.unregisterProducer()  # type: ignore[no-untyped-call]
         self._request.finish()
-
-    def abort(self) -> None:
-        """Break the connection off: the answer can't be completed."""
-        if not self._request.is_gone:
-            self._request.unregisterProducer()  # type: ignore[no-untyped-call]
-            self._request.connection.abortConnection()
 
     # -- IPushProducer -----------------------------------------------------------------
 

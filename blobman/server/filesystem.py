@@ -180,6 +180,7 @@ class StagedFile:
 
     def _publish(self, flags: list[Flags]) -> None:
         try:
+            self._folder.stamp(self._descriptor)
             os.fsync(self._descriptor)
             self._folder.publish(self._path, self.name, flags)
         finally:

@@ -40,16 +40,19 @@ class BlobsRequest(Request):
     """
     A request whose body is read as it comes.
 
-    :ivar body: the body; set when the headers are there.
+    :ivar body: the body; nothing before the headers have come.
     :ivar is_gone: whether the connection ended before the answer did.
     """
 
     defaultContentType = b"text/plain; charset=utf-8"
-    body: Body
     is_gone = False
     _has_begun = False
     _is_finishing = False
     _lingering: IDelayedCall | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+        self.body = Body(0, self._pause, self._resume)
 
     # -- what the channel calls --------------------------------------------------------
 

@@ -105,7 +105,13 @@ class FilesystemTests(BackendContract, TestCase):
         folder = folder_of(self.root, name("abcdefgh"))
         os.symlink("nowhere", os.path.join(folder, "abcdefgh.lock"))
         os.symlink("abcdefgh", os.path.join(folder, "abcdefgx"))
-        for stray in ("abcdefgh.tmp", ".hidden", "elsewhere", ".0.deleted", "elsewhere.deleted"):
+        for stray in (
+            "abcdefgh.tmp",
+            ".hidden",
+            "elsewhere",
+            ".0.deleted",
+            "elsewhere.deleted",
+        ):
             with open(os.path.join(folder, stray), "w"):
                 pass
         self.assertEqual(await self.backend.list("alice", query()), ["abcdefgh"])
