@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from .auth import TokenFile, make_portal
@@ -79,7 +78,7 @@ class BlobsService(Service):
         self._backend = FilesystemBackend(data, reactor)
         self._site = make_site(self._backend, TokenFile(tokens), reactor)
         self._starting: Deferred[None] = succeed(None)
-        self._outcome: Ports | Failure | None = None
+        self._outcome: Ports | Exception | None = None
         self._waiting: list[Deferred[Ports]] = []
         self.ports: Ports = []
 
@@ -87,8 +86,19 @@ class BlobsService(Service):
         """Begin; see :meth:`when_listening` for how that went."""
         super().startService()  # type: ignore[no-untyped-call]
         self._outcome = None
-        self._starting = Deferred.fromCoroutine(self._start())
-        self._starting.addCallbacks(lambda _: self._settle(self.ports), self._settle)
+        self._starting = Deferred.fromCoroutine(self._try_to_start())
+
+    async def _try_to_start(self) -> None:
+        try:
+            await self._start()
+        except Exception as error:
+            self._log.error("The server did not start: {reason}", reason=str(error))
+            self._outcome = error
+        else:
+            self._outcome = self.ports
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            self.when_listening().chainDeferred(deferred)
 
     async def _start(self) -> None:
         await self._backend.open()
@@ -101,14 +111,6 @@ class BlobsService(Service):
         for port in self.ports:
             self._log.info("Serving blobs on {address}", address=port.getHost())
 
-    def _settle(self, outcome: Ports | Failure) -> None:
-        self._outcome = outcome
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(outcome)
-        if isinstance(outcome, Failure) and not waiting:
-            self._log.error("The server did not start: {reason}", reason=outcome.getErrorMessage())
-
     def when_listening(self) -> Deferred[Ports]:
         """
         Wait for the start.
@@ -116,11 +118,12 @@ class BlobsService(Service):
         :return: fires with the ports (``IListeningPort``). Fails with ``CannotListenError`` if
             one is taken, ``StoreError`` if another server has the folder, or ``OSError``.
         """
+        if isinstance(self._outcome, Exception):
+            return fail(self._outcome)
+        if self._outcome is not None:
+            return succeed(self._outcome)
         waiting: Deferred[Ports] = Deferred()
-        if self._outcome is None:
-            self._waiting.append(waiting)
-        else:
-            waiting.callback(self._outcome)
+        self._waiting.append(waiting)
         return waiting
 
     def stopService(self) -> Deferred[None]:

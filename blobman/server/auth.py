@@ -17,8 +17,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, cast
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, cast
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials
@@ -42,18 +42,20 @@ _ID_LENGTH = 12
 _NOBODY = hashlib.sha256(b"").hexdigest()
 
 
-class TokenInfo(NamedTuple):
+@dataclass(frozen=True)
+class TokenInfo:
     """
     A token as far as the server knows it.
 
     :ivar token_id: names it, for ``revoke``; tells nothing about it.
     :ivar created: seconds since the epoch.
+    :ivar digest: the token's SHA-256, in hex.
     """
 
     user: str
     token_id: str
     created: int
-    digest: str
+    digest: str = field(repr=False)
 
 
 Tokens = list[TokenInfo]
@@ -148,7 +150,7 @@ class TokenFile:
             fcntl.flock(lock, fcntl.LOCK_EX)
             tokens = self._read()
             yield tokens
-            text = json.dumps({"tokens": [it._asdict() for it in tokens]}, indent=1)
+            text = json.dumps({"tokens": [asdict(it) for it in tokens]}, indent=1)
             disk.replace_file(self.path, text.encode(), os.path.dirname(self.path))
         finally:
             os.close(lock)

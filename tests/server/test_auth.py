@@ -1,0 +1,144 @@
+"""Tokens: the file, the checker, the portal."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import IRealm
+from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
+
+from blobman.errors import StoreError
+from blobman.server.auth import (
+    AccountRealm,
+    IAccount,
+    ITokenCredentials,
+    TokenChecker,
+    TokenCredentials,
+    TokenFile,
+    make_portal,
+)
+
+
+class TokenFileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.path = os.path.join(folder, "tokens.json")
+        self.tokens = TokenFile(self.path, now=lambda: 1000.5)
+
+    def test_only_a_hash_is_kept(self) -> None:
+        token = self.tokens.add("alice")
+        self.assertGreaterEqual(len(token), 43)
+        self.assertNotIn(token, Path(self.path).read_text())
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
+
+    def test_list(self) -> None:
+        self.assertEqual(self.tokens.list(), [])
+        self.tokens.add("alice")
+        self.tokens.add("bob")
+        self.tokens.add("alice")
+        self.assertEqual([it.user for it in self.tokens.list()], ["alice", "bob", "alice"])
+        listed = self.tokens.list("alice")
+        self.assertEqual([it.created for it in listed], [1000, 1000])
+        self.assertEqual(len({it.token_id for it in listed}), 2)
+
+    def test_revoke(self) -> None:
+        for user in ("alice", "bob", "alice", "alice"):
+            self.tokens.add(user)
+        first = self.tokens.list("alice")[0]
+        self.assertEqual(self.tokens.revoke("bob", first.token_id), 0)
+        self.assertEqual(self.tokens.revoke("alice", first.token_id), 1)
+        self.assertEqual(self.tokens.revoke("alice", first.token_id), 0)
+        self.assertEqual(self.tokens.revoke("alice"), 2)
+        self.assertEqual([it.user for it in self.tokens.list()], ["bob"])
+
+    def test_a_name_that_is_none(self) -> None:
+        for user in ("", "a:b", "../x", "x" * 255):
+            self.assertRaises(ValueError, self.tokens.add, user)
+
+    def test_a_file_that_is_none(self) -> None:
+        for text in ("", "[]", "{}", '{"tokens": [1]}', '{"tokens": [{"user": "a"}]}', "\0"):
+            Path(self.path).write_text(text)
+            self.assertRaises(StoreError, self.tokens.list)
+            self.assertRaises(StoreError, self.tokens.add, "alice")
+            self.assertEqual(Path(self.path).read_text(), text)
+
+    def test_it_tells_no_hash(self) -> None:
+        self.tokens.add("alice")
+        self.assertNotIn(self.tokens.list()[0].digest, repr(self.tokens.list()))
+
+
+class ConcurrentTests(TestCase):
+    async def test_no_change_is_lost(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        files = [TokenFile(os.path.join(folder, "tokens")) for _ in range(8)]
+        await gatherResults([deferToThread(it.add, "alice") for it in files for _ in range(5)])
+        self.assertEqual(len(files[0].list()), 40)
+
+
+class PortalTests(TestCase):
+    def setUp(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.tokens = TokenFile(os.path.join(folder, "tokens"))
+        self.portal = make_portal(self.tokens)
+
+    async def log_in(self, user: str, token: str) -> str:
+        _, avatar, log_out = await self.portal.login(TokenCredentials(user, token), None, IAccount)
+        log_out()
+        return IAccount(avatar).user
+
+    async def refused(self, user: str, token: str) -> None:
+        try:
+            await self.log_in(user, token)
+        except UnauthorizedLogin:
+            return
+        self.fail("let in")
+
+    def test_interfaces(self) -> None:
+        verifyObject(ICredentialsChecker, TokenChecker(self.tokens))
+        verifyObject(IRealm, AccountRealm())
+        verifyObject(ITokenCredentials, TokenCredentials("a", "b"))
+
+    def test_the_token_is_not_shown(self) -> None:
+        self.assertNotIn("secret", repr(TokenCredentials("alice", "secret")))
+
+    async def test_every_token_of_a_user_is_good(self) -> None:
+        for token in [self.tokens.add("alice") for _ in range(3)]:
+            self.assertEqual(await self.log_in("alice", token), "alice")
+
+    async def test_other_tokens_are_not(self) -> None:
+        token = self.tokens.add("alice")
+        self.tokens.add("bob")
+        await self.refused("bob", token)
+        await self.refused("carol", token)
+        await self.refused("carol", "")
+        await self.refused("alice", token + "x")
+        await self.refused("alice", self.tokens.list("alice")[0].digest)
+
+    async def test_no_file(self) -> None:
+        await self.refused("alice", "")
+
+    async def test_changes_are_seen(self) -> None:
+        first = self.tokens.add("alice")
+        await self.log_in("alice", first)
+        second = self.tokens.add("alice")
+        await self.log_in("alice", second)
+        self.tokens.revoke("alice", self.tokens.list("alice")[0].token_id)
+        await self.refused("alice", first)
+        await self.log_in("alice", second)
+
+    async def test_a_damaged_file_leaves_things_as_they_were(self) -> None:
+        token = self.tokens.add("alice")
+        await self.log_in("alice", token)
+        Path(self.tokens.path).write_text("damaged")
+        await self.log_in("alice", token)
+        await self.refused("alice", "other")
