@@ -1,0 +1,59 @@
+"""From a command line to an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from .failures import describe_error, exit_code
+from .logs import is_debugging
+from .root import root
+from .running import Work, run
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """
+    Do what a command line says, and report on standard error if that fails.
+
+    :return: the exit code.
+    """
+    try:
+        work = parse(arguments)
+        code = work if isinstance(work, int) else run(work)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Who reads has had enough. Python would complain about it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        return report(error)
+
+
+def parse(arguments: Sequence[str]) -> Work | int:
+    """
+    Read a command line, and do what does not have to wait.
+
+    :return: the work that is left to do; or an exit code, if none is.
+    :raise click.ClickException: it is wrong.
+    """
+    outcome: Work | int | None = root.main(
+        list(arguments), prog_name="blobman", standalone_mode=False
+    )
+    return 0 if outcome is None else outcome
+
+
+def report(error: Exception) -> int:
+    """
+    Report an error on standard error.
+
+    :return: the exit code.
+    """
+    if is_debugging():
+        traceback.print_exception(error)
+    click.echo(f"blobman: {describe_error(error)}", err=True)
+    return exit_code(error)

@@ -1,0 +1,39 @@
+"""``blobman get``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .commands import Session, client_command, namespace_option
+from .targets import check_target, write_file, write_pipe
+from .waiting import in_thread
+
+
+@client_command("get")
+@click.argument("blob_id", metavar="ID")
+@namespace_option
+@click.option("-o", "--output", metavar="FILE", default="-", help="Write to a file.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite the file if there is one.")
+async def get(session: Session, blob_id: str, namespace: str, output: str, force: bool) -> None:
+    """
+    Write a blob to standard output, or to a file.
+
+    It is fetched from the server if it is not here. The file appears when all of it has been
+    written.
+    """
+    if output != "-":
+        check_target(output, force)
+    sys.stdout.flush()
+    async with session.manager(store=True, secret=True) as manager:
+        with await manager.get(blob_id, namespace) as content:
+            if output == "-":
+                target = sys.stdout.fileno()
+                await in_thread(session.reactor, lambda stop: write_pipe(content, target, stop))
+            else:
+                await in_thread(
+                    session.reactor, lambda stop: write_file(content, output, force, stop)
+                )
+    if output != "-":
+        session.screen.remark(f"{blob_id} is in {output}")

@@ -1,0 +1,20 @@
+"""``blobman keygen``."""
+
+from __future__ import annotations
+
+import click
+
+from .secretfiles import new_secret, write_secret
+
+
+@click.command("keygen")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+def keygen(files: tuple[str, ...]) -> None:
+    """
+    Make keys or secrets, each in a new file.
+
+    Only you can read the file. Keep a copy in a safe place: without the secret that a blob was
+    sealed with, nobody can read it again.
+    """
+    for path in files:
+        write_secret(path, new_secret())

@@ -1,0 +1,109 @@
+"""``blobman put``."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import click
+from twisted.internet.defer import CancelledError
+
+from blobman import BlobDoc, BlobError, BlobManager, Priority, StoreError, SyncStatus
+
+from .commands import Session, client_command, namespace_option
+from .sources import find_files, open_source
+from .waiting import in_lanes
+
+LANES = 8
+"""How many files are put at a time: some are stored while others travel."""
+
+_PRIORITIES = [priority.name.lower() for priority in Priority]
+
+
+class Wishes(NamedTuple):
+    """How files are to be put."""
+
+    namespace: str
+    priority: str
+    local_only: bool
+    blob_id: str | None
+
+
+@client_command("put")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@namespace_option
+@click.option(
+    "-p",
+    "--priority",
+    type=click.Choice(_PRIORITIES, case_sensitive=False),
+    default=Priority.DEFAULT.name.lower(),
+    show_default=True,
+    help="How urgent the upload is.",
+)
+@click.option("--local-only", is_flag=True, help="Keep it here; never send it.")
+@click.option("--id", "blob_id", metavar="ID", help="The blob's id, if not a new random one.")
+async def put(
+    session: Session,
+    files: tuple[str, ...],
+    namespace: str,
+    priority: str,
+    local_only: bool,
+    blob_id: str | None,
+) -> None:
+    """
+    Store files as blobs, and send them to the server.
+
+    Prints the id of each. A folder stands for all files in it and below, - for standard
+    input.
+    """
+    if blob_id is not None and (len(files) > 1 or os.path.isdir(files[0])):
+        raise click.UsageError("--id is for one file")
+    wishes = Wishes(namespace, priority, local_only, blob_id)
+    found = find_files(files, session.screen.failure)
+    sends = not local_only
+    async with session.manager(store=True, server=sends, secret=sends) as manager:
+        await in_lanes(LANES, found, lambda path: _put_file(session, manager, path, wishes))
+
+
+async def _put_file(session: Session, manager: BlobManager, path: str, wishes: Wishes) -> None:
+    try:
+        with await open_source(session.reactor, path) as file:
+            doc = BlobDoc(file, wishes.blob_id)
+            size = os.fstat(file.fileno()).st_size
+            await _put_doc(session, manager, doc, size, path, wishes)
+    except StoreError:
+        # The next file would fare no better.
+        raise
+    except (BlobError, OSError, ValueError, TypeError) as error:
+        session.screen.failure(path, error)
+
+
+async def _put_doc(
+    session: Session, manager: BlobManager, doc: BlobDoc, size: int, path: str, wishes: Wishes
+) -> None:
+    """Put a document, and show its id if it is stored: it can be without having been sent."""
+    is_new = wishes.blob_id is None or await _status(manager, doc, wishes) is None
+    status: SyncStatus | None = SyncStatus.SYNCED
+    error: BlobError | CancelledError | None = None
+    try:
+        await manager.put(doc, size, wishes.namespace, wishes.local_only, wishes.priority)
+    except (BlobError, CancelledError) as caught:
+        error = caught
+        status = await _status(manager, doc, wishes) if is_new else None
+    if status is not None:
+        status = SyncStatus.LOCAL_ONLY if wishes.local_only else status
+        fields = {"id": doc.blob_id, "file": path, "size": size, "status": status.name}
+        session.screen.result(f"{doc.blob_id}  {path}", **fields)
+    if isinstance(error, BlobError) and status is not None:
+        session.screen.failure(path, error, _REMARKS.get(status, "it is stored here"))
+    elif error is not None:
+        raise error
+
+
+_REMARKS = {SyncStatus.PENDING_UPLOAD: "it is stored here, and blobman sync will send it"}
+
+
+async def _status(manager: BlobManager, doc: BlobDoc, wishes: Wishes) -> SyncStatus | None:
+    assert manager.local is not None
+    record = await manager.local.get_sync_status(doc.blob_id, wishes.namespace)
+    return None if record is None else record[0]

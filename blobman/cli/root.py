@@ -1,0 +1,59 @@
+"""All the commands, in the order in which the help lists them."""
+
+from __future__ import annotations
+
+import click
+
+from .changes import flags, rm
+from .demo import demo
+from .get import get
+from .keygen import keygen
+from .lists import count, ls, status
+from .put import put
+from .serving import serve, token
+from .settings import setting_options
+from .synchronizing import sync
+
+_SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
+    ("Start here", (demo, keygen)),
+    ("Blobs", (put, get, ls, rm, sync, status)),
+    ("Blobs on the server", (count, flags)),
+    ("Run a server", (serve, token)),
+)
+
+
+class _Root(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [str(command.name) for _, commands in _SECTIONS for command in commands]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.list_commands(ctx)))
+        for title, commands in _SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(str(it.name).ljust(width), it.get_short_help_str(60)) for it in commands]
+                )
+
+
+@click.group(
+    cls=_Root,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+@setting_options(hidden=True)
+@click.version_option(package_name="blobman", message="%(prog)s %(version)s")
+@click.pass_context
+def root(context: click.Context) -> None:
+    """
+    Keep files as end-to-end encrypted blobs: here, and on a server that can't read them.
+
+    Each command has a --help. Its settings can be given before or after it, or as variables
+    BLOBMAN_..., such as BLOBMAN_REMOTE.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _, _commands in _SECTIONS:
+    for _command in _commands:
+        root.add_command(_command)

@@ -1,0 +1,142 @@
+"""``blobman serve`` and ``blobman token``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import Any
+
+import click
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IListeningPort
+
+from blobman.server.app import BlobsService
+from blobman.server.auth import TokenFile
+
+from .running import Work
+from .screen import Screen
+from .secretfiles import write_secret
+from .waiting import until_ended
+
+_tokens_option = click.option(
+    "--tokens",
+    metavar="FILE",
+    required=True,
+    envvar="BLOBMAN_TOKENS",
+    show_envvar=True,
+    help="The file with the hashes of all tokens.",
+)
+
+
+@click.command("serve")
+@click.option(
+    "--data",
+    metavar="DIR",
+    required=True,
+    envvar="BLOBMAN_DATA",
+    show_envvar=True,
+    help="The folder of the blobs; made if there is none.",
+)
+@click.option(
+    "--listen",
+    metavar="ENDPOINT",
+    multiple=True,
+    required=True,
+    help="Where to listen; can be given several times.",
+)
+@_tokens_option
+def serve(data: str, listen: tuple[str, ...], tokens: str) -> Work:
+    """
+    Run a server, until it gets SIGTERM or SIGINT.
+
+    An ENDPOINT is one of Twisted's, such as
+
+    \b
+      tcp:8080:interface=127.0.0.1
+      ssl:443:privateKey=key.pem:certKey=chain.pem
+      unix:/run/blobman.sock
+
+    Says on standard output where it listens, one address in a line; port 0 takes any that is
+    free. What happens is logged on standard error. Requests under way get ten seconds to end
+    when it stops.
+    """
+
+    async def work(reactor: Any) -> None:
+        try:
+            service = BlobsService(data, tokens, listen, reactor)
+        except (ValueError, TypeError, LookupError) as error:
+            raise click.UsageError(f"--listen {' '.join(listen)}: {error}") from error
+        await _serve(service)
+
+    return Work(work, logs=True)
+
+
+async def _serve(service: BlobsService) -> None:
+    screen = Screen()
+    service.startService()
+    try:
+        for port in await service.when_listening():
+            screen.result(f"listening on {_address(port)}")
+        await Deferred[None]()
+    except CancelledError:
+        # Being told to stop is how a server ends well.
+        pass
+    finally:
+        await until_ended(service.stopService())
+
+
+def _address(port: IListeningPort) -> str:
+    address: Any = port.getHost()
+    if isinstance(address, UNIXAddress):
+        return f"unix:{(address.name or b'').decode(errors='replace')}"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{address.port}"
+
+
+@click.group("token")
+def token() -> None:
+    """Add, list and revoke the tokens of users."""
+
+
+@token.command("add")
+@click.argument("user")
+@_tokens_option
+@click.option("--save", metavar="FILE", help="Write the token to a new file instead.")
+def add(user: str, tokens: str, save: str | None) -> None:
+    """
+    Make a token for USER, and print it.
+
+    The file keeps only its hash: it can't be shown again. A user may have several.
+    """
+    if save is not None and os.path.lexists(save):
+        raise FileExistsError(errno.EEXIST, "it exists, and is not overwritten", save)
+    made = TokenFile(tokens).add(user)
+    if save is None:
+        click.echo(made)
+    else:
+        write_secret(save, made)
+
+
+@token.command("list")
+@click.argument("user", required=False)
+@_tokens_option
+def list_tokens(user: str | None, tokens: str) -> None:
+    """List the tokens, of all users or of one: user, token's id, and when it was made."""
+    for it in TokenFile(tokens).list(user):
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(it.created))
+        click.echo(f"{it.user}  {it.token_id}  {made}")
+
+
+@token.command("revoke")
+@click.argument("user")
+@click.argument("token_id", required=False)
+@_tokens_option
+@click.option("--all", "everything", is_flag=True, help="All tokens of the user.")
+def revoke(user: str, token_id: str | None, tokens: str, everything: bool) -> None:
+    """Forget a token of USER, named by the id that token list shows. A running server follows."""
+    if everything == (token_id is not None):
+        raise click.UsageError("give the id of a token, or --all")
+    if not TokenFile(tokens).revoke(user, token_id):
+        raise click.ClickException(f"no such token of {user}")

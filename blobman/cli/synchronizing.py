@@ -1,0 +1,110 @@
+"""``blobman sync``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import click
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
+
+from blobman import BlobError, BlobManager, CertificateError, StoreError, UnauthorizedError
+
+from .commands import Session, client_command
+from .waiting import in_lanes
+
+LANES = 4
+"""How many namespaces are brought into step at a time."""
+
+_LEFT = {
+    "PENDING_UPLOAD": "to send",
+    "PENDING_DOWNLOAD": "to fetch",
+    "PENDING_DELETE": "to delete",
+    "FAILED_UPLOAD": "refused by the server",
+    "FAILED_DOWNLOAD": "that do not verify",
+}
+
+
+@client_command("sync")
+@click.option(
+    "-n",
+    "--namespace",
+    "namespaces",
+    metavar="NAME",
+    multiple=True,
+    envvar="BLOBMAN_NAMESPACE",
+    show_envvar=True,
+    help="The namespace; can be given several times.",
+)
+@click.option("--all", "everything", is_flag=True, help="All namespaces known here.")
+@click.option(
+    "--watch",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    help="Do it again and again, with so much time between.",
+)
+async def sync(
+    session: Session, namespaces: tuple[str, ...], everything: bool, watch: float | None
+) -> None:
+    """
+    Bring this machine and the server into step.
+
+    Deletes here what was deleted there and the other way round, fetches what is missing here,
+    sends what is missing there. What fails for a reason that may pass is tried again until
+    it works.
+    """
+    async with session.manager(store=True, server=True, secret=True) as manager:
+        while True:
+            chosen = await _choose(manager, namespaces, everything)
+            try:
+                await _sync_all(session, manager, chosen)
+            except CancelledError:
+                await show_what_is_left(session, manager)
+                raise
+            if watch is None:
+                return
+            await deferLater(session.reactor, watch)
+
+
+async def _choose(
+    manager: BlobManager, namespaces: tuple[str, ...], everything: bool
+) -> Sequence[str]:
+    if not everything:
+        return namespaces or ("",)
+    assert manager.local is not None
+    return sorted({"", *namespaces, *await manager.local.list_namespaces()})
+
+
+async def _sync_all(session: Session, manager: BlobManager, namespaces: Sequence[str]) -> None:
+    async def sync_one(namespace: str) -> None:
+        try:
+            await manager.sync(namespace)
+        except (StoreError, UnauthorizedError, CertificateError):
+            # Neither another namespace nor another time would fare better.
+            raise
+        except (BlobError, ValueError) as error:
+            session.screen.failure(f"namespace {namespace}" if namespace else "sync", error)
+        await _show_counts(session, manager, namespace)
+
+    await in_lanes(LANES, namespaces, sync_one)
+
+
+async def _show_counts(session: Session, manager: BlobManager, namespace: str) -> None:
+    assert manager.local is not None
+    counts = await manager.local.get_sync_progress(namespace)
+    if session.screen.as_json:
+        session.screen.result("", namespace=namespace, counts=counts)
+        return
+    place = f" in namespace {namespace}" if namespace else ""
+    session.screen.remark(f"{counts.get('SYNCED', 0)} in step{place}{_what_is_left(counts)}")
+
+
+async def show_what_is_left(session: Session, manager: BlobManager) -> None:
+    """Tell, when a command was interrupted, what ``sync`` will have to do."""
+    left = _what_is_left(await manager.sync_progress)
+    session.screen.remark(f"interrupted{left}; blobman sync goes on from here")
+
+
+def _what_is_left(counts: Mapping[str, int]) -> str:
+    left = [f"{counts[name]} {what}" for name, what in _LEFT.items() if name in counts]
+    return "".join(f", {it}" for it in left)
