@@ -1,0 +1,293 @@
+"""
+Who may import whom, held against the syntax trees of the package.
+
+A *room* is a module or a folder right under ``blobman``; the package itself, with its public
+names, is the room ``""``.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import blobman
+
+PACKAGE = Path(blobman.__file__).parent
+
+# From the ground up: a room stands on rooms above it in this table, so there is no way round.
+STANDS_ON: dict[str, set[str]] = {
+    "errors": set(),
+    "model": {"errors"},
+    "protocol": {"errors", "model"},
+    "crypto": {"errors", "model"},
+    "interfaces": {"errors", "model"},
+    "document": {"errors", "model"},
+    "retry": {"errors", "model"},
+    "transfers": {"errors", "model"},
+    "operations": {"errors", "model"},
+    "progress": {"errors", "model", "interfaces"},
+    "runs": {"errors", "model", "interfaces", "retry", "transfers"},
+    "sync": {
+        "errors",
+        "model",
+        "interfaces",
+        "retry",
+        "transfers",
+        "operations",
+        "progress",
+        "runs",
+    },
+    "local": {"errors", "model", "protocol", "crypto", "interfaces"},
+    "remote": {"errors", "model", "protocol", "crypto", "interfaces"},
+    "manager": {
+        "errors",
+        "model",
+        "protocol",
+        "crypto",
+        "interfaces",
+        "document",
+        "retry",
+        "transfers",
+        "operations",
+        "progress",
+        "runs",
+        "sync",
+        "local",
+        "remote",
+    },
+    "": {"document", "errors", "interfaces", "manager", "model", "sync"},
+    # It could not decrypt if it wanted to.
+    "server": {"errors", "model", "protocol"},
+    "cli": {"", "server"},
+    "__main__": {"cli"},
+    "testing": {"", "errors", "model", "protocol", "crypto", "interfaces", "server"},
+}
+
+# What these are given is all they know: no Twisted, no clock, no randomness, no I/O.
+PURE = {"errors", "model", "protocol", "crypto", "retry"}
+PURE_IMPORTS = {
+    "__future__",
+    "base64",
+    "binascii",
+    "collections.abc",
+    "cryptography.exceptions",
+    "cryptography.hazmat.primitives.ciphers",
+    "cryptography.hazmat.primitives.ciphers.algorithms",
+    "cryptography.hazmat.primitives.ciphers.modes",
+    "dataclasses",
+    "enum",
+    "hmac",
+    "json",
+    "re",
+    "struct",
+    "typing",
+    "urllib.parse",
+}
+BUILTIN_DOORS = {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+class Import(NamedTuple):
+    """
+    :ivar name: the module, absolute.
+    :ivar member: what is taken from it; empty if it is the module itself.
+    :ivar on_import: whether it happens when the importing module is imported.
+    """
+
+    name: str
+    member: str
+    on_import: bool
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.name}.{self.member}" if self.member else self.name
+
+
+def imports(source: str, module: str, is_package: bool) -> Iterator[Import]:
+    """
+    Find all imports of a module, at whatever depth.
+
+    :param module: its absolute name.
+    :param is_package: whether it is an ``__init__``.
+    """
+    yield from _imports(ast.parse(source), module.split("."), is_package, True)
+
+
+def _imports(
+    node: ast.AST, module: list[str], is_package: bool, on_import: bool
+) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(alias.name, "", on_import)
+        elif isinstance(child, ast.ImportFrom):
+            name = _absolute(child, module, is_package)
+            for alias in child.names:
+                yield Import(name, alias.name, on_import)
+        else:
+            is_function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            yield from _imports(child, module, is_package, on_import and not is_function)
+
+
+def _absolute(node: ast.ImportFrom, module: list[str], is_package: bool) -> str:
+    if not node.level:
+        return node.module or ""
+    up = node.level - 1 if is_package else node.level
+    return ".".join([*module[: len(module) - up], *([node.module] if node.module else [])])
+
+
+def room_of(full_name: str) -> str | None:
+    """Name the room that a dotted name leads to; None outside the package."""
+    parts = full_name.split(".")
+    if parts[0] != "blobman":
+        return None
+    inside = parts[1] if len(parts) > 1 else ""
+    is_room = (PACKAGE / inside).is_dir() or (PACKAGE / f"{inside}.py").is_file()
+    return inside if is_room else ""
+
+
+class Module(NamedTuple):
+    path: Path
+    name: str
+    room: str
+    imports: list[Import]
+
+
+def modules() -> list[Module]:
+    """Read the whole package."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ["blobman", *path.relative_to(PACKAGE).with_suffix("").parts]
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        found.append(
+            Module(
+                path,
+                name,
+                room_of(name) or "",
+                list(imports(path.read_text("utf-8"), name, is_package)),
+            )
+        )
+    return found
+
+
+class RuleTests(SynchronousTestCase):
+    def test_every_room_has_its_place(self) -> None:
+        rooms = {module.room for module in modules()}
+        self.assertEqual(rooms - set(STANDS_ON), set(), "say in STANDS_ON what it stands on")
+
+    def test_rooms_import_only_what_they_stand_on(self) -> None:
+        for module in modules():
+            allowed = STANDS_ON[module.room] | {module.room}
+            for item in module.imports:
+                room = room_of(item.full_name)
+                if room is not None:
+                    self.assertIn(room, allowed, f"{module.name} imports {item.full_name}")
+
+    def test_there_is_no_way_round(self) -> None:
+        below: set[str] = set()
+        for room, stands_on in STANDS_ON.items():
+            self.assertEqual(stands_on - below, set(), f"{room!r} stands on what is not below it")
+            below.add(room)
+
+    def test_the_rules_that_matter_most(self) -> None:
+        # Whoever edits the table has to come past these.
+        self.assertFalse(STANDS_ON["server"] & {"crypto", "local", "remote", "manager", ""})
+        self.assertFalse({"local", "remote"} & STANDS_ON["sync"])
+        self.assertNotIn("remote", STANDS_ON["local"])
+        self.assertNotIn("local", STANDS_ON["remote"])
+        self.assertEqual(STANDS_ON["cli"], {"", "server"})
+
+    def test_pure_rooms_import_nothing_that_acts(self) -> None:
+        for module in modules():
+            if module.room in PURE:
+                names = {item.name for item in module.imports if room_of(item.full_name) is None}
+                self.assertEqual(names - PURE_IMPORTS, set(), module.name)
+
+    def test_pure_rooms_use_no_builtin_that_acts(self) -> None:
+        for module in modules():
+            if module.room in PURE:
+                nodes = ast.walk(ast.parse(module.path.read_text("utf-8")))
+                used = {node.id for node in nodes if isinstance(node, ast.Name)}
+                self.assertEqual(used & BUILTIN_DOORS, set(), module.name)
+
+    def test_nothing_imports_the_reactor_on_import(self) -> None:
+        for module in modules():
+            early = {item.full_name for item in module.imports if item.on_import}
+            self.assertNotIn("twisted.internet.reactor", early, module.name)
+
+    def test_no_reactor_is_there_after_importing_everything(self) -> None:
+        # Covers what the syntax can't show: a library that imports it. The command's own
+        # entry point runs a reactor, so it stays out.
+        names = [one.name for one in modules() if not one.name.endswith("__main__")]
+        script = (
+            "import importlib, sys\n"
+            f"for name in {names!r}: importlib.import_module(name)\n"
+            "assert 'blobman.model' in sys.modules\n"
+            "sys.exit('twisted.internet.reactor' in sys.modules)\n"
+        )
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+
+class ImportReaderTests(SynchronousTestCase):
+    """The reader finds what the rules are about; else they could not fail."""
+
+    def found(
+        self, source: str, module: str = "blobman.local.store", package: bool = False
+    ) -> set[str]:
+        return {item.full_name for item in imports(source, module, package)}
+
+    def test_absolute(self) -> None:
+        self.assertEqual(self.found("import os.path, re as r"), {"os.path", "re"})
+        self.assertEqual(self.found("from os import path as p"), {"os.path"})
+
+    def test_relative(self) -> None:
+        self.assertEqual(self.found("from . import schema"), {"blobman.local.schema"})
+        self.assertEqual(self.found("from .schema import x"), {"blobman.local.schema.x"})
+        self.assertEqual(self.found("from .. import remote"), {"blobman.remote"})
+        self.assertEqual(self.found("from ..remote.client import x"), {"blobman.remote.client.x"})
+        self.assertEqual(
+            self.found("from .store import x\nfrom ..model import y", "blobman.local", True),
+            {"blobman.local.store.x", "blobman.model.y"},
+        )
+        self.assertEqual(self.found("from .model import x", "blobman", True), {"blobman.model.x"})
+
+    def test_at_any_depth(self) -> None:
+        source = (
+            "if x:\n    import a\n"
+            "try:\n    import b\nexcept E:\n    import c\n"
+            "class C:\n    import d\n    def f(self):\n        import e\n"
+            "async def g():\n    from f import f\n"
+            "match x:\n    case 1:\n        import h\n"
+        )
+        found = list(imports(source, "blobman.sync", False))
+        early = {item.full_name for item in found if item.on_import}
+        late = {item.full_name for item in found if not item.on_import}
+        self.assertEqual(early, {"a", "b", "c", "d", "h"})
+        self.assertEqual(late, {"e", "f.f"})
+
+    def test_rooms(self) -> None:
+        for name, room in (
+            ("blobman", ""),
+            ("blobman.BlobManager", ""),
+            ("blobman.crypto", "crypto"),
+            ("blobman.crypto.preamble.Preamble", "crypto"),
+            ("blobman.model.Flags", "model"),
+            ("twisted.internet.reactor", None),
+            ("blobmanager", None),
+        ):
+            self.assertEqual(room_of(name), room)
+
+    def test_the_package_is_read(self) -> None:
+        found = {module.name: module for module in modules()}
+        self.assertEqual(found["blobman"].room, "")
+        self.assertEqual(found["blobman.crypto.opening"].room, "crypto")
+        names = {item.full_name for item in found["blobman.crypto.opening"].imports}
+        self.assertIn("blobman.errors.InvalidBlob", names)
