@@ -128,7 +128,7 @@ class Database:
 
     def _run_files(self, batch: Sequence[Job[Any]]) -> None:
         for job in batch:
-            self._run(job, lambda: None)
+            self._run(job, self._be_open)
 
     def _run(self, job: Job[Any], argument: Callable[[], object]) -> None:
         try:
@@ -151,6 +151,11 @@ class Database:
             with self._opening, store_errors(str(self.path)):
                 connection = self._local.connection = self._open()
         return connection
+
+    def _be_open(self) -> None:
+        # Before a file is made: opening sweeps away those that nobody has recorded.
+        if self._lock is None:
+            self._connection()
 
     def _open(self) -> apsw.Connection:
         first = self._lock is None

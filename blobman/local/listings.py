@@ -45,7 +45,7 @@ def list_available(connection: apsw.Connection, namespace: str) -> list[str]:
     ]
 
 
-def list_status(connection: apsw.Connection, status: SyncStatus, namespace: str) -> list[str]:
+def list_status(connection: apsw.Connection, namespace: str, status: SyncStatus) -> list[str]:
     """List by status, most urgent first, then oldest first."""
     query = (
         "SELECT blob_id FROM blobs WHERE namespace = ? AND status = ? ORDER BY priority DESC, id"
@@ -60,7 +60,7 @@ def list_namespaces(connection: apsw.Connection) -> list[str]:
 
 
 def list_sizes(
-    connection: apsw.Connection, status: SyncStatus, namespace: str
+    connection: apsw.Connection, namespace: str, status: SyncStatus
 ) -> list[tuple[str, int]]:
     """List the local copies of a status with their sizes, as :func:`list_status` does."""
     query = (
@@ -72,8 +72,8 @@ def list_sizes(
 
 def next_transfers(
     connection: apsw.Connection,
-    status: SyncStatus,
     namespace: str,
+    status: SyncStatus,
     limit: int,
     after: QueuedTransfer | None,
 ) -> list[QueuedTransfer]:
@@ -107,7 +107,7 @@ def priority_of(connection: apsw.Connection, key: BlobKey) -> Priority | None:
     return None
 
 
-def progress(connection: apsw.Connection, namespace: str | None) -> dict[str, int]:
+def progress(connection: apsw.Connection, namespace: str | None = None) -> dict[str, int]:
     """Count by status; in all namespaces if it is None."""
     condition, values = ("", ()) if namespace is None else ("WHERE namespace = ?", (namespace,))
     query = f"SELECT status, count(*) FROM blobs {condition} GROUP BY status ORDER BY status"

@@ -18,9 +18,12 @@ class Source:
     :param size: how many bytes it has to hold.
     :param chunk_size: the bytes of each chunk but the last.
     :param name: what it is, for messages.
+    :raise TypeError: it is no file.
     """
 
     def __init__(self, file: BinaryIO, size: int, chunk_size: int, name: str) -> None:
+        if not callable(getattr(file, "read", None)) or not callable(getattr(file, "seek", None)):
+            raise TypeError(f"doc must be a seekable binary file, not {type(file).__name__}")
         self._file = file
         self._size = size
         self._chunk_size = chunk_size

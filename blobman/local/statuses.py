@@ -53,35 +53,32 @@ class StatusStore:
 
     def list(self, namespace: str = "") -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.list`."""
-        check_namespace(namespace)
-        return self._read(lambda connection: listings.list_available(connection, namespace))
+        return self._read_in(namespace, listings.list_available)
 
     def list_status(self, status: SyncStatus, namespace: str = "") -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.list_status`."""
-        check_namespace(namespace)
-        return self._read(lambda connection: listings.list_status(connection, status, namespace))
+        return self._read_in(namespace, partial(listings.list_status, status=status))
 
     def list_namespaces(self) -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.list_namespaces`."""
-        return self._read(listings.list_namespaces)
+        return self._database.read(listings.list_namespaces)
 
     def get_size_list(self, status: SyncStatus, namespace: str = "") -> Deferred[Sizes]:
         """See :meth:`blobman.interfaces.IBlobStore.get_size_list`."""
-        check_namespace(namespace)
-        return self._read(lambda connection: listings.list_sizes(connection, status, namespace))
+        return self._read_in(namespace, partial(listings.list_sizes, status=status))
 
     def next_transfers(
         self, status: SyncStatus, namespace: str, limit: int, after: QueuedTransfer | None = None
     ) -> Deferred[Queue]:
         """See :meth:`blobman.interfaces.IBlobStore.next_transfers`."""
-        check_namespace(namespace)
-        return self._read(
-            lambda connection: listings.next_transfers(connection, status, namespace, limit, after)
-        )
+        page = partial(listings.next_transfers, status=status, limit=limit, after=after)
+        return self._read_in(namespace, page)
 
     def get_sync_progress(self, namespace: str | None = "") -> Deferred[dict[str, int]]:
         """See :meth:`blobman.interfaces.IBlobStore.get_sync_progress`."""
-        return self._read(lambda connection: listings.progress(connection, namespace))
+        if namespace is None:
+            return self._database.read(listings.progress)
+        return self._read_in(namespace, listings.progress)
 
     # One blob
 
@@ -89,8 +86,7 @@ class StatusStore:
         self, blob_id: str, namespace: str = ""
     ) -> Deferred[tuple[SyncStatus, int] | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get_sync_status`."""
-        key = checked_key(blob_id, namespace)
-        return self._read(lambda connection: listings.sync_status(connection, key))
+        return self._read_about(blob_id, namespace, listings.sync_status)
 
     def update_sync_status(
         self,
@@ -100,32 +96,27 @@ class StatusStore:
         priority: Priority | None = None,
     ) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.update_sync_status`."""
-        key = checked_key(blob_id, namespace)
-        return self._write(
-            lambda connection: records.change_status(connection, key, status, priority)
-        )
+        change = partial(records.change_status, status=status, priority=priority)
+        return self._write_about(blob_id, namespace, change)
 
     def get_priority(self, blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get_priority`."""
-        key = checked_key(blob_id, namespace)
-        return self._read(lambda connection: listings.priority_of(connection, key))
+        return self._read_about(blob_id, namespace, listings.priority_of)
 
     def update_priority(
         self, blob_id: str, priority: Priority, namespace: str = ""
     ) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.update_priority`."""
-        key = checked_key(blob_id, namespace)
-        return self._write(lambda connection: records.set_priority(connection, key, priority))
+        change = partial(records.set_priority, priority=priority)
+        return self._write_about(blob_id, namespace, change)
 
     def increment_retries(self, blob_id: str, namespace: str = "") -> Deferred[int]:
         """See :meth:`blobman.interfaces.IBlobStore.increment_retries`."""
-        key = checked_key(blob_id, namespace)
-        return self._write(lambda connection: records.count_retry(connection, key))
+        return self._write_about(blob_id, namespace, records.count_retry)
 
     def forget(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.forget`."""
-        key = checked_key(blob_id, namespace)
-        return self._write(lambda connection: records.forget_missing(connection, key))
+        return self._write_about(blob_id, namespace, records.forget_missing)
 
     # What the server lists
 
@@ -136,16 +127,15 @@ class StatusStore:
         It is done in parts of some thousand blobs. Cancelling it leaves it half done, which
         the next one completes.
         """
-        check_namespace(namespace)
         return Deferred.fromCoroutine(self._apply_remote_list(listed, namespace))
 
     async def _apply_remote_list(self, listed: Set[str], namespace: str) -> Ids:
-        ids = await self._read(lambda _: sorted(listed))
+        ids = await self._read_in(namespace, lambda *_: sorted(listed))
         unsettled: Ids = []
         behind: str | None = ""
         while behind is not None:
             part = partial(comparison.apply_listed, listed=ids, namespace=namespace, behind=behind)
-            behind, found = await self._write(part)
+            behind, found = await self._database.write(part)
             unsettled += found
         return unsettled
 
@@ -157,11 +147,10 @@ class StatusStore:
 
         It is done in parts, as :meth:`apply_remote_list` is.
         """
-        check_namespace(namespace)
         return Deferred.fromCoroutine(self._apply_tombstones(deleted, listed, namespace))
 
     async def _apply_tombstones(self, deleted: Set[str], listed: Set[str], namespace: str) -> int:
-        gone = await self._read(lambda _: comparison.parts(sorted(deleted - listed)))
+        gone = await self._read_in(namespace, lambda *_: comparison.parts(sorted(deleted - listed)))
         count = 0
         for part in gone:
             work = partial(comparison.apply_tombstones, deleted=part, namespace=namespace)
@@ -174,11 +163,28 @@ class StatusStore:
         files = [] if swept is None else swept.files
         return self._database.remove_files(files) if files else succeed(None)
 
-    def _read(self, work: Callable[[apsw.Connection], T]) -> Deferred[T]:
-        return self._database.read(work)
+    # Names are checked in the thread, so that wrong ones fail the Deferred too.
 
-    def _write(self, work: Callable[[apsw.Connection], T]) -> Deferred[T]:
-        return self._database.write(work)
+    def _read_in(self, namespace: str, work: Callable[[apsw.Connection, str], T]) -> Deferred[T]:
+        return self._database.read(lambda connection: work(connection, check_namespace(namespace)))
+
+    def _read_about(
+        self, blob_id: str, namespace: str, work: Callable[[apsw.Connection, BlobKey], T]
+    ) -> Deferred[T]:
+        return self._database.read(
+            lambda connection: work(connection, checked_key(blob_id, namespace))
+        )
+
+    def _write_about(
+        self,
+        blob_id: str,
+        namespace: str,
+        work: Callable[[apsw.Connection, BlobKey], T],
+        undo: Callable[[T | None], object] | None = None,
+    ) -> Deferred[T]:
+        return self._database.write(
+            lambda connection: work(connection, checked_key(blob_id, namespace)), undo
+        )
 
     def close(self) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.close`."""

@@ -132,24 +132,20 @@ class BlobStore(StatusStore):
     def get(self, blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.BlobReader`."""
 
-        key = checked_key(blob_id, namespace)
-
-        def open_it(connection: apsw.Connection) -> BinaryIO | None:
+        def open_it(connection: apsw.Connection, key: BlobKey) -> BinaryIO | None:
             chunks = self._find_chunks(connection, key, hidden=False)
             return None if chunks is None else BlobReader(chunks)
 
-        return self._database.read(open_it)
+        return self._read_about(blob_id, namespace, open_it)
 
     def open_payload(self, blob_id: str, namespace: str = "") -> Deferred[IPayload | None]:
         """See :meth:`blobman.interfaces.IBlobStore.open_payload`."""
 
-        key = checked_key(blob_id, namespace)
-
-        def open_it(connection: apsw.Connection) -> IPayload | None:
+        def open_it(connection: apsw.Connection, key: BlobKey) -> IPayload | None:
             chunks = self._find_chunks(connection, key, hidden=True)
             return None if chunks is None else StoredPayload(chunks, self._database)
 
-        return self._database.read(open_it)
+        return self._read_about(blob_id, namespace, open_it)
 
     def _find_chunks(
         self, connection: apsw.Connection, key: BlobKey, hidden: bool
@@ -169,22 +165,17 @@ class BlobStore(StatusStore):
 
     def exists(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
         """See :meth:`blobman.interfaces.IBlobStore.exists`."""
-        key = checked_key(blob_id, namespace)
-        return self._database.read(lambda connection: listings.is_available(connection, key))
+        return self._read_about(blob_id, namespace, listings.is_available)
 
     def delete(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
         """See :meth:`blobman.interfaces.IBlobStore.delete`."""
-
-        key = checked_key(blob_id, namespace)
 
         def remove_files(removed: Removed | None) -> Deferred[bool]:
             if removed is None or removed.file is None:
                 return succeed(removed is not None and removed.had_copy)
             return self._database.remove_files([removed.file]).addCallback(lambda _: True)
 
-        removing = self._database.write(
-            lambda connection: records.remove(connection, key), undo=remove_files
-        )
+        removing = self._write_about(blob_id, namespace, records.remove, remove_files)
         return removing.addCallback(remove_files)
 
 
