@@ -12,7 +12,7 @@ from twisted.web.client import ResponseDone
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
-from ..crypto import Opener, Sealer, sealed_size
+from ..crypto import Opener, Rewrapper, Sealer, make_sealer
 from ..errors import ServerError
 from ..interfaces import IPayload, IStagedBlob, Progress, no_progress
 from .idle import IdleTimer
@@ -36,11 +36,11 @@ class SealedBody:
     def __init__(
         self,
         payload: IPayload,
-        sealer: Sealer,
+        sealer: Sealer | Rewrapper,
         idle: IdleTimer,
         progress: Progress = no_progress,
     ) -> None:
-        self.length = sealed_size(payload.size)
+        self.length = sealer.sealed_size
         self.complete = False
         self._payload = payload
         self._sealer = sealer
@@ -269,9 +269,10 @@ async def sealed_tag(payload: IPayload, secret: bytes) -> bytes:
 
     :return: the 16 bytes of the tag. Fails as reading the payload does.
     """
-    sealer = Sealer(secret, payload.preamble, payload.size)
+    sealer = make_sealer(secret, payload.preamble, payload.size)
     for index in range(payload.chunk_count):
         chunk = memoryview(await payload.read_chunk(index))
         for start in range(0, len(chunk), PIECE_SIZE):
             sealer.update(chunk[start : start + PIECE_SIZE])
-    return sealer.finalize()
+    sealer.finalize()
+    return sealer.tag

@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from ..crypto import Opener, Sealer
+from ..crypto import Opener, make_sealer
 from ..errors import BlobError, RetriableTransferError, ServerError, describe
 from ..interfaces import (
     FlagList,
@@ -133,7 +133,7 @@ class BlobsClient:
         exchange = _Exchange("put", blob_id, namespace)
 
         async def send(idle: IdleTimer) -> None:
-            sealer = Sealer(self._secret, payload.preamble, payload.size)
+            sealer = make_sealer(self._secret, payload.preamble, payload.size)
             body = SealedBody(payload, sealer, idle, progress)
             response = await self._request(idle, "PUT", exchange, data=body)
             if not body.complete:

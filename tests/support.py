@@ -1,0 +1,116 @@
+"""A real server on loopback, and managers that use it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.interfaces import IListeningPort
+from twisted.trial.unittest import TestCase
+
+from blobman import BlobDoc, BlobManager
+from blobman.server.app import BlobsService
+from blobman.server.auth import TokenFile
+
+from .certificates import Authority
+
+SECRET = "s" * 96
+KEY = "the key of the local store"
+USER = "alice"
+MB = 1_000_000
+
+
+@functools.cache
+def authority(name: str = "blobman tests") -> Authority:
+    """Keys take a moment to make: one authority for all tests."""
+    return Authority(name)
+
+
+def content(size: int, seed: str = "") -> bytes:
+    """Bytes that are the same each time, and that no other seed gives."""
+    return hashlib.shake_128(seed.encode()).digest(size)
+
+
+def doc(data: bytes, blob_id: str | None = None) -> BlobDoc:
+    """A document of some bytes."""
+    return BlobDoc(io.BytesIO(data), blob_id)
+
+
+class ServerTestCase(TestCase):
+    """Each test has a server of its own, over TCP, or over TLS with ``tls = True``."""
+
+    tls = False
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.folder = os.path.abspath(self.mktemp())
+        os.makedirs(self.folder)
+        self.data = os.path.join(self.folder, "server")
+        self.tokens = os.path.join(self.folder, "tokens")
+        self.token = TokenFile(self.tokens).add(USER)
+        self.ca_file = authority().write(os.path.join(self.folder, "ca.pem"))
+        self.service: BlobsService | None = None
+        self.port = 0
+        await self.start_server()
+
+    async def start_server(self) -> None:
+        """Start the server, on the port that it had."""
+        self.service = BlobsService(self.data, self.tokens, [self.endpoint()], grace=0.0)
+        self.service.startService()
+        self.addCleanup(self.stop_server)
+        (listening,) = await self.service.when_listening()
+        self.port = self._port_of(listening)
+
+    @staticmethod
+    def _port_of(listening: IListeningPort) -> int:
+        port: int = listening.getHost().port  # type: ignore[attr-defined]
+        return port
+
+    def endpoint(self) -> str:
+        """What the server listens on."""
+        if not self.tls:
+            return f"tcp:{self.port}:interface=127.0.0.1"
+        pem = os.path.join(self.folder, "server.pem")
+        if not os.path.exists(pem):
+            authority().issue(pem)
+        return f"ssl:{self.port}:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
+
+    async def stop_server(self) -> None:
+        """Stop the server, if it runs."""
+        service, self.service = self.service, None
+        if service is not None:
+            await service.stopService()
+
+    @property
+    def url(self) -> str:
+        """The server's base URL."""
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        """The base URL if the server were at another port."""
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{port}/blobs/"
+
+    def manager(self, name: str = "laptop", **options: Any) -> BlobManager:
+        """Make a manager whose store is in a folder of this name. It is closed at the end."""
+        arguments: dict[str, Any] = {
+            "local_path": os.path.join(self.folder, name),
+            "remote": self.url,
+            "key": KEY,
+            "secret": SECRET,
+            "user": USER,
+            "token": self.token,
+            "cert_file": self.ca_file if self.tls else None,
+            "reactor": reactor,
+        }
+        manager = BlobManager(**{**arguments, **options})
+        self.addCleanup(manager.close)
+        return manager
+
+    def server_file(self, blob_id: str, namespace: str = "default") -> str:
+        """Where the server keeps a blob."""
+        return os.path.join(
+            self.data, USER, namespace, blob_id[0], blob_id[:3], blob_id[:6], blob_id
+        )

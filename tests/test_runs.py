@@ -1,0 +1,214 @@
+"""A run of transfers: order, retries, ends. Without real time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from blobman import (
+    BlobNotFoundError,
+    QuotaExceededError,
+    RetriableTransferError,
+    ServerError,
+    UnauthorizedError,
+)
+from blobman.model import QueuedTransfer
+from blobman.runs import DeletedMeanwhile, TransferRun
+from blobman.transfers import Permits
+
+
+class RunTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.permits = Permits(lambda: 3)
+        self.blobs: list[QueuedTransfer] = []
+        self.page_size = 4
+        self.attempts: list[str] = []
+        self.under_way: dict[str, Deferred[None]] = {}
+        self.cancelled: list[str] = []
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.permits.active, 0)
+
+    def queue(self, *priorities: int) -> None:
+        queued = [
+            QueuedTransfer(f"{priority}-{age:02}", priority, age)
+            for age, priority in enumerate(priorities)
+        ]
+        self.blobs = sorted(queued, key=lambda it: it.place)
+
+    def page(self, after: QueuedTransfer | None) -> Deferred[list[QueuedTransfer]]:
+        start = 0 if after is None else self.blobs.index(after) + 1
+        return succeed(self.blobs[start : start + self.page_size])
+
+    def attempt(self, queued: QueuedTransfer, release: Callable[[], None]) -> Deferred[None]:
+        self.attempts.append(queued.blob_id)
+        attempt: Deferred[None] = Deferred(lambda _: self.cancelled.append(queued.blob_id))
+        self.under_way[queued.blob_id] = attempt
+
+        def ended(result: None) -> None:
+            del self.under_way[queued.blob_id]
+            release()
+            return result
+
+        return attempt.addBoth(ended)
+
+    def run_it(self) -> Deferred[BaseException | None]:
+        run = TransferRun(self.clock, self.permits, lambda s: s, self.page, self.attempt)
+        return Deferred.fromCoroutine(run.run())
+
+    def finish(self, *blob_ids: str) -> None:
+        for blob_id in blob_ids:
+            self.under_way[blob_id].callback(None)
+
+    def fail_with(self, error: Exception, *blob_ids: str) -> None:
+        for blob_id in blob_ids:
+            self.under_way[blob_id].errback(error)
+
+    def finish_all(self) -> None:
+        while self.under_way:
+            self.finish(next(iter(self.under_way)))
+
+    def test_nothing_to_do(self) -> None:
+        self.assertIsNone(self.successResultOf(self.run_it()))
+
+    def test_order_and_limit(self) -> None:
+        self.queue(*(number % 4 + 1 for number in range(50)))
+        running = self.run_it()
+        self.assertEqual(len(self.under_way), 3)
+        self.finish_all()
+        self.assertIsNone(self.successResultOf(running))
+        self.assertEqual(self.attempts, [queued.blob_id for queued in self.blobs])
+
+    def test_an_urgent_one_from_elsewhere_overtakes(self) -> None:
+        self.queue(*[3] * 10)
+        running = self.run_it()
+        urgent = self.permits.acquire(4)
+        self.finish("3-00")
+        self.assertTrue(urgent.granted.called)
+        self.assertEqual(self.attempts, ["3-00", "3-01", "3-02"])
+        self.permits.release()
+        self.finish_all()
+        self.successResultOf(running)
+
+    def test_a_late_one_of_the_same_priority_waits(self) -> None:
+        self.queue(*[2] * 10)
+        running = self.run_it()
+        late = self.permits.acquire(2)
+        self.finish("2-00", "2-01", "2-02")
+        self.assertFalse(late.granted.called)
+        self.finish_all()
+        self.assertTrue(late.granted.called)
+        self.permits.release()
+        self.successResultOf(running)
+
+    def test_retries_on_schedule(self) -> None:
+        self.queue(2)
+        running = self.run_it()
+        for delay in (1, 11, 21, 31, 41, 51, 60, 60):
+            self.fail_with(RetriableTransferError("cut"), "2-00")
+            self.assertEqual(self.permits.active, 0)
+            self.clock.advance(delay - 0.5)
+            self.assertEqual(self.under_way, {})
+            self.clock.advance(0.5)
+            self.assertEqual(list(self.under_way), ["2-00"])
+        self.finish("2-00")
+        self.assertIsNone(self.successResultOf(running))
+
+    def test_retry_after(self) -> None:
+        self.queue(2)
+        running = self.run_it()
+        self.fail_with(RetriableTransferError("busy", retry_after=100), "2-00")
+        self.clock.advance(99)
+        self.assertEqual(self.under_way, {})
+        self.clock.advance(1)
+        self.finish("2-00")
+        self.assertIsNone(self.successResultOf(running))
+
+    def test_others_go_on_meanwhile(self) -> None:
+        self.queue(2, 2, 2, 2, 2)
+        running = self.run_it()
+        self.fail_with(RetriableTransferError("cut"), "2-00")
+        self.assertEqual(sorted(self.under_way), ["2-01", "2-02", "2-03"])
+        self.finish_all()
+        self.assertNoResult(running)
+        self.clock.advance(1)
+        self.finish_all()
+        self.assertIsNone(self.successResultOf(running))
+        self.assertEqual(len(self.attempts), 6)
+
+    def test_a_retry_is_as_urgent_as_before(self) -> None:
+        self.queue(4, 1, 1, 1, 1, 1, 1)
+        running = self.run_it()
+        self.fail_with(RetriableTransferError("cut"), "4-00")
+        self.clock.advance(1)
+        self.finish("1-01")
+        self.assertIn("4-00", self.under_way)
+        self.finish_all()
+        self.successResultOf(running)
+
+    def test_a_permanent_failure_ends_that_blob_only(self) -> None:
+        self.queue(2, 2, 2, 2, 2)
+        running = self.run_it()
+        first = QuotaExceededError("full")
+        self.fail_with(first, "2-01")
+        self.fail_with(ServerError("odd", 418), "2-00")
+        self.finish_all()
+        self.assertIs(self.successResultOf(running), first)
+        self.assertEqual(len(self.attempts), 5)
+
+    def test_not_found_is_not_retried(self) -> None:
+        self.queue(2)
+        running = self.run_it()
+        self.fail_with(BlobNotFoundError("gone"), "2-00")
+        self.assertIsInstance(self.successResultOf(running), BlobNotFoundError)
+
+    def test_deleted_meanwhile_is_no_error(self) -> None:
+        self.queue(2)
+        running = self.run_it()
+        self.fail_with(DeletedMeanwhile("gone"), "2-00")
+        self.assertIsNone(self.successResultOf(running))
+
+    def test_unauthorized_ends_the_run_at_once(self) -> None:
+        self.queue(*[2] * 10)
+        running = self.run_it()
+        self.fail_with(RetriableTransferError("cut"), "2-00")
+        self.fail_with(UnauthorizedError("no"), "2-01")
+        self.failureResultOf(running, UnauthorizedError)
+        # One more had its permit before the answer was known.
+        self.assertEqual(sorted(self.cancelled), ["2-02", "2-03", "2-04"])
+        self.assertEqual(len(self.attempts), 5)
+
+    def test_cancelled(self) -> None:
+        self.queue(*[2] * 10)
+        running = self.run_it()
+        self.fail_with(RetriableTransferError("cut"), "2-00")
+        running.cancel()
+        self.failureResultOf(running, CancelledError)
+        self.assertEqual(sorted(self.cancelled), ["2-01", "2-02", "2-03"])
+
+    def test_cancelled_while_all_wait_for_their_retry(self) -> None:
+        self.queue(2)
+        running = self.run_it()
+        self.fail_with(RetriableTransferError("cut"), "2-00")
+        running.cancel()
+        self.failureResultOf(running, CancelledError)
+
+    def test_a_page_that_fails(self) -> None:
+        self.queue(2, 2, 2, 2, 2)
+        pages = self.page
+
+        def broken(after: QueuedTransfer | None) -> Deferred[list[QueuedTransfer]]:
+            if after is not None:
+                raise ServerError("broken")
+            return pages(after)
+
+        self.page = broken  # type: ignore[method-assign]
+        running = self.run_it()
+        self.finish("2-00")
+        self.failureResultOf(running, ServerError)
+        self.assertEqual(sorted(self.cancelled), ["2-01", "2-02", "2-03"])
