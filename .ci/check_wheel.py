@@ -6,19 +6,26 @@ import sys
 from pathlib import PurePosixPath
 from zipfile import ZipFile
 
-NEEDED = {"blobman/__init__.py", "blobman/py.typed", "twisted/plugins/blobman_plugin.py"}
+NEEDED = {"blobman/__init__.py", "blobman/py.typed"}
+
+
+def is_ours(path: PurePosixPath) -> bool:
+    """Whether a file is the package's, its metadata, or the plugin for ``twist``."""
+    if path.parts[:2] == ("twisted", "plugins"):
+        return len(path.parts) == 3 and path.name.startswith("blobman")
+    return path.parts[0] == "blobman" or path.parts[0].startswith("blobman-")
 
 
 def problems(names: set[str]) -> list[str]:
     """Say what is wrong with a wheel that holds these files."""
     found = [f"{name} is missing" for name in sorted(NEEDED - names)]
-    for name in sorted(names):
-        path = PurePosixPath(name)
-        is_ours = path.parts[0] == "blobman" or path.parts[0].startswith("blobman-")
+    if not any(name.startswith("twisted/plugins/blobman") for name in names):
+        found.append("the plugin for twist is missing")
+    for path in map(PurePosixPath, sorted(names)):
         if "__pycache__" in path.parts or path.name == "dropin.cache":
-            found.append(f"{name} is left over from a run")
-        elif not is_ours and name not in NEEDED:
-            found.append(f"{name} is not ours")
+            found.append(f"{path} is left over from a run")
+        elif not is_ours(path):
+            found.append(f"{path} is not ours")
     return found
 
 
