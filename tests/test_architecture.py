@@ -233,7 +233,7 @@ class RuleTests(SynchronousTestCase):
         )
         command = [sys.executable, "-c", script]
         done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, check=False)
-        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
 
 
 class ImportReaderTests(SynchronousTestCase):

@@ -7,8 +7,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from blobman.crypto import Method, Opener, Preamble, Rewrapper, Scheme, Sealer, make_sealer
 from blobman.crypto.preamble import write_preamble_text
 
-from blobman.crypto.preamble import read_preamble_text
-
 from .vectors import BLOBS, EXTERNAL_ID, EXTERNAL_STORED, LEGACY, SECRET, sealed_bytes
 
 
@@ -44,12 +42,22 @@ class RewrappingTests(SynchronousTestCase):
             self.check(vector.blob_id, sealed_bytes(vector))
 
     def test_external_and_short(self) -> None:
-        header = EXTERNAL_STORED.partition(b" ")[0] + b" "
-        preamble = read_preamble_text(header[:-1])
         for content in (b"", b"x", b"x" * 15):
-            sealer = make_sealer(SECRET, preamble, len(content))
-            self.assertEqual(sealer.header() + sealer.update(content), header + content)
-            self.assertEqual(sealer.tag, (header + content)[-16:])
+            stored = write_preamble_text(delivered(len(content))) + b" " + content
+            self.check(EXTERNAL_ID, stored)
+
+    def test_not_the_size_announced(self) -> None:
+        made = Rewrapper(delivered(3), 3)
+        self.assertEqual(made.update(b"12"), b"12")
+        self.assertRaises(ValueError, made.finalize)
+        self.assertRaises(ValueError, made.update, b"34")
+        self.assertEqual(made.update(b"3") + made.finalize(), b"3")
+        self.assertRaises(ValueError, made.update, b"")
+        self.assertRaises(ValueError, made.finalize)
+
+    def test_bad_arguments(self) -> None:
+        self.assertRaises(ValueError, Rewrapper, delivered(0), -1)
+        self.assertRaises(TypeError, Rewrapper, delivered(0), "0")
 
     def test_kinds(self) -> None:
         for blob_id, stored, kind in [
