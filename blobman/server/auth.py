@@ -116,11 +116,7 @@ class TokenFile:
 
     def version(self) -> tuple[int, ...]:
         """Give what changes when the file does; empty if there is none."""
-        try:
-            status = os.stat(self.path)
-        except FileNotFoundError:
-            return ()
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        return disk.version_of(self.path)
 
     def digests(self) -> dict[str, tuple[str, ...]]:
         """

@@ -7,21 +7,44 @@ blob is done by one at a time.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import threading
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from ..errors import BlobAlreadyExistsError, BlobNotFoundError, InvalidFlagsError, StoreError
+from ..errors import (
+    BlobAlreadyExistsError,
+    BlobError,
+    BlobNotFoundError,
+    InvalidFlagsError,
+    StoreError,
+)
 from ..model import Flags
 from ..protocol import read_flags, write_flags
 from . import disk, layout
+from .index import Entry, Index, bits
+from .quotas import Accounts, QuotaFile
 from .storage import BlobName
 from .ways import Ways
 
 _LOCKS = 256
+
+
+@dataclass
+class Staged:
+    """
+    A file in the staging folder, whole and durable.
+
+    :ivar reserved: the bytes that are reserved for it on its user's account.
+    """
+
+    name: BlobName
+    path: str
+    reserved: int
+    flags: Sequence[Flags] = ()
 
 
 class BlobFolder:
@@ -30,22 +53,29 @@ class BlobFolder:
 
     :ivar root: the folder's path.
     :ivar staging: where files are until they are whole.
+    :ivar index: what is in the folder; every change is taken down in it.
+    :ivar accounts: how much each user keeps.
+    :ivar is_in_order: whether the index agrees with the files, but for changes by others.
     """
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
         self.own = os.path.join(self.root, layout.OWN_FOLDER)
         self.staging = os.path.join(self.own, "staging")
+        self.index = Index(os.path.join(self.own, "index.sqlite"))
+        self.accounts = Accounts(QuotaFile(os.path.join(self.own, "quotas.json")))
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._ways = Ways(self.root)
         self._lock_file = -1
+        self.is_in_order = False
 
     # -- opening and closing ---------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self) -> bool:
         """
         Make the folders, take the place for this process, sweep leftovers.
 
+        :return: whether the last server closed it in order, so that the index is likely right.
         :raise StoreError: another process has it.
         """
         for changed in disk.make_folders(self.staging):
@@ -54,29 +84,35 @@ class BlobFolder:
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self.close()
+            self._unlock()
             raise StoreError("another server has the data folder open") from error
         for leftover in os.scandir(self.staging):
             disk.remove(leftover.path)
+        self.is_in_order = self.index.open()
+        return self.is_in_order
+
+    def count_usage(self) -> None:
+        """Open the users' accounts with what the index says."""
+        self.accounts.reset({user: size for user, (_, size) in self.index.usage().items()})
 
     def close(self) -> None:
         """Leave the place to others."""
+        if self._lock_file >= 0:
+            self.index.close(self.is_in_order)
+        self._unlock()
+
+    def _unlock(self) -> None:
         descriptor, self._lock_file = self._lock_file, -1
         if descriptor >= 0:
             os.close(descriptor)
 
     # -- blobs -----------------------------------------------------------------------
 
-    def path(self, name: BlobName) -> str:
-        """Give the path of a blob's file."""
+    def _path(self, name: BlobName) -> str:
         return os.path.join(layout.folder_of(self.root, name), name.blob_id)
 
     def _sidecar(self, name: BlobName, suffix: str) -> str:
         return os.path.join(layout.folder_of(self.root, name), layout.sidecar(name.blob_id, suffix))
-
-    def exists(self, name: BlobName) -> bool:
-        """Whether a blob is there."""
-        return os.path.lexists(self.path(name))
 
     def open_blob(self, name: BlobName) -> int:
         """
@@ -86,35 +122,17 @@ class BlobFolder:
         :raise BlobNotFoundError: it is not there.
         """
         try:
-            return os.open(self.path(name), os.O_RDONLY | os.O_NOFOLLOW)
+            return os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BlobNotFoundError(f"no {name}") from error
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise BlobNotFoundError(f"{name} is a link") from error
+            raise
 
     def new_staging_path(self) -> str:
         """Think of a path in the staging folder that is not taken."""
         return os.path.join(self.staging, secrets.token_hex(16))
-
-    def stamp(self, descriptor: int) -> None:
-        """Date a file that is about to be published: now, more finely than the system does."""
-        now = time.time_ns()
-        os.utime(descriptor, ns=(now, now))
-
-    def publish(self, staged: str, name: BlobName, flags: Iterable[Flags] = ()) -> None:
-        """
-        Move a file that is whole and durable to its place.
-
-        :raise BlobAlreadyExistsError: the place is taken; the file stays where it was.
-        """
-        marks = list(flags)
-        with self.locked(name), self._ways.made([layout.folder_of(self.root, name)]):
-            if marks:
-                self.check_absent(name)
-                self._write_flags(name, marks)
-            try:
-                os.link(staged, self.path(name))
-            except FileExistsError as error:
-                raise _taken(name) from error
-            disk.remove(staged)
 
     def check_absent(self, name: BlobName) -> None:
         """
@@ -122,26 +140,52 @@ class BlobFolder:
 
         :raise BlobAlreadyExistsError: it is taken.
         """
-        if self.exists(name):
-            raise _taken(name)
+        if os.path.lexists(self._path(name)):
+            raise BlobAlreadyExistsError(f"{name} exists")
 
-    def delete(self, name: BlobName) -> int:
+    def publish(self, files: Sequence[Staged]) -> list[BlobError | None]:
+        """
+        Move files to their places, and make that durable for all of them at once.
+
+        :return: for each, None if it is there now, and nothing is reserved for it any more; or
+            ``BlobAlreadyExistsError``, and all is as it was.
+        """
+        with self._ways.made(layout.folder_of(self.root, it.name) for it in files):
+            return [self._move_to_its_place(it) for it in files]
+
+    def _move_to_its_place(self, staged: Staged) -> BlobError | None:
+        name = staged.name
+        with self._locked(name):
+            try:
+                self.check_absent(name)
+                if staged.flags:
+                    self._write_flags(name, staged.flags)
+                os.link(staged.path, self._path(name))
+            except FileExistsError:
+                return BlobAlreadyExistsError(f"{name} exists")
+            except BlobAlreadyExistsError as error:
+                return error
+            disk.remove(staged.path)
+            self._note(name, staged.reserved)
+        staged.reserved = 0
+        return None
+
+    def delete(self, name: BlobName) -> None:
         """
         Remove a blob and its flags, leaving a tombstone.
 
         The tombstone is durable first: after a crash the blob is there, or a tombstone is.
 
-        :return: the size of what was removed, in bytes.
         :raise BlobNotFoundError: it is not there.
         """
-        path = self.path(name)
-        with self.locked(name):
-            size = self._size(name)
+        path = self._path(name)
+        with self._locked(name):
+            self._check_present(name)
             self._write_tombstone(name)
             disk.remove(path)
             disk.remove(self._sidecar(name, layout.FLAGS))
             disk.sync_folder(os.path.dirname(path))
-        return size
+            self._note(name)
 
     def _write_tombstone(self, name: BlobName) -> None:
         path = self._sidecar(name, layout.TOMBSTONE)
@@ -156,9 +200,10 @@ class BlobFolder:
 
         :raise BlobNotFoundError: it is not there.
         """
-        with self.locked(name):
-            self._size(name)
+        with self._locked(name):
+            self._check_present(name)
             self._write_flags(name, flags)
+            self._note(name)
 
     def _write_flags(self, name: BlobName, flags: Iterable[Flags]) -> None:
         disk.replace_file(self._sidecar(name, layout.FLAGS), write_flags(flags), self.staging)
@@ -169,30 +214,45 @@ class BlobFolder:
 
         :raise BlobNotFoundError: it is not there.
         """
-        with self.locked(name):
-            self._size(name)
-            return self.read_flags_file(self._sidecar(name, layout.FLAGS))
+        with self._locked(name):
+            self._check_present(name)
+            return read_flags_file(self._sidecar(name, layout.FLAGS))
 
-    def read_flags_file(self, path: str) -> list[Flags]:
-        """Read the flags in a file; none if it is absent or unreadable as such."""
-        try:
-            with open(path, "rb") as file:
-                return read_flags(file.read())
-        except (FileNotFoundError, InvalidFlagsError):
-            return []
+    # -- what is there -----------------------------------------------------------------
 
-    # -- order and durability --------------------------------------------------------
+    def look(self, name: BlobName) -> Entry:
+        """Look at the files of a name."""
+        blob = disk.status_of(self._path(name))
+        tombstone = disk.status_of(self._sidecar(name, layout.TOMBSTONE))
+        return Entry(
+            size=blob.st_size if blob else None,
+            changed=blob.st_mtime_ns if blob else 0,
+            flags=bits(read_flags_file(self._sidecar(name, layout.FLAGS))) if blob else 0,
+            deleted=tombstone.st_mtime_ns if tombstone else None,
+        )
 
-    def locked(self, name: BlobName) -> threading.Lock:
+    def refresh(self, name: BlobName) -> None:
+        """Make the index say what the files of a name say."""
+        with self._locked(name):
+            self._note(name)
+
+    def _note(self, name: BlobName, reserved: int = 0) -> None:
+        grown = self.index.note(name, self.look(name))
+        self.accounts.settle(name.user, reserved, grown)
+
+    def _check_present(self, name: BlobName) -> None:
+        if disk.status_of(self._path(name)) is None:
+            raise BlobNotFoundError(f"no {name}")
+
+    def _locked(self, name: BlobName) -> threading.Lock:
         """Give the lock under which a blob's files change; some blobs share one."""
         return self._locks[hash(name) % _LOCKS]
 
-    def _size(self, name: BlobName) -> int:
-        try:
-            return os.lstat(self.path(name)).st_size
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise BlobNotFoundError(f"no {name}") from error
 
-
-def _taken(name: BlobName) -> BlobAlreadyExistsError:
-    return BlobAlreadyExistsError(f"{name} exists")
+def read_flags_file(path: str) -> list[Flags]:
+    """Read the flags in a file; none if it is absent or damaged."""
+    try:
+        with open(path, "rb") as file:
+            return read_flags(file.read())
+    except (FileNotFoundError, NotADirectoryError, InvalidFlagsError):
+        return []

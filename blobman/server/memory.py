@@ -11,7 +11,7 @@ from zope.interface import implementer
 from ..errors import BlobAlreadyExistsError, BlobError, BlobNotFoundError
 from ..model import Flags
 from ..protocol import TAG_SIZE, ListQuery
-from .storage import BlobName, FlagList, IBlobsBackend, Ids, IStoredBlob, IUpload
+from .storage import BlobName, FlagList, IBlobsBackend, Ids, IStoredBlob, IUpload, Outcomes
 
 
 @dataclass
@@ -71,6 +71,16 @@ class MemoryBackend:
         """Begin an upload; see :class:`IBlobsBackend`."""
         error = self.taken(name)
         return fail(error) if error else succeed(_MemoryUpload(name, self))
+
+    def store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Deferred[Outcomes]:
+        """Store blobs; see :class:`IBlobsBackend`."""
+        outcomes: Outcomes = []
+        for name, content in blobs:
+            error = self.taken(name)
+            outcomes.append(error)
+            if error is None:
+                self.blobs[name] = _Kept(self.next_change(), content)
+        return succeed(outcomes)
 
     def taken(self, name: BlobName) -> BlobError | None:
         """Make the error for a name that is not free; None if it is."""

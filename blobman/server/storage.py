@@ -12,13 +12,14 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from ..errors import describe
+from ..errors import BlobError, describe
 from ..model import Flags
 from ..protocol import DEFAULT_NAMESPACE, ListQuery
 
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
 Ids = list[str]
 FlagList = list[Flags]
+Outcomes = list[BlobError | None]
 
 
 class BlobName(NamedTuple):
@@ -135,6 +136,14 @@ class IBlobsBackend(Interface):
         :param size: how many bytes will come, if that is known.
         :return: fires with an :class:`IUpload`. Fails with ``BlobAlreadyExistsError``,
             ``QuotaExceededError``.
+        """
+
+    def store(blobs: Sequence[tuple[BlobName, bytes]]) -> Deferred[Outcomes]:
+        """
+        Store blobs that are in memory, each as if by itself, with one wait for all of them.
+
+        :return: fires when they are durable, with None for each that is stored, or else its
+            ``BlobAlreadyExistsError`` or ``QuotaExceededError``.
         """
 
     def delete(name: BlobName) -> Deferred[None]:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from .request import BlobsRequest
 
 
+SMALL = 64 * 1024
+"""Bytes up to which a blob is stored in one step when it is there, not written as it comes."""
+
+
 def check_sealed_size(size: int) -> None:
     """
     Look whether that many bytes can be a sealed blob.
@@ -20,6 +24,18 @@ def check_sealed_size(size: int) -> None:
     """
     if size < MIN_SEALED_SIZE:
         raise InvalidBlob(f"{size} bytes can't be a sealed blob")
+
+
+async def store_one(backend: IBlobsBackend, name: BlobName, content: bytes) -> None:
+    """
+    Store a small blob in one step.
+
+    :raise BlobAlreadyExistsError: the name is taken.
+    :raise QuotaExceededError: it does not fit.
+    """
+    (error,) = await backend.store([(name, content)])
+    if error:
+        raise error
 
 
 async def receive_blob(request: BlobsRequest, backend: IBlobsBackend, name: BlobName) -> None:
@@ -34,6 +50,9 @@ async def receive_blob(request: BlobsRequest, backend: IBlobsBackend, name: Blob
     size = request.body.length
     if size is not None:
         check_sealed_size(size)
+        if size <= SMALL and request.body.wanted is None:
+            await store_one(backend, name, await request.body.read_all(SMALL))
+            return
     upload = await backend.receive(name, size)
     try:
         while pieces := await request.body.read():

@@ -1,0 +1,273 @@
+"""
+A list of what the folder holds, in SQLite, so that lists and counts need no walk.
+
+It is made from the files and never believed against them: a server that was not closed in
+order compares it with the files before it serves, and every server does so while it serves.
+All of this blocks; it may be called from several threads.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ..model import Flags
+from ..protocol import ListQuery
+from . import disk
+from .storage import BlobName, Ids
+
+_VERSION = 1
+_SCHEMA = """
+    CREATE TABLE blobs (
+        user TEXT, namespace TEXT, id TEXT, size INTEGER, changed INTEGER, flags INTEGER,
+        PRIMARY KEY (user, namespace, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX blobs_by_date ON blobs (user, namespace, changed, id);
+    CREATE INDEX blobs_with_flags ON blobs (user, namespace, id, flags) WHERE flags != 0;
+    CREATE TABLE tombstones (
+        user TEXT, namespace TEXT, id TEXT, changed INTEGER,
+        PRIMARY KEY (user, namespace, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX tombstones_by_date ON tombstones (user, namespace, changed, id);
+    CREATE TABLE state (clean INTEGER);
+    INSERT INTO state VALUES (0);
+"""
+
+Places = list[tuple[str, str]]
+
+_BITS = {flag: 1 << number for number, flag in enumerate(Flags)}
+
+
+class Entry(NamedTuple):
+    """
+    What is known about a name.
+
+    :ivar size: the blob's bytes; None if there is no blob.
+    :ivar changed: the blob's modification time, nanoseconds since the epoch.
+    :ivar flags: the blob's flags, as bits; see :func:`bits`.
+    :ivar deleted: the tombstone's modification time; None if there is none.
+    """
+
+    size: int | None
+    changed: int
+    flags: int
+    deleted: int | None
+
+
+NOTHING = Entry(None, 0, 0, None)
+
+
+def bits(flags: Iterable[Flags]) -> int:
+    """Write a set of flags as a number."""
+    number = 0
+    for flag in flags:
+        number |= _BITS[flag]
+    return number
+
+
+class Index:
+    """
+    The list.
+
+    :param path: the database file; it is made if need be, and made anew if it is damaged.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+        self._idle_readers: list[sqlite3.Connection] = []
+
+    # -- opening and closing ---------------------------------------------------------
+
+    def open(self) -> bool:
+        """
+        Open it.
+
+        :return: whether it was closed in order, so that it is likely to be right.
+        """
+        try:
+            return self._begin()
+        except sqlite3.DatabaseError:
+            self._remove()
+            return self._begin()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    def _begin(self) -> bool:
+        if not os.path.exists(self._path):
+            os.close(disk.create(self._path))
+        self._writer = writer = self._connect()
+        (version,) = writer.execute("PRAGMA user_version").fetchone()
+        if version != _VERSION:
+            if version or writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise sqlite3.DatabaseError("of another version")
+            writer.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
+        (was_clean,) = writer.execute("SELECT clean FROM state").fetchone()
+        self._mark(False)
+        return bool(was_clean)
+
+    def _mark(self, clean: bool) -> None:
+        writer = self._get_writer()
+        writer.execute("PRAGMA synchronous = FULL")
+        writer.execute("UPDATE state SET clean = ?", [clean])
+        writer.execute("PRAGMA synchronous = NORMAL")
+
+    def _remove(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(self._path + suffix):
+                os.unlink(self._path + suffix)
+
+    def close(self, clean: bool) -> None:
+        """
+        Close it.
+
+        :param clean: whether it is known to be right.
+        """
+        with self._lock:
+            if self._writer is not None:
+                self._mark(clean)
+                self._writer.close()
+            for reader in self._idle_readers:
+                reader.close()
+            self._writer, self._idle_readers = None, []
+
+    def _get_writer(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise sqlite3.ProgrammingError("the index is closed")
+        return self._writer
+
+    # -- changing --------------------------------------------------------------------
+
+    def note_all(self, entries: Iterable[tuple[BlobName, Entry]]) -> None:
+        """Take down what is known about many names, as one transaction."""
+        with self._lock:
+            self._get_writer().execute("BEGIN IMMEDIATE")
+            try:
+                for name, entry in entries:
+                    self.note(name, entry)
+            finally:
+                # Each is a fact about files: what is known is kept.
+                self._get_writer().execute("COMMIT")
+
+    def note(self, name: BlobName, entry: Entry) -> int:
+        """
+        Take down what is known about a name.
+
+        :return: by how many bytes the user's blobs have grown.
+        """
+        with self._lock:
+            before = self.look_up(name).size or 0
+            writer = self._get_writer()
+            if entry.size is None:
+                writer.execute(f"DELETE FROM blobs WHERE {_THIS}", name)
+            else:
+                row = (*name, entry.size, entry.changed, entry.flags)
+                writer.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?)", row)
+            if entry.deleted is None:
+                writer.execute(f"DELETE FROM tombstones WHERE {_THIS}", name)
+            else:
+                mark = (*name, entry.deleted)
+                writer.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?)", mark)
+            return (entry.size or 0) - before
+
+    # -- asking ----------------------------------------------------------------------
+
+    def look_up(self, name: BlobName) -> Entry:
+        """Say what is known about a name."""
+        with self._lock:
+            writer = self._get_writer()
+            columns = "size, changed, flags"
+            blob = writer.execute(f"SELECT {columns} FROM blobs WHERE {_THIS}", name).fetchone()
+            mark = writer.execute(f"SELECT changed FROM tombstones WHERE {_THIS}", name).fetchone()
+        size, changed, flags = blob or (None, 0, 0)
+        return Entry(size, changed, flags, mark[0] if mark else None)
+
+    def list(self, user: str, query: ListQuery) -> Ids:
+        """List ids; see :class:`IBlobsBackend`."""
+        condition, values = _condition(user, query)
+        order = {None: "id", "-date": "changed DESC, id DESC"}.get(query.order_by, "changed, id")
+        # SQLite joins them without holding up other threads, as a row each would.
+        inner = f"SELECT id FROM {condition} ORDER BY {order}"
+        (joined,) = self._ask(f"SELECT group_concat(id, ' ') FROM ({inner})", values)
+        return joined.split(" ") if joined else []
+
+    def count(self, user: str, query: ListQuery) -> int:
+        """Count ids; see :class:`IBlobsBackend`."""
+        condition, values = _condition(user, query)
+        (number,) = self._ask(f"SELECT count(*) FROM {condition}", values)
+        return int(number)
+
+    def usage(self) -> dict[str, tuple[int, int]]:
+        """Give the number of blobs of each user, and their bytes."""
+        with self._reading() as reader:
+            rows = reader.execute("SELECT user, count(*), sum(size) FROM blobs GROUP BY user")
+            return {user: (number, size) for user, number, size in rows}
+
+    def namespaces(self) -> Places:
+        """List the users with their namespaces, of all that is known."""
+        with self._reading() as reader:
+            rows = reader.execute(
+                "SELECT user, namespace FROM blobs UNION SELECT user, namespace FROM tombstones"
+            )
+            return rows.fetchall()
+
+    def entries(self, user: str, namespace: str, first: str) -> dict[str, Entry]:
+        """Give what is known about the ids in a namespace that begin with a letter."""
+        where = "user = ? AND namespace = ? AND id >= ? AND id < ?"
+        values = (user, namespace, first, chr(ord(first) + 1))
+        with self._reading() as reader:
+            blobs = reader.execute(
+                f"SELECT id, size, changed, flags FROM blobs WHERE {where}", values
+            ).fetchall()
+            marks = dict(
+                reader.execute(f"SELECT id, changed FROM tombstones WHERE {where}", values)
+            )
+        known = {
+            blob_id: Entry(size, changed, flags, marks.pop(blob_id, None))
+            for blob_id, size, changed, flags in blobs
+        }
+        return known | {it: NOTHING._replace(deleted=at) for it, at in marks.items()}
+
+    def _ask(self, statement: str, values: Iterable[object]) -> tuple[Any, ...]:
+        with self._reading() as reader:
+            row: tuple[Any, ...] = reader.execute(statement, tuple(values)).fetchone()
+            return row
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._get_writer()
+            reader = self._idle_readers.pop() if self._idle_readers else self._connect()
+        try:
+            yield reader
+        finally:
+            with self._lock:
+                if self._writer is None:
+                    reader.close()
+                else:
+                    self._idle_readers.append(reader)
+
+
+_THIS = "user = ? AND namespace = ? AND id = ?"
+
+
+def _condition(user: str, query: ListQuery) -> tuple[str, tuple[object, ...]]:
+    place = (user, query.namespace)
+    if query.deleted:
+        never = " AND 0" if query.flag else ""
+        return f"tombstones WHERE user = ? AND namespace = ?{never}", place
+    if query.flag is None:
+        return "blobs WHERE user = ? AND namespace = ?", place
+    marked = "blobs WHERE user = ? AND namespace = ? AND flags != 0 AND flags & ?"
+    return marked, (*place, _BITS[query.flag])

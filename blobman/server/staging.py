@@ -1,0 +1,144 @@
+"""Files on their way into the folder and out of it: uploads, and blobs open for reading."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from ..errors import ClosedError
+from ..model import Flags
+from ..protocol import TAG_SIZE
+from . import disk
+from .folder import BlobFolder, Staged
+from .storage import BlobName, IStoredBlob, IUpload
+
+SMALL = 64 * 1024
+"""Bytes up to which a blob is read whole when it is opened."""
+
+Run = Callable[..., Deferred[Any]]
+"""Calls a function in a thread."""
+
+
+@implementer(IUpload)
+class StagedFile:
+    """
+    A file in the staging folder that becomes a blob. It is made by a call that blocks.
+
+    :param size: how many bytes will come, if that is known; they are reserved at once.
+    :raise BlobAlreadyExistsError: the name is taken.
+    :raise QuotaExceededError: there is no room.
+    """
+
+    def __init__(self, name: BlobName, size: int | None, folder: BlobFolder, run: Run) -> None:
+        folder.check_absent(name)
+        self.name = name
+        self.size = 0
+        self._folder = folder
+        self._run = run
+        self._staged = Staged(name, folder.new_staging_path(), 0)
+        self._reserve(size or 0)
+        self._descriptor = disk.create(self._staged.path)
+
+    def _reserve(self, size: int) -> None:
+        more = size - self._staged.reserved
+        if more > 0:
+            self._folder.accounts.reserve(self.name.user, more)
+            self._staged.reserved = size
+
+    def write(self, pieces: Sequence[bytes]) -> Deferred[None]:
+        """Append; see :class:`IUpload`."""
+        return self._run(self.write_now, pieces)
+
+    def write_now(self, pieces: Sequence[bytes]) -> None:
+        """Append, in this thread."""
+        self._reserve(self.size + sum(map(len, pieces)))
+        for piece in pieces:
+            disk.write_all(self._descriptor, piece)
+            self.size += len(piece)
+
+    def publish(self, flags: Iterable[Flags] = ()) -> Deferred[None]:
+        """Make it durable, then visible; see :class:`IUpload`."""
+        return self._run(self._publish, list(flags))
+
+    def _publish(self, flags: list[Flags]) -> None:
+        try:
+            (error,) = self._folder.publish([self.finish(flags)])
+        finally:
+            self.discard_now()
+        if error:
+            raise error
+
+    def finish(self, flags: Sequence[Flags] = ()) -> Staged:
+        """Make it whole and durable, in this thread."""
+        disk.date(self._descriptor)
+        os.fsync(self._descriptor)
+        self._staged.flags = flags
+        return self._staged
+
+    def discard(self) -> Deferred[None]:
+        """Remove it; see :class:`IUpload`."""
+        # When the backend is closed, the next start sweeps it.
+        return self._run(self.discard_now).addErrback(lambda _: None)
+
+    def discard_now(self) -> None:
+        """Remove what is left in the staging folder, in this thread, and what is reserved."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+            disk.remove(self._staged.path)
+            self._folder.accounts.settle(self.name.user, self._staged.reserved, 0)
+            self._staged.reserved = 0
+
+
+@implementer(IStoredBlob)
+class OpenBlob:
+    """
+    A blob's file, open for reading. It is made by a call that blocks.
+
+    :param descriptor: it is closed when all is done.
+    """
+
+    def __init__(self, descriptor: int, run: Run) -> None:
+        self._descriptor = descriptor
+        self._run = run
+        self._lock = threading.Lock()
+        self._content: bytes | None = None
+        try:
+            self.size = os.fstat(descriptor).st_size
+            if self.size <= SMALL:
+                self._content = disk.read_exactly(descriptor, 0, self.size)
+            self.tag = os.pread(descriptor, TAG_SIZE, max(0, self.size - TAG_SIZE))
+        except BaseException:
+            self._close()
+            raise
+        if self._content is not None:
+            self._close()
+
+    def read(self, start: int, end: int) -> Deferred[bytes]:
+        """Read a part; see :class:`IStoredBlob`."""
+        if self._content is not None:
+            return succeed(self._content[start:end])
+        return self._run(self._read, start, end)
+
+    def _read(self, start: int, end: int) -> bytes:
+        # Closed under a read, the descriptor's number could by then be another file's.
+        with self._lock:
+            if self._descriptor < 0:
+                raise ClosedError("the blob was closed")
+            return disk.read_exactly(self._descriptor, start, end)
+
+    def close(self) -> None:
+        """Close the file; see :class:`IStoredBlob`."""
+        if self._descriptor >= 0:
+            self._run(self._close).addErrback(lambda _: self._close())
+
+    def _close(self) -> None:
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
