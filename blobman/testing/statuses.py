@@ -1,0 +1,291 @@
+"""The half of the store in memory that deals with statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+
+from ..errors import ClosedError, IllegalStatusChange, describe
+from ..interfaces import Ids, Queue, Sizes
+from ..model import (
+    UNAVAILABLE_STATUSES,
+    BlobKey,
+    Priority,
+    QueuedTransfer,
+    SyncStatus,
+    check_name,
+    check_namespace,
+    is_legal_change,
+)
+
+__all__ = ["MemoryStatusStore", "Record", "checked_key", "illegal_change"]
+
+T = TypeVar("T")
+_S = SyncStatus
+
+
+@dataclass
+class Record:
+    """
+    What is known of a blob.
+
+    :ivar age: a number that grows with the time when it was first known.
+    :ivar content: the local copy; None if there is none.
+    """
+
+    age: int
+    status: SyncStatus
+    priority: Priority
+    retries: int = 0
+    content: bytes | None = None
+    preamble: bytes = b""
+    external: bool = False
+
+    @property
+    def is_available(self) -> bool:
+        """Whether ``get`` finds it."""
+        return self.content is not None and self.status is not _S.PENDING_DELETE
+
+
+class MemoryStatusStore:
+    """What :class:`.MemoryStore` knows of blobs, without reading their content."""
+
+    def __init__(self) -> None:
+        self._records: dict[BlobKey, Record] = {}
+        self._ages = count(1)
+        self._closed = False
+
+    def _add(
+        self,
+        key: BlobKey,
+        status: SyncStatus,
+        priority: Priority | None = None,
+        content: bytes | None = None,
+        preamble: bytes = b"",
+    ) -> Record:
+        priority = Priority.DEFAULT if priority is None else priority
+        record = Record(next(self._ages), status, priority, 0, content, preamble)
+        self._records[key] = record
+        return record
+
+    # Lists
+
+    def list(self, namespace: str = "") -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list`."""
+        return self._do(
+            lambda: [key.blob_id for key, record in self._in(namespace) if record.is_available]
+        )
+
+    def list_status(self, status: SyncStatus, namespace: str = "") -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_status`."""
+        return self._do(lambda: [key.blob_id for key, _ in self._waiting(namespace, status)])
+
+    def list_namespaces(self) -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_namespaces`."""
+        return self._do(lambda: sorted({key.namespace for key in self._records}))
+
+    def get_size_list(self, status: SyncStatus, namespace: str = "") -> Deferred[Sizes]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_size_list`."""
+        return self._do(
+            lambda: [
+                (key.blob_id, len(record.content))
+                for key, record in self._waiting(namespace, status)
+                if record.content is not None
+            ]
+        )
+
+    def next_transfers(
+        self, status: SyncStatus, namespace: str, limit: int, after: QueuedTransfer | None = None
+    ) -> Deferred[Queue]:
+        """See :meth:`blobman.interfaces.IBlobStore.next_transfers`."""
+
+        def work() -> Queue:
+            queue = [
+                QueuedTransfer(key.blob_id, record.priority, record.age)
+                for key, record in self._waiting(namespace, status)
+            ]
+            return [item for item in queue if after is None or item.place > after.place][:limit]
+
+        return self._do(work)
+
+    def get_sync_progress(self, namespace: str | None = "") -> Deferred[dict[str, int]]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_sync_progress`."""
+
+        def work() -> dict[str, int]:
+            numbers: dict[str, int] = {}
+            for key, record in self._records.items():
+                if namespace in (None, key.namespace):
+                    numbers[record.status.name] = numbers.get(record.status.name, 0) + 1
+            return numbers
+
+        return self._do(work)
+
+    def _in(self, namespace: str) -> Iterator[tuple[BlobKey, Record]]:
+        check_namespace(namespace)
+        for key, record in self._records.items():
+            if key.namespace == namespace:
+                yield key, record
+
+    def _waiting(self, namespace: str, status: SyncStatus) -> Iterator[tuple[BlobKey, Record]]:
+        found = [item for item in self._in(namespace) if item[1].status is status]
+        yield from sorted(found, key=lambda item: (-item[1].priority, item[1].age))
+
+    # Statuses
+
+    def get_sync_status(
+        self, blob_id: str, namespace: str = ""
+    ) -> Deferred[tuple[SyncStatus, int] | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_sync_status`."""
+
+        def work(key: BlobKey) -> tuple[SyncStatus, int] | None:
+            record = self._records.get(key)
+            return None if record is None else (record.status, record.retries)
+
+        return self._about(blob_id, namespace, work)
+
+    def update_sync_status(
+        self,
+        blob_id: str,
+        status: SyncStatus,
+        namespace: str = "",
+        priority: Priority | None = None,
+    ) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.update_sync_status`."""
+
+        def work(key: BlobKey) -> None:
+            record = self._records.get(key)
+            here = record is not None and record.content is not None
+            before = None if record is None else record.status
+            fits = status is _S.PENDING_DELETE or here == (status not in UNAVAILABLE_STATUSES)
+            if not fits or not is_legal_change(before, status):
+                raise illegal_change(key, before, status)
+            if record is None:
+                record = self._add(key, status, priority)
+            if status in (_S.PENDING_DOWNLOAD, _S.SYNCED) and status is not before:
+                record.retries = 0
+            record.status = status
+            record.priority = max(record.priority, priority or record.priority)
+
+        return self._about(blob_id, namespace, work)
+
+    def get_priority(self, blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_priority`."""
+
+        def work(key: BlobKey) -> Priority | None:
+            record = self._records.get(key)
+            return None if record is None else record.priority
+
+        return self._about(blob_id, namespace, work)
+
+    def update_priority(
+        self, blob_id: str, priority: Priority, namespace: str = ""
+    ) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.update_priority`."""
+
+        def work(key: BlobKey) -> None:
+            if key in self._records:
+                self._records[key].priority = priority
+
+        return self._about(blob_id, namespace, work)
+
+    def increment_retries(self, blob_id: str, namespace: str = "") -> Deferred[int]:
+        """See :meth:`blobman.interfaces.IBlobStore.increment_retries`."""
+
+        def work(key: BlobKey) -> int:
+            record = self._records.get(key)
+            if record is None:
+                return 0
+            record.retries += 1
+            return record.retries
+
+        return self._about(blob_id, namespace, work)
+
+    def forget(self, blob_id: str, namespace: str = "") -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.forget`."""
+        return self._about(blob_id, namespace, self._forget_missing)
+
+    def _forget_missing(self, key: BlobKey) -> None:
+        record = self._records.get(key)
+        if record is not None and record.status in UNAVAILABLE_STATUSES:
+            del self._records[key]
+
+    # What the server lists
+
+    def apply_tombstones(
+        self, deleted: Set[str], listed: Set[str], namespace: str = ""
+    ) -> Deferred[int]:
+        """See :meth:`blobman.interfaces.IBlobStore.apply_tombstones`."""
+
+        def work() -> int:
+            going = [
+                key
+                for key, record in self._in(namespace)
+                if key.blob_id in deleted
+                and key.blob_id not in listed
+                and record.status in (_S.SYNCED, *UNAVAILABLE_STATUSES)
+            ]
+            for key in going:
+                del self._records[key]
+            return len(going)
+
+        return self._do(work)
+
+    def apply_remote_list(self, listed: Set[str], namespace: str = "") -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.apply_remote_list`."""
+
+        def work() -> Ids:
+            unsettled = []
+            for key, record in [*self._in(namespace)]:
+                if key.blob_id in listed:
+                    if record.status is _S.PENDING_UPLOAD:
+                        unsettled.append(key.blob_id)
+                elif record.status in (_S.SYNCED, _S.FAILED_UPLOAD):
+                    record.status = _S.PENDING_UPLOAD
+                else:
+                    self._forget_missing(key)
+            for blob_id in sorted(listed):
+                key = BlobKey(namespace, blob_id)
+                if key not in self._records:
+                    self._add(key, _S.PENDING_DOWNLOAD)
+            return unsettled
+
+        return self._do(work)
+
+    # Ends
+
+    def close(self) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.close`."""
+        self._closed = True
+        return succeed(None)
+
+    def _do(self, work: Callable[[], T]) -> Deferred[T]:
+        if self._closed:
+            return fail(ClosedError("the store is closed"))
+        return maybeDeferred(work)
+
+    def _about(self, blob_id: str, namespace: str, work: Callable[[BlobKey], T]) -> Deferred[T]:
+        return self._do(lambda: work(checked_key(blob_id, namespace)))
+
+
+def checked_key(blob_id: str, namespace: str) -> BlobKey:
+    """
+    Name a blob.
+
+    :raise ValueError: one of the two is not a name.
+    :raise TypeError: one of them is not a ``str``.
+    """
+    return BlobKey(check_namespace(namespace), check_name("blob_id", blob_id))
+
+
+def illegal_change(
+    key: BlobKey, before: SyncStatus | None, after: SyncStatus | None
+) -> IllegalStatusChange:
+    """Make the error for a change of status that is not allowed."""
+    old, new = ("nothing" if status is None else status.name for status in (before, after))
+    return IllegalStatusChange(
+        f"{describe(key.blob_id, key.namespace)} can't change from {old} to {new}"
+    )

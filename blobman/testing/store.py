@@ -1,0 +1,163 @@
+"""A store in memory. Every Deferred has fired when it is returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from ..errors import BlobAlreadyExistsError, describe
+from ..interfaces import IBlobStore, IPayload, IStagedBlob
+from ..model import BlobKey, Priority, SyncStatus, check_size, is_legal_change
+from .files import MemoryFile, read_exactly
+from .statuses import MemoryStatusStore, checked_key, illegal_change
+
+__all__ = ["MemoryStore"]
+
+_S = SyncStatus
+
+
+@implementer(IPayload)
+class MemoryPayload:
+    """Some bytes in one chunk; see :class:`~blobman.interfaces.IPayload`."""
+
+    def __init__(self, content: bytes, preamble: bytes) -> None:
+        self.size = len(content)
+        self.preamble = preamble
+        self.chunk_count = 1 if content else 0
+        self._content = content
+
+    def read_chunk(self, index: int) -> Deferred[bytes]:
+        """See :meth:`blobman.interfaces.IPayload.read_chunk`."""
+        return succeed(self._content)
+
+
+@implementer(IStagedBlob)
+class MemoryStagedBlob:
+    """Bytes on their way in; see :class:`~blobman.interfaces.IStagedBlob`."""
+
+    def __init__(self, publish: Callable[[bytes, bytes, bool], Deferred[None]]) -> None:
+        self._publish = publish
+        self._content = bytearray()
+        self._ended = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> Deferred[None] | None:
+        """See :meth:`blobman.interfaces.IStagedBlob.write`; what comes after an end is dropped."""
+        if not self._ended:
+            self._content += data
+        return None
+
+    def publish(self, preamble: bytes, external: bool = False) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IStagedBlob.publish`."""
+        if self._ended:
+            return fail(ValueError("this staged blob has been published or discarded"))
+        self._ended = True
+        return self._publish(bytes(self._content), preamble, external)
+
+    def discard(self) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IStagedBlob.discard`."""
+        self._ended = True
+        self._content.clear()
+        return succeed(None)
+
+
+@implementer(IBlobStore)
+class MemoryStore(MemoryStatusStore):
+    """
+    Blobs in memory, gone with the object.
+
+    See :class:`~blobman.interfaces.IBlobStore` for the methods; wrong names fail the Deferred.
+    """
+
+    # Content
+
+    def put(
+        self,
+        blob_id: str,
+        blob_fd: BinaryIO,
+        size: int,
+        namespace: str = "",
+        status: SyncStatus = SyncStatus.PENDING_UPLOAD,
+        priority: Priority = Priority.MEDIUM,
+        preamble: bytes = b"",
+    ) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.put`."""
+
+        def work(key: BlobKey) -> None:
+            if status not in (_S.PENDING_UPLOAD, _S.LOCAL_ONLY):
+                raise ValueError(f"status must be PENDING_UPLOAD or LOCAL_ONLY, not {status!r}")
+            check_size(size)
+            if key in self._records:
+                what = self._records[key].status.name.lower().replace("_", " ")
+                known = "waits to be deleted" if what == "pending delete" else f"is {what}"
+                raise BlobAlreadyExistsError(
+                    f"{describe(key.blob_id, key.namespace)} exists (it {known})"
+                )
+            content = read_exactly(blob_fd, size, key)
+            self._add(key, status, priority, content, preamble)
+
+        return self._about(blob_id, namespace, work)
+
+    def get(self, blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.MemoryFile`."""
+
+        def work(key: BlobKey) -> BinaryIO | None:
+            record = self._records.get(key)
+            if record is None or record.content is None or not record.is_available:
+                return None
+            return MemoryFile(key, record.content, record.external, lambda: self._closed)
+
+        return self._about(blob_id, namespace, work)
+
+    def open_payload(self, blob_id: str, namespace: str = "") -> Deferred[IPayload | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.open_payload`."""
+
+        def work(key: BlobKey) -> IPayload | None:
+            record = self._records.get(key)
+            if record is None or record.content is None:
+                return None
+            return MemoryPayload(record.content, record.preamble)
+
+        return self._about(blob_id, namespace, work)
+
+    def stage(self, blob_id: str, namespace: str = "") -> MemoryStagedBlob:
+        """See :meth:`blobman.interfaces.IBlobStore.stage`."""
+
+        def publish(content: bytes, preamble: bytes, external: bool) -> Deferred[None]:
+            return self._about(
+                blob_id, namespace, lambda key: self._publish(key, content, preamble, external)
+            )
+
+        checked_key(blob_id, namespace)
+        return MemoryStagedBlob(publish)
+
+    def _publish(self, key: BlobKey, content: bytes, preamble: bytes, external: bool) -> None:
+        record = self._records.get(key) or self._add(key, _S.PENDING_DOWNLOAD)
+        if record.is_available:
+            return
+        if record.status is not _S.PENDING_DOWNLOAD:
+            raise illegal_change(key, record.status, _S.SYNCED)
+        record.status, record.retries = _S.SYNCED, 0
+        record.content, record.preamble, record.external = content, preamble, external
+
+    def exists(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
+        """See :meth:`blobman.interfaces.IBlobStore.exists`."""
+        return self._about(
+            blob_id, namespace, lambda key: key in self._records and self._records[key].is_available
+        )
+
+    def delete(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
+        """See :meth:`blobman.interfaces.IBlobStore.delete`."""
+
+        def work(key: BlobKey) -> bool:
+            record = self._records.get(key)
+            if record is None:
+                return False
+            if not is_legal_change(record.status, None):
+                raise illegal_change(key, record.status, None)
+            del self._records[key]
+            return record.content is not None
+
+        return self._about(blob_id, namespace, work)
