@@ -258,7 +258,7 @@ class BlobsClient:
                     raise CancelledError from error
                 raise transfer_error(error, exchange.title) from error
             finally:
-                idle.pause()
+                idle.stop()
 
         return Deferred.fromCoroutine(watch())
 

@@ -21,6 +21,7 @@ class IdleTimer:
         :param seconds: how long nothing may happen.
         """
         self.expired = False
+        self._stopped = False
         self._clock = clock
         self._seconds = seconds
         self._on_expired = on_expired
@@ -29,16 +30,23 @@ class IdleTimer:
 
     def reset(self) -> None:
         """Something happened: start over, also after a pause."""
+        if self._stopped:
+            return
         if self._call is None:
             self._call = self._clock.callLater(self._seconds, self._expire)
         else:
             self._call.reset(self._seconds)
 
     def pause(self) -> None:
-        """Stop counting: what we wait for is on this side. Ends the timer if never reset."""
+        """Stop counting until the next reset: what we wait for is on this side."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
+
+    def stop(self) -> None:
+        """End it for good."""
+        self._stopped = True
+        self.pause()
 
     def _expire(self) -> None:
         self._call = None

@@ -1,0 +1,304 @@
+"""
+Two managers and a server, driven at random through every kind of trouble.
+
+Each step runs in the reactor's thread, against a real server through a proxy that cuts
+connections; hypothesis runs in a thread of its own and waits for each step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Coroutine
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import blockingCallFromThread, deferToThread
+
+from blobman import (
+    BlobAlreadyExistsError,
+    BlobManager,
+    BlobNotFoundError,
+    MaximumRetriesError,
+    RetriableTransferError,
+)
+
+from .proxy import Fault, Proxy
+from .support import ServerTestCase, content, doc
+
+EXAMPLES = int(os.environ.get("BLOBMAN_TEST_EXAMPLES", "15"))
+STEPS = 30
+SIZES = [0, 1, 100, 5000, 70_000, 1_500_000]
+CLIENTS = ("laptop", "phone")
+NAMESPACES = ("", "mail")
+
+clients = st.sampled_from(CLIENTS)
+namespaces = st.sampled_from(NAMESPACES)
+numbers = st.integers(0, len(SIZES) - 1)
+Key = tuple[str, str]
+
+
+def data_of(key: Key) -> bytes:
+    """A blob is the same each time that it is made: its number is in its id."""
+    return content(SIZES[int(key[1][-1])], repr(key))
+
+
+class World:
+    """The server, the proxy, the clients, and what they should hold."""
+
+    def __init__(self, case: ServerTestCase, number: int) -> None:
+        self.case = case
+        self.number = number
+        self.proxy = Proxy(case.port)
+        self.managers: dict[str, BlobManager] = {}
+        self.crashes = 0
+        self.folders: dict[str, str] = {}
+        self.alive: dict[Key, bool] = {}
+        # Put, but the answer was lost: the owner may send it again after another client, which
+        # found it on the server, has deleted it.
+        self.unanswered: set[Key] = set()
+        # Whether they are there in the end depends on who syncs first.
+        self.uncertain: set[Key] = set()
+        self.private: dict[str, set[Key]] = {name: set() for name in CLIENTS}
+        self.tampered: dict[Key, bytes] = {}
+
+    async def start(self) -> None:
+        await self.case.stop_server()
+        self.case.data = os.path.join(self.case.folder, f"server-{self.number}")
+        await self.case.start_server()
+        self.proxy.target = self.case.port
+        await self.proxy.start()
+        for name in CLIENTS:
+            self.folders[name] = f"{name}-{self.number}"
+            self.open(name)
+
+    def open(self, name: str) -> None:
+        self.managers[name] = self.case.manager(
+            self.folders[name],
+            remote=self.case.url_at(self.proxy.port),
+            jitter=lambda _: 0.0,
+        )
+
+    async def stop(self) -> None:
+        for manager in self.managers.values():
+            await manager.close()
+        await self.proxy.stop()
+
+    async def put(self, name: str, key: Key, local_only: bool) -> None:
+        namespace, blob_id = key
+        data = data_of(key)
+        try:
+            await self.managers[name].put(
+                doc(data, blob_id), len(data), namespace, local_only=local_only
+            )
+        except BlobAlreadyExistsError:
+            return
+        except RetriableTransferError:
+            self.unanswered.add(key)
+        else:
+            self.unanswered.discard(key)
+        if local_only:
+            self.private[name].add(key)
+        else:
+            self.alive[key] = True
+
+    async def get(self, name: str, key: Key) -> None:
+        namespace, blob_id = key
+        try:
+            found = await self.managers[name].get(blob_id, namespace)
+        except MaximumRetriesError:
+            assert key in self.tampered, f"{key} did not verify"
+        except BlobNotFoundError:
+            assert key not in self.private[name], f"{key} is lost"
+        except RetriableTransferError:
+            pass
+        else:
+            assert found.read() == data_of(key), f"{key} is not what was put"
+
+    async def delete(self, name: str, key: Key) -> None:
+        namespace, blob_id = key
+        if key in self.private[name]:
+            await self.managers[name].delete(blob_id, namespace)
+            self.private[name].discard(key)
+            return
+        try:
+            await self.managers[name].delete(blob_id, namespace)
+        except BlobNotFoundError:
+            return
+        except RetriableTransferError:
+            self.uncertain.add(key)
+            return
+        self.alive[key] = False
+        if key in self.unanswered and name not in blob_id:
+            self.uncertain.add(key)
+
+    async def sync(self, name: str, namespace: str) -> None:
+        try:
+            await self.managers[name].sync(namespace)
+        except MaximumRetriesError:
+            assert self.tampered
+        except RetriableTransferError:
+            return
+        self.unanswered -= {
+            key for key in self.unanswered if name in key[1] and namespace == key[0]
+        }
+
+    async def restart_server(self) -> None:
+        await self.case.stop_server()
+        await self.case.start_server()
+
+    async def crash(self, name: str) -> None:
+        """The disk as it is now is all that is left of the client."""
+        self.crashes += 1
+        old = os.path.join(self.case.folder, self.folders[name])
+        self.folders[name] = f"{name}-{self.number}-after-crash-{self.crashes}"
+        new = os.path.join(self.case.folder, self.folders[name])
+        os.makedirs(old, exist_ok=True)
+        # Not what belongs to the running process only: what is left must do without.
+        shutil.copytree(old, new, ignore=shutil.ignore_patterns("*-shm", "*.lock"))
+        await self.managers[name].close()
+        self.open(name)
+
+    def tamper(self, key: Key, where: int) -> None:
+        path = self.server_file(key)
+        if key in self.tampered or not os.path.exists(path):
+            return
+        with open(path, "rb") as file:
+            good = file.read()
+        self.tampered[key] = good
+        spot = where % len(good)
+        with open(path, "wb") as file:
+            file.write(good[:spot] + bytes([good[spot] ^ 0x41]) + good[spot + 1 :])
+
+    def server_file(self, key: Key) -> str:
+        return self.case.server_file(key[1], key[0] or "default")
+
+    def repair(self) -> None:
+        for key, good in self.tampered.items():
+            if os.path.exists(self.server_file(key)):
+                with open(self.server_file(key), "wb") as file:
+                    file.write(good)
+
+    async def settle(self) -> None:
+        """After the last syncs, all agree."""
+        self.proxy.faults = []
+        self.repair()
+        for name in (*CLIENTS, *CLIENTS):
+            for namespace in NAMESPACES:
+                await self.managers[name].sync(namespace)
+        # Sync leaves alone what did not verify; asking for it starts anew.
+        for name in CLIENTS:
+            for namespace, blob_id in self.tampered:
+                with contextlib.suppress(BlobNotFoundError):
+                    await self.managers[name].get(blob_id, namespace)
+        for namespace in NAMESPACES:
+            await self.check(namespace)
+
+    async def check(self, namespace: str) -> None:
+        there = set(await self.managers["laptop"].remote_list(namespace))
+        for key, alive in self.alive.items():
+            if key[0] == namespace and key not in self.uncertain:
+                assert (key[1] in there) == alive, f"{key}: alive should be {alive}"
+        for name in CLIENTS:
+            manager = self.managers[name]
+            mine = {blob_id for ns, blob_id in self.private[name] if ns == namespace}
+            assert not mine & there, f"{mine & there} should never have left"
+            here = set(await manager.local_list(namespace))
+            assert here == there | mine, f"{name} has {here}, the server {there}"
+            for blob_id in here:
+                found = await manager.get(blob_id, namespace)
+                assert found.read() == data_of((namespace, blob_id))
+
+
+class Machine(RuleBasedStateMachine):
+    case: ServerTestCase
+    number = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).number += 1
+        self.world = World(self.case, type(self).number)
+        self.do(self.world.start())
+
+    def do(self, step: Coroutine[Deferred[Any], Any, None]) -> None:
+        blockingCallFromThread(reactor, Deferred.fromCoroutine, step)
+
+    @rule(name=clients, namespace=namespaces, number=numbers)
+    def put(self, name: str, namespace: str, number: int) -> None:
+        self.do(self.world.put(name, (namespace, f"{name}-{number}"), local_only=False))
+
+    @rule(name=clients, namespace=namespaces, number=numbers)
+    def put_local_only(self, name: str, namespace: str, number: int) -> None:
+        self.do(self.world.put(name, (namespace, f"only-{name}-{number}"), local_only=True))
+
+    @rule(name=clients, owner=clients, namespace=namespaces, number=numbers)
+    def get(self, name: str, owner: str, namespace: str, number: int) -> None:
+        self.do(self.world.get(name, (namespace, f"{owner}-{number}")))
+
+    @rule(name=clients, namespace=namespaces, number=numbers)
+    def get_local_only(self, name: str, namespace: str, number: int) -> None:
+        self.do(self.world.get(name, (namespace, f"only-{name}-{number}")))
+
+    @rule(name=clients, owner=clients, namespace=namespaces, number=numbers)
+    def delete(self, name: str, owner: str, namespace: str, number: int) -> None:
+        self.do(self.world.delete(name, (namespace, f"{owner}-{number}")))
+
+    @rule(name=clients, namespace=namespaces, number=numbers)
+    def delete_local_only(self, name: str, namespace: str, number: int) -> None:
+        key = (namespace, f"only-{name}-{number}")
+        if key in self.world.private[name]:
+            self.do(self.world.delete(name, key))
+
+    @rule(name=clients, namespace=namespaces)
+    def sync(self, name: str, namespace: str) -> None:
+        self.do(self.world.sync(name, namespace))
+
+    @rule(after=st.sampled_from([0, 50, 1000, 20_000, 1_000_000]), upward=st.booleans())
+    def cut_the_next_connection(self, after: int, upward: bool) -> None:
+        blockingCallFromThread(reactor, self.cut, after, upward)
+
+    def cut(self, after: int, upward: bool) -> None:
+        # Connections that are kept would not meet the fault.
+        for side in list(self.world.proxy.sides):
+            side.abort()
+        self.world.proxy.faults = [Fault(after, upward)]
+
+    @rule()
+    def restart_server(self) -> None:
+        self.do(self.world.restart_server())
+
+    @rule(name=clients)
+    def crash(self, name: str) -> None:
+        self.do(self.world.crash(name))
+
+    @rule(owner=clients, namespace=namespaces, number=numbers, where=st.integers(0, 2**20))
+    def tamper(self, owner: str, namespace: str, number: int, where: int) -> None:
+        self.world.tamper((namespace, f"{owner}-{number}"), where)
+
+    def teardown(self) -> None:
+        try:
+            self.do(self.world.settle())
+        finally:
+            self.do(self.world.stop())
+
+
+class StateMachineTests(ServerTestCase):
+    timeout = 600
+
+    def test_random_histories(self) -> Deferred[None]:
+        settings = hypothesis.settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            derandomize="BLOBMAN_TEST_RANDOM" not in os.environ,
+            print_blob=True,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        machine = type("ThisMachine", (Machine,), {"case": self})
+        return deferToThread(run_state_machine_as_test, machine, settings=settings)
