@@ -419,6 +419,37 @@ def read_manifest(line: bytes) -> list[tuple[str, int]]:
     return entries
 
 
+STREAM_RESULTS = ("created", "exists", "quota", "invalid")
+"""What can become of a blob in an upload stream."""
+
+
+def write_results(results: Iterable[tuple[str, str]]) -> bytes:
+    """Make the answer to an upload stream: ids with what became of them, in the order sent."""
+    return json.dumps([[blob_id, result] for blob_id, result in results]).encode("ascii")
+
+
+def read_results(body: bytes) -> list[tuple[str, str]]:
+    """
+    Read the answer to an upload stream.
+
+    :return: ids, each with one of :data:`STREAM_RESULTS`.
+    :raise ProtocolError: it is not a list of those.
+    """
+    answer = read_json(body)
+    results = []
+    for entry in answer if isinstance(answer, list) else [answer]:
+        match entry:
+            case [str(blob_id), str(result)] if result in STREAM_RESULTS:
+                results.append((blob_id, result))
+            case _:
+                raise ProtocolError(f"not an id with a result: {entry!r:.60}")
+    return results
+
+
+NOT_THERE = (0, bytes(TAG_SIZE))
+"""The size and the tag in the frame of a blob that the server does not have; nothing follows it."""
+
+
 def check_base_url(argument: str, value: object) -> str:
     """
     Check a base URL.

@@ -17,6 +17,7 @@ from .filesystem import FilesystemBackend
 from .resource import BlobsResource
 from .site import BlobsSite
 from .storage import IBlobsBackend
+from .streams import StreamResource
 
 Ports = list[IListeningPort]
 
@@ -45,6 +46,7 @@ def make_site(
     portal = make_portal(tokens, reactor)
     root = Resource()
     root.putChild(b"blobs", BlobsResource(portal, backend))
+    root.putChild(b"stream", StreamResource(portal, backend))
     return BlobsSite(root, idle_timeout, reactor)
 
 

@@ -69,7 +69,6 @@ class Body:
         if self.ended or self._is_lost:
             return
         self._is_lost = True
-        self._forget()
         if self._reader is not None:
             reader, self._reader = self._reader, None
             reader.errback(ClientGoneError())
@@ -97,13 +96,13 @@ class Body:
         Wait for more.
 
         :return: fires with what has come; with an empty list at the end. Fails with
-            ``ClientGoneError`` if the rest won't come.
+            ``ClientGoneError`` if the rest won't come, once what came has been read.
         """
         assert self._reader is None, "one read at a time"
-        if self._is_lost:
-            return fail(ClientGoneError())
         if self._pieces or self.ended:
             return succeed(self._take())
+        if self._is_lost:
+            return fail(ClientGoneError())
         if self.wanted is not None:
             wanted, self.wanted = self.wanted, None
             wanted()

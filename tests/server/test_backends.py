@@ -116,6 +116,7 @@ class FilesystemTests(BackendContract, TestCase):
             with open(os.path.join(folder, stray), "w"):
                 pass
         await self.backend.open()
+        assert isinstance(self.backend, FilesystemBackend)
         await self.backend.verified
         self.assertEqual(await self.backend.list("alice", query()), ["abcdefgh"])
         self.assertEqual(await self.backend.list("alice", query(deleted=True)), [])

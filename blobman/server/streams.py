@@ -1,0 +1,319 @@
+"""
+``/stream/``: many blobs in one request, either way.
+
+Up, small blobs are stored some at a time, so that they share the waits for the disk; a large one is
+written as it comes. Down, the next blobs are opened while one is being sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+
+from ..errors import BlobAlreadyExistsError, BlobError, BlobNotFoundError, QuotaExceededError
+from ..protocol import (
+    MAX_FRAME_SIZE,
+    MIN_SEALED_SIZE,
+    NOT_THERE,
+    ProtocolError,
+    read_ids,
+    read_manifest,
+    write_frame_header,
+    write_results,
+)
+from .answers import JSON_TYPE, PacedWriter, Refusal, answer, check_present
+from .body import Body
+from .download import send_part
+from .resource import Handler, Target, UserResource
+from .storage import BlobName, IBlobsBackend, IStoredBlob
+from .upload import SMALL
+
+if TYPE_CHECKING:
+    from .request import BlobsRequest
+
+IDS_LIMIT = 20_000
+"""The most ids in a stream."""
+
+LINE_LIMIT = 6 * 1024 * 1024
+"""The most bytes of a list of ids, or of the first line of an upload."""
+
+BATCH = 1024 * 1024
+"""Bytes of small blobs that are stored together."""
+
+AHEAD = 4
+"""How many blobs are opened before they can be sent."""
+
+
+class StreamResource(UserResource):
+    """
+    ``/stream/``.
+
+    :param backend: where the blobs are.
+    """
+
+    def __init__(self, portal: Portal, backend: IBlobsBackend) -> None:
+        super().__init__(portal)
+        self._backend = backend
+
+    def handlers(self, parts: list[str]) -> dict[str, Handler]:
+        """Know one place."""
+        if parts not in ([], [""]):
+            raise Refusal(404, "no such place")
+        return {"POST": self._stream}
+
+    async def _stream(self, request: BlobsRequest, target: Target) -> None:
+        direction = target.fields.get("direction")
+        if direction == "download":
+            await self._download(request, target)
+        elif direction == "upload":
+            await self._upload(request, target)
+        else:
+            raise ProtocolError("direction must be upload or download")
+
+    async def _download(self, request: BlobsRequest, target: Target) -> None:
+        namespace = target.namespace
+        ids = read_ids(await request.body.read_all(LINE_LIMIT))
+        _check_number(ids)
+        names = [BlobName(target.user, namespace, blob_id) for blob_id in ids]
+        check_present(request)
+        request.responseHeaders.setRawHeaders("Content-Type", ["application/octet-stream"])
+        await _send_frames(PacedWriter(request), self._backend, names)
+
+    async def _upload(self, request: BlobsRequest, target: Target) -> None:
+        reader = StreamReader(request.body)
+        manifest = read_manifest(await reader.read_line(LINE_LIMIT))
+        _check_number(manifest)
+        storing = StreamUpload(self._backend, reader)
+        for blob_id, size in manifest:
+            await storing.take(target, blob_id, size)
+        await storing.store_batch()
+        await reader.expect_end()
+        await answer(request, 200, write_results(storing.results()), JSON_TYPE)
+
+
+def _check_number(entries: Sequence[object]) -> None:
+    if len(entries) > IDS_LIMIT:
+        raise Refusal(413, f"more than {IDS_LIMIT} blobs in a stream")
+
+
+# -- down ------------------------------------------------------------------------------
+
+
+async def _send_frames(
+    writer: PacedWriter, backend: IBlobsBackend, names: Sequence[BlobName]
+) -> None:
+    to_open, opening = deque(names), deque[Deferred[IStoredBlob]]()
+    try:
+        while to_open or opening:
+            while to_open and len(opening) < AHEAD:
+                opening.append(backend.read(to_open.popleft()))
+            if not await _send_frame(writer, opening.popleft()):
+                break
+        writer.finish()
+    finally:
+        for unsent in opening:
+            unsent.addCallbacks(lambda blob: blob.close(), lambda _: None)
+
+
+async def _send_frame(writer: PacedWriter, opening: Deferred[IStoredBlob]) -> bool:
+    """Send one; or tell that the stream has to end before it, because no frame can hold it."""
+    try:
+        blob = await opening
+    except BlobNotFoundError:
+        writer.write(write_frame_header(*NOT_THERE))
+        return True
+    try:
+        if blob.size > MAX_FRAME_SIZE:
+            return False
+        writer.write(write_frame_header(blob.size, blob.tag))
+        await send_part(writer, blob, 0, blob.size)
+        return True
+    finally:
+        blob.close()
+
+
+# -- up --------------------------------------------------------------------------------
+
+
+class StreamReader:
+    """Cuts a body into a line and pieces of given sizes."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._pieces: deque[bytes] = deque()
+
+    async def _more(self) -> bool:
+        pieces = await self._body.read()
+        self._pieces.extend(pieces)
+        return bool(pieces)
+
+    async def read_line(self, limit: int) -> bytes:
+        """
+        Read the first line.
+
+        :raise ProtocolError: the body ends before, or the line is too long.
+        """
+        line = bytearray()
+        while True:
+            while self._pieces:
+                piece = self._pieces.popleft()
+                end = piece.find(b"\n")
+                line += piece if end < 0 else piece[:end]
+                if len(line) > limit:
+                    raise Refusal(413, "the first line is too long")
+                if end >= 0:
+                    self._put_back(piece[end + 1 :])
+                    return bytes(line)
+            if not await self._more():
+                raise ProtocolError("the stream ends before its first line does")
+
+    def _put_back(self, rest: bytes) -> None:
+        if rest:
+            self._pieces.appendleft(rest)
+
+    async def read_some(self, most: int) -> list[bytes]:
+        """
+        Read what there is.
+
+        :param most: bytes; at least 1.
+        :return: at least one byte.
+        :raise ProtocolError: the body has ended.
+        """
+        if not self._pieces and not await self._more():
+            raise ProtocolError("the stream ends before its last blob does")
+        taken = []
+        while most and self._pieces:
+            piece = self._pieces.popleft()
+            if len(piece) > most:
+                self._put_back(piece[most:])
+                piece = piece[:most]
+            taken.append(piece)
+            most -= len(piece)
+        return taken
+
+    async def read_exactly(self, size: int) -> bytes:
+        """
+        Read that many bytes.
+
+        :raise ProtocolError: the body ends before.
+        """
+        taken: list[bytes] = []
+        while size:
+            some = await self.read_some(size)
+            taken += some
+            size -= sum(map(len, some))
+        return b"".join(taken)
+
+    async def skip(self, size: int) -> None:
+        """
+        Throw that many bytes away.
+
+        :raise ProtocolError: the body ends before.
+        """
+        while size:
+            size -= sum(map(len, await self.read_some(size)))
+
+    async def expect_end(self) -> None:
+        """
+        Look that nothing follows.
+
+        :raise ProtocolError: something does.
+        """
+        if self._pieces or await self._more():
+            raise ProtocolError("the stream goes on after its last blob")
+
+
+class StreamUpload:
+    """
+    Stores the blobs of a stream, one after another.
+
+    :param reader: is at the first blob.
+    """
+
+    def __init__(self, backend: IBlobsBackend, reader: StreamReader) -> None:
+        self._backend = backend
+        self._reader = reader
+        self._results: list[tuple[str, str]] = []
+        self._batch: list[tuple[int, BlobName, bytes]] = []
+        self._batch_size = 0
+
+    def results(self) -> list[tuple[str, str]]:
+        """Give the ids that were taken, with what became of them."""
+        return self._results
+
+    async def take(self, target: Target, blob_id: str, size: int) -> None:
+        """
+        Take the next blob.
+
+        :raise ProtocolError: the body ends before the blob does; those before it are stored.
+        """
+        self._results.append((blob_id, "invalid"))
+        try:
+            name = target.blob(blob_id)
+        except ProtocolError:
+            name = None
+        try:
+            if name is None or size < MIN_SEALED_SIZE:
+                await self._reader.skip(size)
+            elif size <= SMALL:
+                await self._take_small(name, size)
+            else:
+                await self._take_large(name, size)
+        except BaseException:
+            await self.store_batch()
+            raise
+
+    async def _take_small(self, name: BlobName, size: int) -> None:
+        content = await self._reader.read_exactly(size)
+        self._batch.append((len(self._results) - 1, name, content))
+        self._batch_size += size
+        if self._batch_size >= BATCH:
+            await self.store_batch()
+
+    async def _take_large(self, name: BlobName, size: int) -> None:
+        await self.store_batch()
+        place = len(self._results) - 1
+        try:
+            upload = await self._backend.receive(name, size)
+        except BlobError as error:
+            self._set(place, error)
+            await self._reader.skip(size)
+            return
+        try:
+            while upload.size < size:
+                await upload.write(await self._reader.read_some(size - upload.size))
+        except BaseException:
+            await upload.discard()
+            raise
+        try:
+            await upload.publish()
+        except BlobError as error:
+            self._set(place, error)
+        else:
+            self._set(place, None)
+
+    async def store_batch(self) -> None:
+        """Store the small blobs that wait."""
+        batch, self._batch, self._batch_size = self._batch, [], 0
+        if batch:
+            outcomes = await self._backend.store([(name, content) for _, name, content in batch])
+            for (place, _, _), error in zip(batch, outcomes, strict=True):
+                self._set(place, error)
+
+    def _set(self, place: int, error: BlobError | None) -> None:
+        blob_id, _ = self._results[place]
+        self._results[place] = (blob_id, _result_of(error))
+
+
+def _result_of(error: BlobError | None) -> str:
+    if error is None:
+        return "created"
+    if isinstance(error, BlobAlreadyExistsError):
+        return "exists"
+    if isinstance(error, QuotaExceededError):
+        return "quota"
+    raise error
