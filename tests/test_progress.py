@@ -1,0 +1,48 @@
+"""Reports of a transfer's progress."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from blobman.model import BlobKey
+from blobman.progress import Reporter
+
+from .test_sync import Observer
+
+
+class ReporterTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.observer = Observer()
+        self.report = Reporter(self.clock, self.observer, BlobKey("ns", "x"), "upload")
+
+    def test_not_more_than_ten_times_a_second(self) -> None:
+        for done in range(1000):
+            self.report(done, 1000)
+            self.clock.advance(0.01)
+        self.assertLessEqual(len(self.observer.heard), 101)
+        self.assertGreaterEqual(len(self.observer.heard), 90)
+
+    def test_states_are_told_at_once(self) -> None:
+        end: Deferred[None] = Deferred()
+
+        async def transfer() -> None:
+            self.report(5, 10)
+            await end
+
+        following = Deferred.fromCoroutine(self.report.follow(transfer()))
+        end.callback(None)
+        self.successResultOf(following)
+        heard = [(it.state, it.done) for it in self.observer.heard]
+        self.assertEqual(heard, [("running", 0), ("done", 5)])
+
+    def test_cancelled(self) -> None:
+        async def transfer() -> None:
+            await Deferred()
+
+        following = Deferred.fromCoroutine(self.report.follow(transfer()))
+        following.cancel()
+        self.failureResultOf(following, CancelledError)
+        self.assertEqual([it.state for it in self.observer.heard], ["running", "cancelled"])

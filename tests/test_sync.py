@@ -1,0 +1,307 @@
+"""Two managers and a server are brought into step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from twisted.internet.defer import CancelledError, gatherResults
+from zope.interface import implementer
+
+from blobman import (
+    BlobAlreadyExistsError,
+    BlobManager,
+    BlobNotFoundError,
+    ITransferObserver,
+    MaximumRetriesError,
+    RetriableTransferError,
+    SyncStatus,
+    TransferProgress,
+    UnauthorizedError,
+)
+
+from .support import MB, ServerTestCase, content, doc
+from .test_manager import status_of
+
+
+async def put(manager: BlobManager, *blob_ids: str, namespace: str = "") -> None:
+    await gatherResults(
+        [manager.put(doc(content(100, i), i), 100, namespace=namespace) for i in blob_ids]
+    )
+
+
+class SyncTests(ServerTestCase):
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        self.laptop, self.phone = self.manager("laptop"), self.manager("phone")
+
+    def corrupt(self, blob_id: str) -> None:
+        with open(self.server_file(blob_id), "r+b") as file:
+            file.seek(-20, os.SEEK_END)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 1]))
+
+    async def test_nothing_to_do(self) -> None:
+        self.assertIsNone(await self.laptop.sync())
+        self.assertEqual(await self.laptop.sync_progress, {})
+
+    async def test_both_ways(self) -> None:
+        await put(self.laptop, "a", "b")
+        await put(self.phone, "c")
+        await self.laptop.sync()
+        await self.phone.sync()
+        for manager in (self.laptop, self.phone):
+            self.assertEqual(sorted(await manager.local_list()), ["a", "b", "c"])
+            self.assertEqual(await manager.sync_progress, {"SYNCED": 3})
+        self.assertEqual((await self.phone.get("a")).read(), content(100, "a"))
+
+    async def test_one_namespace_at_a_time(self) -> None:
+        await put(self.laptop, "a")
+        await put(self.laptop, "a", "m", namespace="mail")
+        await self.phone.sync("mail")
+        self.assertEqual(await self.phone.local_list(), [])
+        self.assertEqual(sorted(await self.phone.local_list("mail")), ["a", "m"])
+
+    async def test_progress_counts_all_namespaces(self) -> None:
+        await put(self.laptop, "a")
+        await put(self.laptop, "a", namespace="mail")
+        await self.laptop.put(doc(b"", "mine"), 0, local_only=True)
+        self.assertEqual(await self.laptop.sync_progress, {"SYNCED": 2, "LOCAL_ONLY": 1})
+
+    async def test_tombstones(self) -> None:
+        await put(self.laptop, "gone", "kept")
+        await put(self.laptop, "gone", namespace="mail")
+        await self.phone.sync()
+        await self.phone.sync("mail")
+        await self.laptop.delete("gone")
+        await self.phone.sync()
+        await self.phone.sync("mail")
+        self.assertEqual(await self.phone.local_list(), ["kept"])
+        self.assertEqual(await self.phone.local_list("mail"), ["gone"])
+
+    async def test_tombstone_of_a_blob_that_was_made_again(self) -> None:
+        await put(self.laptop, "x")
+        await self.phone.sync()
+        await self.laptop.delete("x")
+        await put(self.laptop, "x")
+        await self.phone.sync()
+        await self.laptop.sync()
+        self.assertEqual(await self.phone.local_list(), ["x"])
+        self.assertEqual(await self.laptop.local_list(), ["x"])
+
+    async def test_tombstone_spares_what_is_not_synced(self) -> None:
+        await put(self.laptop, "waiting", "mine")
+        await self.laptop.delete("waiting")
+        await self.laptop.delete("mine")
+        await self.phone.put(doc(b"mine", "mine"), 4, local_only=True)
+        await self.stop_server()
+        with self.assertRaises(RetriableTransferError):
+            await self.phone.put(doc(b"data", "waiting"), 4)
+        await self.start_server()
+        await self.phone.sync()
+        self.assertEqual(sorted(await self.phone.local_list()), ["mine", "waiting"])
+        self.assertEqual(await self.phone.remote_list(), ["waiting"])
+        self.assertIs(await status_of(self.phone, "mine"), SyncStatus.LOCAL_ONLY)
+
+    async def test_refresh_moves_nothing(self) -> None:
+        await put(self.laptop, "a", "b")
+        await self.phone.refresh_sync_status_from_server()
+        self.assertEqual(await self.phone.sync_progress, {"PENDING_DOWNLOAD": 2})
+        self.assertEqual(await self.phone.local_list(), [])
+        await self.phone.fetch_missing()
+        self.assertEqual(await self.phone.sync_progress, {"SYNCED": 2})
+
+    async def test_refresh_applies_tombstones(self) -> None:
+        await put(self.laptop, "a")
+        await self.phone.sync()
+        await self.laptop.delete("a")
+        await self.phone.refresh_sync_status_from_server()
+        await self.phone.send_missing()
+        self.assertEqual((await self.phone.remote_list(), await self.phone.local_list()), ([], []))
+
+    async def test_the_server_lost_it(self) -> None:
+        await put(self.laptop, "a")
+        with open(self.server_file("a"), "rb") as file:
+            before = file.read()
+        await self.stop_server()
+        shutil.rmtree(self.data)
+        await self.start_server()
+        await self.laptop.sync()
+        with open(self.server_file("a"), "rb") as file:
+            self.assertEqual(file.read(), before)
+
+    async def test_fetched_but_gone_meanwhile(self) -> None:
+        await put(self.laptop, "a", "b")
+        await self.phone.refresh_sync_status_from_server()
+        await self.laptop.delete("a")
+        with self.assertRaises(BlobNotFoundError):
+            await self.phone.fetch_missing()
+        self.assertEqual(await self.phone.sync_progress, {"SYNCED": 1})
+
+    async def test_wanted_but_deleted_before_it_came(self) -> None:
+        await put(self.laptop, "a")
+        await self.phone.refresh_sync_status_from_server()
+        await self.laptop.delete("a")
+        await self.phone.sync()
+        self.assertEqual(await self.phone.sync_progress, {})
+
+    async def test_a_conflict(self) -> None:
+        await self.stop_server()
+        with self.assertRaises(RetriableTransferError):
+            await self.phone.put(doc(b"phone's", "x"), 7)
+        await self.start_server()
+        await put(self.laptop, "x")
+        with self.assertRaises(BlobAlreadyExistsError):
+            await self.phone.sync()
+        self.assertIs(await status_of(self.phone, "x"), SyncStatus.FAILED_UPLOAD)
+        self.assertEqual((await self.phone.get("x")).read(), b"phone's")
+        # It is left alone while the other one is there, and sent when that one is gone.
+        await self.phone.sync()
+        self.assertIs(await status_of(self.phone, "x"), SyncStatus.FAILED_UPLOAD)
+        await self.laptop.delete("x")
+        await self.phone.sync()
+        await self.laptop.sync()
+        self.assertEqual((await self.laptop.get("x")).read(), b"phone's")
+
+    async def test_one_corrupted_among_a_thousand(self) -> None:
+        await put(self.laptop, *(f"blob-{number:04}" for number in range(1000)))
+        self.corrupt("blob-0500")
+        with self.assertRaises(MaximumRetriesError) as caught:
+            await self.phone.sync()
+        self.assertIn("blob-0500", str(caught.exception))
+        self.assertEqual(await self.phone.sync_progress, {"SYNCED": 999, "FAILED_DOWNLOAD": 1})
+        self.assertEqual(
+            await self.phone.local_list_status(SyncStatus.FAILED_DOWNLOAD), ["blob-0500"]
+        )
+
+    async def test_retries_are_limited_live(self) -> None:
+        await put(self.laptop, "x")
+        self.corrupt("x")
+        self.phone.max_decrypt_retries = 5
+        with self.assertRaises(MaximumRetriesError):
+            await self.phone.get("x")
+        assert self.phone.local is not None
+        self.assertEqual(
+            await self.phone.local.get_sync_status("x"), (SyncStatus.FAILED_DOWNLOAD, 5)
+        )
+
+    async def test_unauthorized_ends_the_run(self) -> None:
+        await put(self.laptop, *"abcdefgh")
+        await self.phone.refresh_sync_status_from_server()
+        await self.phone.close()
+        stranger = self.manager("phone", token="stolen")
+        with self.assertRaises(UnauthorizedError):
+            await stranger.fetch_missing()
+        self.assertEqual(await stranger.sync_progress, {"PENDING_DOWNLOAD": 8})
+
+    async def test_two_syncs_at_once(self) -> None:
+        await put(self.laptop, *"abcdef")
+        await put(self.laptop, *"abcdef", namespace="mail")
+        await gatherResults([self.phone.sync(), self.phone.sync(), self.phone.sync("mail")])
+        self.assertEqual(await self.phone.sync_progress, {"SYNCED": 12})
+
+    async def test_puts_gets_and_syncs_at_once(self) -> None:
+        await put(self.laptop, *(f"old-{number}" for number in range(20)))
+        await gatherResults(
+            [
+                self.phone.sync(),
+                *(self.phone.put(doc(b"x", f"new-{number}"), 1) for number in range(20)),
+                *(self.phone.get(f"old-{number}") for number in range(20)),
+                self.phone.sync(),
+            ]
+        )
+        self.assertEqual(await self.phone.sync_progress, {"SYNCED": 40})
+        self.assertEqual(await self.phone.count(), {"count": 40})
+
+    async def test_deleting_what_is_being_fetched(self) -> None:
+        size = 5 * MB
+        await self.laptop.put(doc(content(size), "x"), size)
+        await self.phone.refresh_sync_status_from_server()
+        fetching, deleting = self.phone.fetch_missing(), self.phone.delete("x")
+        await deleting
+        await fetching
+        self.assertEqual((await self.phone.remote_list(), await self.phone.sync_progress), ([], {}))
+
+    async def test_deleting_what_is_being_put(self) -> None:
+        size = 20 * MB
+        observer = Observer()
+        laptop = self.manager("other", observer=observer)
+        putting = laptop.put(doc(content(size), "x"), size)
+        while not observer.heard:
+            await self.laptop.count()
+        await laptop.delete("x")
+        with self.assertRaises(BlobNotFoundError):
+            await putting
+        self.assertEqual((await laptop.remote_list(), await laptop.sync_progress), ([], {}))
+
+    async def test_cancelled(self) -> None:
+        await put(self.laptop, *(f"{number}" for number in range(50)))
+        syncing = self.phone.sync()
+        while not await self.phone.local_list():
+            pass
+        syncing.cancel()
+        with self.assertRaises(CancelledError):
+            await syncing
+        progress = await self.phone.sync_progress
+        self.assertEqual(sum(progress.values()), 50)
+        self.assertLessEqual(set(progress), {"SYNCED", "PENDING_DOWNLOAD"})
+        await self.phone.sync()
+        self.assertEqual(await self.phone.sync_progress, {"SYNCED": 50})
+
+    async def test_two_managers_on_one_store(self) -> None:
+        await put(self.laptop, *(f"{number}" for number in range(100)))
+        beside = self.manager("phone")
+        await gatherResults([self.phone.sync(), beside.sync()])
+        await gatherResults(
+            [
+                manager.put(doc(b"x", f"{name}-{number}"), 1)
+                for name, manager in (("one", self.phone), ("two", beside))
+                for number in range(50)
+            ]
+        )
+        for manager in (self.phone, beside):
+            self.assertEqual(await manager.sync_progress, {"SYNCED": 200})
+
+
+@implementer(ITransferObserver)
+class Observer:
+    """Remembers what it was told."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.heard: list[TransferProgress] = []
+        self.broken = broken
+
+    def transfer_changed(self, transfer: TransferProgress) -> None:
+        self.heard.append(transfer)
+        if self.broken:
+            raise RuntimeError("the observer's own mistake")
+
+
+class ObserverTests(ServerTestCase):
+    async def test_up_and_down(self) -> None:
+        size = 3 * MB
+        up, down = Observer(), Observer()
+        await self.manager("laptop", observer=up).put(doc(content(size), "x"), size, "mail")
+        await self.manager("phone", observer=down).sync("mail")
+        for observer, direction in ((up, "upload"), (down, "download")):
+            states = [it.state for it in observer.heard]
+            self.assertEqual((states[0], states[-1]), ("running", "done"))
+            self.assertEqual(set(states), {"running", "done"})
+            self.assertEqual({it[:3] for it in observer.heard}, {("x", "mail", direction)})
+            done = [it.done for it in observer.heard]
+            self.assertEqual(done, sorted(done))
+            self.assertEqual(observer.heard[-1][3:5], (size + 753, size + 753))
+
+    async def test_failure(self) -> None:
+        observer = Observer()
+        phone = self.manager("phone", observer=observer)
+        with self.assertRaises(BlobNotFoundError):
+            await phone.get("x")
+        self.assertEqual([it.state for it in observer.heard], ["running", "failed"])
+
+    async def test_a_broken_observer_does_no_harm(self) -> None:
+        laptop = self.manager("laptop", observer=Observer(broken=True))
+        await laptop.put(doc(b"data", "x"), 4)
+        self.assertEqual(await laptop.sync_progress, {"SYNCED": 1})
+        self.assertTrue(self.flushLoggedErrors(RuntimeError))
