@@ -23,6 +23,8 @@ from ..protocol import ProtocolError
 from .body import BodyTooLargeError, ClientGoneError
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
     from .request import BlobsRequest
 
 JSON_TYPE = "application/json"
@@ -130,6 +132,8 @@ class PacedWriter:
         self._request = request
         self._is_paused = False
         self._drained: Deferred[None] | None = None
+        self._clock, self._patience = request.stall_clock
+        self._stall: IDelayedCall | None = None
         request.registerProducer(self, True)  # type: ignore[no-untyped-call]
 
     def write(self, data: bytes) -> None:
@@ -153,6 +157,7 @@ class PacedWriter:
     def finish(self) -> None:
         """End the answer."""
         check_present(self._request)
+        self._stop_stall()
         self._request.unregisterProducer()  # type: ignore[no-untyped-call]
         self._request.finish()
 
@@ -161,16 +166,29 @@ class PacedWriter:
     def pauseProducing(self) -> None:
         """Hold on; the client is behind."""
         self._is_paused = True
+        self._stop_stall()
+        self._stall = self._clock.callLater(self._patience, self._give_up)
+
+    def _give_up(self) -> None:
+        self._stall = None
+        self._request.connection.abortConnection()
+
+    def _stop_stall(self) -> None:
+        stall, self._stall = self._stall, None
+        if stall is not None:
+            stall.cancel()
 
     def resumeProducing(self) -> None:
         """Go on."""
         self._is_paused = False
+        self._stop_stall()
         waiting, self._drained = self._drained, None
         if waiting is not None:
             waiting.callback(None)
 
     def stopProducing(self) -> None:
         """Give up: the connection has ended."""
+        self._stop_stall()
         waiting, self._drained = self._drained, None
         if waiting is not None:
             waiting.errback(ClientGoneError())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
@@ -14,6 +14,9 @@ from twisted.web.resource import Resource
 
 from .auth import TokenFile, make_portal
 from .filesystem import FilesystemBackend
+from .health import HealthResource
+from .incoming import IncomingResource
+from .limits import Admission, Limits
 from .resource import BlobsResource
 from .site import BlobsSite
 from .storage import IBlobsBackend
@@ -21,8 +24,7 @@ from .streams import StreamResource
 
 Ports = list[IListeningPort]
 
-IDLE_TIMEOUT = 60.0
-"""Seconds without a byte after which a connection is closed."""
+DEFAULT_LIMITS = Limits()
 
 GRACE = 10.0
 """Seconds that requests under way get to end when the server stops."""
@@ -32,22 +34,63 @@ def make_site(
     backend: IBlobsBackend,
     tokens: TokenFile,
     reactor: Any = None,
-    idle_timeout: float = IDLE_TIMEOUT,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> BlobsSite:
     """
-    Put the resources of the server together.
+    Make the site of users: ``/blobs/``, ``/stream/`` and ``/health``.
 
     :param backend: has been opened.
     :param reactor: the global one if None.
-    :param idle_timeout: seconds without a byte after which a connection is closed.
+    :param limits: what clients can't exceed.
     """
+    reactor = _reactor_or_global(reactor)
+    portal, admission = make_portal(tokens, reactor), Admission(limits.requests)
+    root = Resource()
+    root.putChild(b"blobs", BlobsResource(portal, admission, backend))
+    root.putChild(b"stream", StreamResource(portal, admission, backend))
+    root.putChild(b"health", HealthResource(backend))
+    return BlobsSite(root, limits, reactor)
+
+
+def make_incoming_site(
+    backend: IBlobsBackend,
+    tokens: TokenFile,
+    reactor: Any = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> BlobsSite:
+    """
+    Make the site of trusted local services: ``/incoming/`` and ``/health``.
+
+    :param tokens: those of the services, not of users.
+    """
+    reactor = _reactor_or_global(reactor)
+    portal, admission = make_portal(tokens, reactor), Admission(limits.requests)
+    root = Resource()
+    root.putChild(b"incoming", IncomingResource(portal, admission, backend))
+    root.putChild(b"health", HealthResource(backend))
+    return BlobsSite(root, limits, reactor)
+
+
+def make_metrics_site(sites: Sequence[BlobsSite], reactor: Any = None) -> BlobsSite:
+    """
+    Make the site of ``/metrics``, about the requests to other sites. It asks for no token.
+
+    :raise ImportError: the extra ``blobman[server]`` is not installed.
+    """
+    from .metrics import Metrics, MetricsResource
+
+    metrics = Metrics(lambda: sum(len(site.channels) for site in sites))
+    for site in sites:
+        site.observers.append(metrics.observe)
+    root = Resource()
+    root.putChild(b"metrics", MetricsResource(metrics))
+    return BlobsSite(root, DEFAULT_LIMITS, _reactor_or_global(reactor))
+
+
+def _reactor_or_global(reactor: Any) -> Any:
     if reactor is None:
         from twisted.internet import reactor
-    portal = make_portal(tokens, reactor)
-    root = Resource()
-    root.putChild(b"blobs", BlobsResource(portal, backend))
-    root.putChild(b"stream", StreamResource(portal, backend))
-    return BlobsSite(root, idle_timeout, reactor)
+    return reactor
 
 
 class BlobsService(Service):
@@ -59,7 +102,13 @@ class BlobsService(Service):
     :param listen: endpoint descriptions, such as ``tcp:8080:interface=127.0.0.1``.
     :param reactor: the global one if None.
     :param grace: seconds that requests under way get to end when the server stops.
-    :ivar ports: what it listens on, in the order of ``listen``; empty before and after.
+    :param limits: what clients can't exceed.
+    :param incoming: endpoint descriptions for ``/incoming/``; on loopback, or a socket.
+    :param incoming_tokens: the token file of the services that deliver there.
+    :param metrics: endpoint descriptions for ``/metrics``; needs ``blobman[server]``.
+    :ivar ports: what it listens on, those of ``listen`` first, then ``incoming``, then
+        ``metrics``, each in its order; empty before and after.
+    :raise ValueError: ``incoming`` is given and ``incoming_tokens`` is not.
     """
 
     _log = Logger()
@@ -71,14 +120,27 @@ class BlobsService(Service):
         listen: Sequence[str],
         reactor: Any = None,
         grace: float = GRACE,
+        limits: Limits = DEFAULT_LIMITS,
+        incoming: Sequence[str] = (),
+        incoming_tokens: str = "",
+        metrics: Sequence[str] = (),
     ) -> None:
-        if reactor is None:
-            from twisted.internet import reactor
-        self._reactor = reactor
+        if incoming and not incoming_tokens:
+            raise ValueError("a listener for incoming needs its own token file")
+        self._reactor = reactor = _reactor_or_global(reactor)
         self._grace = grace
-        self._endpoints = [serverFromString(reactor, it) for it in listen]
         self._backend = FilesystemBackend(data, reactor)
-        self._site = make_site(self._backend, TokenFile(tokens), reactor)
+        users = make_site(self._backend, TokenFile(tokens), reactor, limits)
+        listeners = [(users, it) for it in listen]
+        if incoming:
+            services = TokenFile(incoming_tokens)
+            deliveries = make_incoming_site(self._backend, services, reactor, limits)
+            listeners += [(deliveries, it) for it in incoming]
+        if metrics:
+            sites = list(dict(listeners))
+            figures = make_metrics_site(sites, reactor)
+            listeners += [(figures, it) for it in metrics]
+        self._endpoints = [(site, serverFromString(reactor, it)) for site, it in listeners]
         self._starting: Deferred[None] = succeed(None)
         self._outcome: Ports | Exception | None = None
         self._waiting: list[Deferred[Ports]] = []
@@ -105,8 +167,8 @@ class BlobsService(Service):
     async def _start(self) -> None:
         await self._backend.open()
         try:
-            for endpoint in self._endpoints:
-                self.ports.append(await endpoint.listen(self._site))
+            for site, endpoint in self._endpoints:
+                self.ports.append(await endpoint.listen(site))
         except BaseException:
             await self._end()
             raise
@@ -145,5 +207,6 @@ class BlobsService(Service):
         ports, self.ports = self.ports, []
         for port in ports:
             await maybeDeferred(port.stopListening)
-        await self._site.end_connections(self._grace)
+        sites = {site for site, _ in self._endpoints}
+        await gatherResults([site.end_connections(self._grace) for site in sites])
         await self._backend.close()

@@ -24,10 +24,13 @@ from twisted.python.failure import Failure
 from twisted.web.http import parse_qs
 from twisted.web.server import Request
 
+from .access import CLIENT_GONE, Report, shown
 from .body import Body
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
+
+    from .site import BlobsSite
 
 LINGER = 30.0
 """Seconds that a client gets to read an answer that came before the end of its body."""
@@ -42,10 +45,12 @@ class BlobsRequest(Request):
 
     :ivar body: the body; nothing before the headers have come.
     :ivar is_gone: whether the connection ended before the answer did.
+    :ivar account: who asks, once that is known.
     """
 
     defaultContentType = b"text/plain; charset=utf-8"
     is_gone = False
+    account = ""
     _has_begun = False
     _is_finishing = False
     _lingering: IDelayedCall | None = None
@@ -53,6 +58,8 @@ class BlobsRequest(Request):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         self.body = Body(0, self._pause, self._resume)
+        self._site: BlobsSite = self.channel.site  # type: ignore[attr-defined]
+        self._began_at = self._site.reactor.seconds()
 
     # -- what the channel calls --------------------------------------------------------
 
@@ -83,6 +90,8 @@ class BlobsRequest(Request):
         self._stop_lingering()
         self.is_gone = True
         self.body.lose()
+        if not self._is_finishing and self._has_begun:
+            self._report(CLIENT_GONE)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     # -- beginning -------------------------------------------------------------------
@@ -104,9 +113,9 @@ class BlobsRequest(Request):
         return self.transport
 
     @property
-    def reactor(self) -> Any:
-        """The clock of the site."""
-        return self.channel.site.reactor  # type: ignore[attr-defined]
+    def stall_clock(self) -> tuple[Any, float]:
+        """The clock, and the seconds in which a client has to take what is sent."""
+        return self._site.reactor, self._site.limits.stalled
 
     def _send_continue(self) -> None:
         self.channel.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -130,6 +139,7 @@ class BlobsRequest(Request):
 
     def finish(self) -> None:
         """End the answer, as soon as the body has ended or been waited for long enough."""
+        self._report(self.code)
         if self.body.ended:
             super().finish()  # type: ignore[no-untyped-call]
             return
@@ -137,7 +147,20 @@ class BlobsRequest(Request):
             self.write(b"")
         self._is_finishing = True
         self.body.discard()
-        self._lingering = self.reactor.callLater(LINGER, self._stop_waiting)
+        self._lingering = self._site.reactor.callLater(LINGER, self._stop_waiting)
+
+    def _report(self, code: int) -> None:
+        report = Report(
+            method=shown(self.method),
+            path=shown(self.path),
+            user=self.account,
+            code=code,
+            received=self.body.received,
+            sent=self.sentLength,
+            seconds=self._site.reactor.seconds() - self._began_at,
+        )
+        for observer in self._site.observers:
+            observer(report)
 
     def _stop_waiting(self) -> None:
         self._lingering = None

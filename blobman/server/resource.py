@@ -33,6 +33,7 @@ from .answers import JSON_TYPE, Refusal, answer, refusal_for, refuse
 from .auth import IAccount, TokenCredentials
 from .body import ClientGoneError
 from .download import send_blob
+from .limits import Admission
 from .storage import BlobName, IBlobsBackend
 from .upload import receive_blob
 
@@ -87,13 +88,15 @@ class UserResource(Resource):
     What belongs to users, under ``{user}/...``: lets them in, and answers all errors.
 
     :param portal: knows the tokens.
+    :param admission: limits what one user can have under way.
     """
 
     isLeaf = True
 
-    def __init__(self, portal: Portal) -> None:
+    def __init__(self, portal: Portal, admission: Admission) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._portal = portal
+        self._admission = admission
 
     def render(self, request: Any) -> int:
         """Begin to answer."""
@@ -112,16 +115,20 @@ class UserResource(Resource):
             pass
 
     async def _admit_and_handle(self, request: BlobsRequest) -> None:
-        user = await self._log_in(request)
+        user = request.account = await self._log_in(request)
+        with self._admission.entered(user):
+            await self._handle(request, user)
+
+    async def _handle(self, request: BlobsRequest, user: str) -> None:
         parts = _read_path(request)
-        if parts[0] != user:
+        if not self.may_act_for(user, parts[0]):
             raise Refusal(403, "this is another user's")
         handlers = self.handlers(parts[1:])
         method = request.method.decode("ascii", "replace")
         handler = handlers.get("GET" if method == "HEAD" else method)
         if handler is None:
             raise Refusal(405, "no such method here", [("Allow", _allowed(handlers))])
-        await handler(request, Target(user, parts[1:], _read_fields(request)))
+        await handler(request, Target(parts[0], parts[1:], _read_fields(request)))
 
     async def _log_in(self, request: BlobsRequest) -> str:
         header = request.getHeader(b"authorization")
@@ -132,6 +139,10 @@ class UserResource(Resource):
             challenge = [("WWW-Authenticate", 'Token realm="blobs"')]
             raise Refusal(401, "a valid token is needed", challenge) from None
         return IAccount(avatar).user
+
+    def may_act_for(self, caller: str, user: str) -> bool:
+        """Whether a caller that has been let in may touch what belongs to a user."""
+        return caller == user
 
     def handlers(self, parts: list[str]) -> dict[str, Handler]:
         """
@@ -150,8 +161,8 @@ class BlobsResource(UserResource):
     :param backend: where the blobs are.
     """
 
-    def __init__(self, portal: Portal, backend: IBlobsBackend) -> None:
-        super().__init__(portal)
+    def __init__(self, portal: Portal, admission: Admission, backend: IBlobsBackend) -> None:
+        super().__init__(portal, admission)
         self._backend = backend
 
     def handlers(self, parts: list[str]) -> dict[str, Handler]:

@@ -12,17 +12,25 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Site
 
+from .access import Observer, log_report
+from .limits import Limits
 from .request import BlobsRequest
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
     from twisted.web.resource import IResource
+
+
+LONGEST_LENGTH = 20
+"""Digits of a Content-Length."""
 
 
 class BlobsChannel(HTTPChannel):
     """A connection."""
 
     site: BlobsSite
+    _headers_deadline: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Be known to the site."""
@@ -31,14 +39,44 @@ class BlobsChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Be forgotten by the site."""
+        self._stop_deadline()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.site.forget(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes; those that begin a request have to be followed by the rest of its headers."""
+        if not self.requests and self._headers_deadline is None:
+            limit = self.site.limits.headers
+            self._headers_deadline = self.site.clock.callLater(limit, self._miss_deadline)
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def allHeadersReceived(self) -> None:
+        """Begin with the request."""
+        self._stop_deadline()
+        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+
+    def _miss_deadline(self) -> None:
+        self._headers_deadline = None
+        self.abort()
+
+    def _stop_deadline(self) -> None:
+        deadline, self._headers_deadline = self._headers_deadline, None
+        if deadline is not None:
+            deadline.cancel()
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take a header; a Content-Length that no number can be is a bad one (and no traceback)."""
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length" and len(value.strip()) > LONGEST_LENGTH:
+            self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
+            return False
+        accepted: bool = super().headerReceived(line)  # type: ignore[no-untyped-call]
+        return accepted
 
     def loseConnection(self) -> None:
         """Close; and break off if the other side does not let it happen in time."""
         if self._abortingCall is None and self.abortTimeout is not None:
-            clock: Any = self.site.reactor
-            self._abortingCall = clock.callLater(self.abortTimeout, self.forceAbortClient)
+            self._abortingCall = self.site.clock.callLater(self.abortTimeout, self.forceAbortClient)
         super().loseConnection()  # type: ignore[no-untyped-call]
 
     def retire(self) -> None:
@@ -58,20 +96,24 @@ class BlobsSite(Site):
     A site whose requests read their bodies as they come.
 
     :param resource: the root of the tree.
-    :param idle_timeout: seconds without a byte after which a connection is closed.
+    :param limits: what clients can't exceed.
     :param reactor: an ``IReactorTime``.
     :ivar channels: the open connections.
+    :ivar observers: called with a :class:`~blobman.server.access.Report` of each request.
     """
 
     # Not the stock one, which would speak HTTP/2 where ``h2`` is installed.
     protocol = BlobsChannel  # type: ignore[assignment]
     displayTracebacks = False
 
-    def __init__(self, resource: IResource, idle_timeout: float, reactor: Any) -> None:
+    def __init__(self, resource: IResource, limits: Limits, reactor: Any) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
-            resource, requestFactory=BlobsRequest, timeout=idle_timeout, reactor=reactor
+            resource, requestFactory=BlobsRequest, timeout=limits.idle, reactor=reactor
         )
+        self.clock = reactor
+        self.limits = limits
         self.channels: set[BlobsChannel] = set()
+        self.observers: list[Observer] = [log_report]
         self._emptied: Deferred[None] | None = None
 
     def acceptableProtocols(self) -> list[bytes]:

@@ -28,6 +28,7 @@ from ..protocol import (
 from .answers import JSON_TYPE, PacedWriter, Refusal, answer, check_present
 from .body import Body
 from .download import send_part
+from .limits import Admission
 from .resource import Handler, Target, UserResource
 from .storage import BlobName, IBlobsBackend, IStoredBlob
 from .upload import SMALL
@@ -55,8 +56,8 @@ class StreamResource(UserResource):
     :param backend: where the blobs are.
     """
 
-    def __init__(self, portal: Portal, backend: IBlobsBackend) -> None:
-        super().__init__(portal)
+    def __init__(self, portal: Portal, admission: Admission, backend: IBlobsBackend) -> None:
+        super().__init__(portal, admission)
         self._backend = backend
 
     def handlers(self, parts: list[str]) -> dict[str, Handler]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidBlob
 from ..protocol import MIN_SEALED_SIZE
-from .storage import BlobName, IBlobsBackend
+from .storage import BlobName, IBlobsBackend, IUpload
 
 if TYPE_CHECKING:
     from .request import BlobsRequest
@@ -54,11 +54,25 @@ async def receive_blob(request: BlobsRequest, backend: IBlobsBackend, name: Blob
             await store_one(backend, name, await request.body.read_all(SMALL))
             return
     upload = await backend.receive(name, size)
+    await write_body(request, upload)
+    await upload.publish()
+
+
+async def write_body(request: BlobsRequest, upload: IUpload, head: bytes = b"") -> None:
+    """
+    Write a request's body to an upload as it comes, or discard the upload.
+
+    :param head: what is to stand before it.
+    :raise InvalidBlob: it is too short to be a sealed blob.
+    :raise QuotaExceededError: it does not fit.
+    :raise ClientGoneError: the body was cut short.
+    """
     try:
+        if head:
+            await upload.write([head])
         while pieces := await request.body.read():
             await upload.write(pieces)
         check_sealed_size(upload.size)
     except BaseException:
         await upload.discard()
         raise
-    await upload.publish()

@@ -1,0 +1,58 @@
+"""One report for each request: a structured line in the log, and whatever else wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+_log = Logger()
+_LONGEST = 600
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    What became of a request.
+
+    :ivar path: without the query, cut if it is very long.
+    :ivar user: who asked, once known; else empty.
+    :ivar code: the status that was answered; 499 if the client went away before.
+    :ivar received: bytes of the body that came.
+    :ivar sent: bytes of the answer's body.
+    :ivar seconds: from the first line to the end.
+    """
+
+    method: str
+    path: str
+    user: str
+    code: int
+    received: int
+    sent: int
+    seconds: float
+
+
+Observer = Callable[[Report], None]
+
+CLIENT_GONE = 499
+"""What is reported, and never sent, when the client went away before it was answered."""
+
+
+def log_report(report: Report) -> None:
+    """Write a line."""
+    _log.info(
+        "{method} {path} {code} user={user} received={received} sent={sent} seconds={seconds:.3f}",
+        method=report.method,
+        path=report.path,
+        user=report.user or "-",
+        code=report.code,
+        received=report.received,
+        sent=report.sent,
+        seconds=report.seconds,
+    )
+
+
+def shown(path: bytes) -> str:
+    """Make a path fit for a line."""
+    return path[:_LONGEST].decode("ascii", "backslashreplace")
