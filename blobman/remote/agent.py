@@ -101,6 +101,7 @@ class Connections:
         :raise OSError: ``cert_file`` can't be read.
         :raise ValueError: ``cert_file`` holds no certificate.
         """
+        self._reactor = reactor
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = CACHED_CONNECTIONS
         self._pool.cachedConnectionTimeout = CACHED_CONNECTION_TIMEOUT
@@ -116,5 +117,7 @@ class Connections:
 
         :return: fires when they are closed.
         """
-        closed: Deferred[None] = self._pool.closeCachedConnections()
-        return closed
+        # An exchange that has just ended gives its connection to the pool a moment later.
+        turn: Deferred[None] = Deferred()
+        self._reactor.callFromThread(turn.callback, None)
+        return turn.addCallback(lambda _: self._pool.closeCachedConnections())

@@ -1,0 +1,308 @@
+"""A server that answers anything: the client gives a clear error, and never an unverified byte."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from blobman import (
+    BlobAlreadyExistsError,
+    BlobManager,
+    BlobNotFoundError,
+    InvalidFlagsError,
+    MaximumRetriesError,
+    QuotaExceededError,
+    RetriableTransferError,
+    ServerError,
+    SyncStatus,
+    UnauthorizedError,
+)
+from blobman.crypto import Preamble, Sealer, check_secret
+
+from .support import KEY, MB, SECRET, USER, content, doc
+
+_reactor: Any = reactor
+Answer = Callable[[Request], Any]
+
+
+def sealed(data: bytes, blob_id: str) -> bytes:
+    preamble = Preamble.for_blob(blob_id, len(data), b"i" * 16, 0).encode()
+    sealer = Sealer(check_secret(SECRET), preamble, len(data))
+    return sealer.header() + sealer.update(data) + sealer.finalize()
+
+
+class Scripted(Resource):
+    """Answers each request as the test says."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: Answer = lambda request: b""
+        self.requests: list[Request] = []
+
+    def render(self, request: Request) -> Any:
+        self.requests.append(request)
+        return self.answer(request)
+
+
+class Hasty(Protocol):
+    """Says yes to an upload as soon as it begins."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if data.startswith(b"PUT") and self.transport is not None:
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+class HostileServerTests(TestCase):
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.resource = Scripted()
+        site = Site(self.resource)
+        site.noisy = False
+        port: IListeningPort = _reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        url = f"http://127.0.0.1:{port.getHost().port}/blobs/"  # type: ignore[attr-defined]
+        self.manager = BlobManager(
+            os.path.abspath(self.mktemp()), url, KEY, SECRET, USER, "token", jitter=lambda _: 0.0
+        )
+        self.addCleanup(self.manager.close)
+
+    def with_code(self, code: int, **headers: str) -> Answer:
+        def answer(request: Request) -> bytes:
+            request.setResponseCode(code)
+            for name, value in headers.items():
+                request.setHeader(name.replace("_", "-"), value)
+            return b"<html>some proxy's own words</html>"
+
+        self.resource.answer = answer
+        return answer
+
+    def with_body(self, body: bytes, **headers: str) -> None:
+        self.with_code(200, **headers)
+        titled = self.resource.answer
+        self.resource.answer = lambda request: (titled(request), body)[1]
+
+    async def test_codes(self) -> None:
+        expected: dict[int, type[Exception]] = {
+            204: ServerError,
+            206: ServerError,
+            301: ServerError,
+            302: ServerError,
+            400: ServerError,
+            401: UnauthorizedError,
+            403: UnauthorizedError,
+            404: BlobNotFoundError,
+            405: ServerError,
+            408: RetriableTransferError,
+            418: ServerError,
+            429: RetriableTransferError,
+            500: RetriableTransferError,
+            502: RetriableTransferError,
+            503: RetriableTransferError,
+            504: RetriableTransferError,
+            505: ServerError,
+        }
+        for code, kind in expected.items():
+            self.with_code(code, location="http://127.0.0.1:1/elsewhere")
+            for number, ask in enumerate((self.manager.get, self.manager.get_flags)):
+                with self.assertRaises(kind) as caught:
+                    await ask(f"x{code}-{number}")
+                self.assertIn(str(code), str(caught.exception))
+                if kind is ServerError:
+                    self.assertEqual(caught.exception.code, code)  # type: ignore[attr-defined]
+                self.assertNotIn("proxy", str(caught.exception))
+
+    async def test_codes_of_an_upload(self) -> None:
+        for code, kind in {
+            409: BlobAlreadyExistsError,
+            413: ServerError,
+            500: RetriableTransferError,
+            507: QuotaExceededError,
+        }.items():
+            self.with_code(code, tag="A" * 22 + "==")
+            with self.assertRaises(kind):
+                await self.manager.put(doc(b"data", f"x{code}"), 4)
+
+    async def test_no_space_on_the_server(self) -> None:
+        self.with_code(507)
+        with self.assertRaises(QuotaExceededError):
+            await self.manager.put(doc(b"data", "x"), 4)
+        self.assertEqual(await self.manager.sync_progress, {"PENDING_UPLOAD": 1})
+        with self.assertRaises(QuotaExceededError):
+            await self.manager.send_missing()
+        self.assertEqual(await self.manager.sync_progress, {"FAILED_UPLOAD": 1})
+
+    async def test_retry_after(self) -> None:
+        self.with_code(503, retry_after="17")
+        with self.assertRaises(RetriableTransferError) as caught:
+            await self.manager.get("x")
+        self.assertEqual(caught.exception.retry_after, 17.0)
+
+    async def test_a_redirection_does_not_get_the_token(self) -> None:
+        self.with_code(307, location="/elsewhere")
+        with self.assertRaises(ServerError):
+            await self.manager.count()
+        self.assertEqual(len(self.resource.requests), 1)
+
+    async def test_not_a_list(self) -> None:
+        for body in (
+            b"",
+            b"{}",
+            b"nonsense",
+            b"[1]",
+            b'["../../etc/passwd"]',
+            b'["' + b"x" * 255 + b'"]',
+            b"\xff\xfe",
+            b"[" * 100_000,
+            json.dumps({"count": 3}).encode(),
+        ):
+            self.with_body(body)
+            with self.assertRaises(ServerError):
+                await self.manager.remote_list()
+            with self.assertRaises(ServerError):
+                await self.manager.sync()
+        self.assertEqual(await self.manager.sync_progress, {})
+
+    async def test_not_a_count(self) -> None:
+        for body in (b"3", b"[]", b'{"count": -1}', b'{"count": "3"}', b'{"count": true}'):
+            self.with_body(body)
+            with self.assertRaises(ServerError):
+                await self.manager.count()
+
+    async def test_not_flags(self) -> None:
+        for body in (b"{}", b'["SHINY"]', b"[[]]", b"PENDING"):
+            self.with_body(body)
+            with self.assertRaises(InvalidFlagsError):
+                await self.manager.get_flags("x")
+
+    async def test_no_or_a_wrong_tag(self) -> None:
+        for number, tag in enumerate((None, "short", "!" * 24, "AAAA" * 8)):
+
+            def conflict(request: Request, tag: str | None = tag) -> bytes:
+                if request.method == b"PUT":
+                    request.setResponseCode(409)
+                elif tag is not None:
+                    request.setHeader("tag", tag)
+                return b""
+
+            self.resource.answer = conflict
+            with self.assertRaises(ServerError):
+                await self.manager.put(doc(b"data", f"x{number}"), 4)
+        self.assertEqual(await self.manager.sync_progress, {"PENDING_UPLOAD": 4})
+
+    async def test_bodies_that_do_not_verify(self) -> None:
+        good = sealed(content(3 * MB), "x")
+        other = sealed(content(3 * MB), "y")
+        for body in (
+            b"",
+            b"garbage",
+            b"x" * 2_000_000,
+            good[:-1],
+            good[:1000],
+            good + b"\0",
+            other,
+            good[:-20] + b"\0" * 20,
+        ):
+            self.with_body(body)
+            with self.assertRaises(MaximumRetriesError):
+                await self.manager.get("x")
+            self.assertEqual(await self.manager.local_list(), [])
+        self.with_body(good)
+        self.assertEqual((await self.manager.get("x")).read(), content(3 * MB))
+
+    async def test_a_body_that_says_it_is_compressed(self) -> None:
+        bomb = gzip.compress(bytes(200 * MB), 1)
+        self.with_body(bomb, content_encoding="gzip")
+        with self.assertRaises(MaximumRetriesError):
+            await self.manager.get("x")
+        with self.assertRaises(ServerError):
+            await self.manager.remote_list()
+
+    async def test_an_answer_that_is_too_long(self) -> None:
+        self.with_body(b'["' + b"P" * 100_000 + b'"]')
+        with self.assertRaises(ServerError):
+            await self.manager.get_flags("x")
+
+    async def test_an_upload_that_is_accepted_before_it_was_sent(self) -> None:
+        factory = Factory.forProtocol(Hasty)
+        factory.noisy = False
+        port = _reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        url = f"http://127.0.0.1:{port.getHost().port}/"
+        manager = BlobManager(os.path.abspath(self.mktemp()), url, KEY, SECRET, USER)
+        self.addCleanup(manager.close)
+        with self.assertRaises(ServerError) as caught:
+            await manager.put(doc(content(20 * MB), "x"), 20 * MB)
+        self.assertIn("before", str(caught.exception))
+        assert manager.local is not None
+        self.assertEqual(await manager.sync_progress, {"PENDING_UPLOAD": 1})
+
+    async def test_not_http(self) -> None:
+        def answer(request: Request) -> int:
+            request.channel.transport.write(b"SSH-2.0-OpenSSH_9.2\r\n")  # type: ignore[attr-defined]
+            request.channel.transport.loseConnection()  # type: ignore[attr-defined]
+            return NOT_DONE_YET
+
+        self.resource.answer = answer
+        with self.assertRaises(ServerError):
+            await self.manager.count()
+
+    async def test_a_cut_body_counts_no_attempt(self) -> None:
+        good = sealed(content(MB), "x")
+
+        def cut(request: Request) -> int:
+            request.setHeader("content-length", str(len(good)))
+            request.write(good[:5000])
+            request.transport.loseConnection()  # type: ignore[union-attr]
+            return NOT_DONE_YET
+
+        self.resource.answer = cut
+        with self.assertRaises(RetriableTransferError):
+            await self.manager.get("x")
+        assert self.manager.local is not None
+        self.assertEqual(
+            await self.manager.local.get_sync_status("x"), (SyncStatus.PENDING_DOWNLOAD, 0)
+        )
+
+    async def test_what_sync_tries_again(self) -> None:
+        good = sealed(b"data", "x")
+        left = [500, 503, 429, 408, 502, 504]
+
+        def answer(request: Request) -> bytes:
+            if left:
+                request.setResponseCode(left.pop())
+                return b""
+            return good
+
+        assert self.manager.local is not None
+        await self.manager.local.update_sync_status("x", SyncStatus.PENDING_DOWNLOAD)
+        self.resource.answer = answer
+        await self.manager.fetch_missing()
+        self.assertEqual((await self.manager.get("x")).read(), b"data")
+        self.assertEqual(len(self.resource.requests), 7)
+
+    async def test_token_is_sent_as_the_protocol_has_it(self) -> None:
+        self.with_body(b"[]")
+        await self.manager.remote_list("mail", "+date", True, "FAILED")
+        (request,) = self.resource.requests
+        self.assertEqual(request.getHeader("authorization"), "Token YWxpY2U6dG9rZW4=")
+        self.assertEqual(
+            {name: values for name, values in request.args.items() if values != [b""]},  # type: ignore[union-attr]
+            {
+                b"namespace": [b"mail"],
+                b"order_by": [b"+date"],
+                b"deleted": [b"True"],
+                b"filter_flag": [b"FAILED"],
+            },
+        )
+        self.assertEqual(request.path, b"/blobs/alice/")
