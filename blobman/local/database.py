@@ -172,7 +172,7 @@ class Database:
         return connection
 
     def _make_files(self) -> None:
-        os.makedirs(self.path.parent, mode=0o700, exist_ok=True)
+        _make_folder(self.path.parent)
         try:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
@@ -251,3 +251,10 @@ class Database:
         self._outbox.fire()
         assert self._closing is not None
         self._closing.callback(None)
+
+
+def _make_folder(path: Path) -> None:
+    # Not os.makedirs: it would give the folders above the mode that the umask leaves.
+    if not path.exists():
+        _make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)

@@ -174,10 +174,11 @@ class PayloadFiles:
 
     :param folder: where it is; it is made with the first payload.
     :param keep: how many files stay open.
+    :ivar folder: where it is.
     """
 
     def __init__(self, folder: Path, keep: int = 16) -> None:
-        self._folder = folder
+        self.folder = folder
         self._keep = keep
         self._lock = threading.Lock()
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
@@ -186,7 +187,7 @@ class PayloadFiles:
 
     def writer(self) -> PayloadWriter:
         """Begin a payload. Nothing is written before its first chunk."""
-        writer = PayloadWriter(self._folder)
+        writer = PayloadWriter(self.folder)
         self._writers.add(writer)
         return writer
 
@@ -197,7 +198,7 @@ class PayloadFiles:
         :raise StoreError: it can't be opened, or is damaged.
         :raise ClosedError: the store was closed.
         """
-        path = self._folder / file.name
+        path = self.folder / file.name
         with store_errors(str(path)):
             return self._opened(file, path) is not None
 
@@ -209,7 +210,7 @@ class PayloadFiles:
         :raise StoreError: it can't be read, or is damaged.
         :raise ClosedError: the store was closed.
         """
-        path = self._folder / file.name
+        path = self.folder / file.name
         with store_errors(str(path)):
             while (opened := self._opened(file, path)) is not None:
                 data = opened.read(number)
@@ -222,7 +223,7 @@ class PayloadFiles:
             if self._closed:
                 raise ClosedError("the store is closed")
             opened = self._open.get(file.name)
-            if opened is None:
+            if opened is None or opened.is_closed:
                 if not path.exists():
                     return None
                 opened = self._open[file.name] = _OpenFile(path, file.key)
@@ -239,12 +240,12 @@ class PayloadFiles:
             if opened is not None:
                 opened.close()
             with suppress(OSError):
-                (self._folder / name).unlink()
+                (self.folder / name).unlink()
 
     def sweep(self, known: Collection[str]) -> None:
         """Remove what a crash has left: files that are not known."""
         with suppress(FileNotFoundError):
-            self.remove(name for name in os.listdir(self._folder) if name not in known)
+            self.remove(name for name in os.listdir(self.folder) if name not in known)
 
     def close(self) -> None:
         """
@@ -278,6 +279,10 @@ class _OpenFile:
             return connect(uri, self._key, flags=_READ_FLAGS, pragmas=_READING)
         except WrongKeyError as error:
             raise StoreError(f"{self._path} is damaged") from error
+
+    @property
+    def is_closed(self) -> bool:
+        return self._connection is None
 
     def read(self, number: int) -> bytes | None:
         """Read a chunk; None if it has been closed meanwhile, for the sake of others."""

@@ -47,18 +47,37 @@ class Chunks:
         """
         if self._closed():
             raise ClosedError("the store of this blob is closed")
+        data = self._read(number)
+        if data is None:
+            raise BlobNotFoundError(f"{self._name()} was deleted while it was being read")
+        if len(data) != min(CHUNK_SIZE, self.payload.size - number * CHUNK_SIZE):
+            raise StoreError(f"{self._name()} is damaged: chunk {number} has another length")
+        return data
+
+    def _read(self, number: int) -> bytes | None:
         payload = self.payload
         if payload.file is None:
-            assert payload.content is not None
-            data: bytes | None = bytes(payload.content)
-        else:
-            data = self._files.read_chunk(payload.file, number)
-        name = describe(self.key.blob_id, self.key.namespace)
-        if data is None:
-            raise BlobNotFoundError(f"{name} was deleted while it was being read")
-        if len(data) != min(CHUNK_SIZE, payload.size - number * CHUNK_SIZE):
-            raise StoreError(f"{name} is damaged: chunk {number} does not have its length")
-        return data
+            return bytes(payload.content or b"")
+        try:
+            return self._files.read_chunk(payload.file, number)
+        except StoreError as error:
+            raise StoreError(f"{self._name()} can't be read: {error}") from error
+
+    def open(self) -> bool:
+        """
+        Open its file, if it has one.
+
+        :return: whether it is there; if not, the blob was deleted meanwhile.
+        :raise StoreError: it can't be opened, or is damaged.
+        """
+        file = self.payload.file
+        try:
+            return file is None or self._files.holds(file)
+        except StoreError as error:
+            raise StoreError(f"{self._name()} can't be read: {error}") from error
+
+    def _name(self) -> str:
+        return describe(self.key.blob_id, self.key.namespace)
 
 
 class _RawBlob(io.RawIOBase):

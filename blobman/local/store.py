@@ -151,13 +151,16 @@ class BlobStore(StatusStore):
         self, connection: apsw.Connection, key: BlobKey, hidden: bool
     ) -> Chunks | None:
         payload = records.find_payload(connection, key, hidden)
-        files = self._database.payloads
-        if payload is not None and payload.file is not None and not files.holds(payload.file):
-            if records.find_payload(connection, key, hidden) == payload:
-                name = describe(key.blob_id, key.namespace)
-                raise StoreError(f"{name} is damaged: its file {payload.file.name} is missing")
+        if payload is None:
+            return None
+        database = self._database
+        chunks = Chunks(key, payload, database.payloads, database.is_closed)
+        if chunks.open():
+            return chunks
+        if records.find_payload(connection, key, hidden) != payload:
             return None  # It was deleted meanwhile.
-        return None if payload is None else Chunks(key, payload, files, self._database.is_closed)
+        name = describe(key.blob_id, key.namespace)
+        raise StoreError(f"{name} is damaged: its file in {database.payloads.folder} is missing")
 
     def stage(self, blob_id: str, namespace: str = "") -> StagedBlob:
         """See :meth:`blobman.interfaces.IBlobStore.stage`."""
