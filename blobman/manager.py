@@ -114,7 +114,11 @@ class BlobManager(BlobsSynchronizer):
         if not isinstance(token, (str, type(None))):
             raise TypeError(f"token must be a str, not {type(token).__name__}")
         checked_secret = check_secret(secret)
-        local = BlobStore(local_path, user, key, reactor=reactor) if local_path else None
+        local = None
+        if local_path:
+            if key is None:
+                raise TypeError("key must be given with a local_path")
+            local = BlobStore(local_path, user, key, reactor=reactor)
         client = None
         if remote:
             client = BlobsClient(

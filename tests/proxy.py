@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -122,18 +122,18 @@ class Proxy(Factory):
         self.strikes: list[str] = []
         self.sides: set[_Side] = set()
         self._watchers: list[Deferred[None]] = []
-        self._listening: IListeningPort | None = None
+        self._listening: Any = None
         self.port = 0
 
     async def start(self) -> None:
         endpoint = TCP4ServerEndpoint(_reactor, 0, interface="127.0.0.1")
         listening = await endpoint.listen(self)
         self._listening = listening
-        self.port = listening.getHost().port  # type: ignore[attr-defined]
+        self.port = listening.getHost().port
 
     async def stop(self) -> None:
         if self._listening is not None:
-            await self._listening.stopListening()
+            await maybeDeferred(self._listening.stopListening)
         for side in list(self.sides):
             side.abort()
 
@@ -147,7 +147,7 @@ class Proxy(Factory):
         return client
 
     async def _connect(self, client: _Side, server: _Side) -> None:
-        factory = Factory.forProtocol(lambda: server)  # type: ignore[arg-type]
+        factory = Factory.forProtocol(lambda: server)
         factory.noisy = False
         await TCP4ClientEndpoint(_reactor, "127.0.0.1", self.target).connect(factory)
         client.other, server.other = server, client

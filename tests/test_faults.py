@@ -191,7 +191,7 @@ class FaultyNetworkTests(ServerTestCase):
     async def turn(self) -> None:
         """Let the reactor do what there is to do."""
         turn: Deferred[None] = Deferred()
-        reactor.callLater(0, turn.callback, None)  # type: ignore[attr-defined]
+        reactor.callLater(0, turn.callback, None)
         await turn
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
@@ -114,12 +115,13 @@ class HostileServerTests(TestCase):
         }
         for code, kind in expected.items():
             self.with_code(code, location="http://127.0.0.1:1/elsewhere")
-            for number, ask in enumerate((self.manager.get, self.manager.get_flags)):
+            asks: list[Callable[[str], Deferred[Any]]] = [self.manager.get, self.manager.get_flags]
+            for number, ask in enumerate(asks):
                 with self.assertRaises(kind) as caught:
                     await ask(f"x{code}-{number}")
                 self.assertIn(str(code), str(caught.exception))
                 if kind is ServerError:
-                    self.assertEqual(caught.exception.code, code)  # type: ignore[attr-defined]
+                    self.assertEqual(caught.exception.code, code)
                 self.assertNotIn("proxy", str(caught.exception))
 
     async def test_codes_of_an_upload(self) -> None:
@@ -249,8 +251,9 @@ class HostileServerTests(TestCase):
 
     async def test_not_http(self) -> None:
         def answer(request: Request) -> int:
-            request.channel.transport.write(b"SSH-2.0-OpenSSH_9.2\r\n")  # type: ignore[attr-defined]
-            request.channel.transport.loseConnection()  # type: ignore[attr-defined]
+            connection: Any = request.channel.transport
+            connection.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+            connection.loseConnection()
             return NOT_DONE_YET
 
         self.resource.answer = answer
@@ -297,7 +300,7 @@ class HostileServerTests(TestCase):
         (request,) = self.resource.requests
         self.assertEqual(request.getHeader("authorization"), "Token YWxpY2U6dG9rZW4=")
         self.assertEqual(
-            {name: values for name, values in request.args.items() if values != [b""]},  # type: ignore[union-attr]
+            {name: values for name, values in request.args.items() if values != [b""]},
             {
                 b"namespace": [b"mail"],
                 b"order_by": [b"+date"],

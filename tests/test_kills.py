@@ -44,7 +44,7 @@ class Victim(ProcessProtocol):
         self.lines += [line.decode() for line in lines]
         if len(self.lines) >= self._after_lines and not self._marked:
             self._marked = True
-            reactor.callLater(self._delay, self.kill)  # type: ignore[attr-defined]
+            reactor.callLater(self._delay, self.kill)
 
     def errReceived(self, data: bytes) -> None:
         self.errors += data
@@ -82,7 +82,7 @@ class KillTests(ServerTestCase):
         folder = os.path.join(self.folder, name)
         arguments = [folder, self.url, self.token, name, str(number)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        reactor.spawnProcess(  # type: ignore[attr-defined]
+        reactor.spawnProcess(
             victim,
             sys.executable,
             [sys.executable, "-m", "tests.killed_client", *arguments],

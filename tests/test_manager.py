@@ -61,7 +61,7 @@ class RoundTripTests(ServerTestCase):
         laptop, phone = self.manager("laptop"), self.manager("phone")
         for size in (0, 1, 4095, 4096, 65536, MB, 5 * MB + 1):
             data, blob_id = content(size), f"size-{size}"
-            self.assertIsNone(await laptop.put(doc(data, blob_id), size))
+            await laptop.put(doc(data, blob_id), size)
             found = await phone.get(blob_id)
             self.assertEqual(found.tell(), 0)
             self.assertEqual(found.read(), data)
@@ -376,7 +376,7 @@ class ServerOnlyTests(ServerTestCase):
         laptop = self.manager()
         await laptop.put(doc(b"data", "x"), 4)
         self.assertEqual(await laptop.get_flags("x"), [])
-        self.assertIsNone(await laptop.set_flags("x", [Flags.PENDING, "FAILED"]))
+        await laptop.set_flags("x", [Flags.PENDING, "FAILED"])
         self.assertEqual(await laptop.get_flags("x"), ["PENDING", "FAILED"])
         self.assertEqual(await laptop.remote_list(filter_flag=Flags.FAILED), ["x"])
         self.assertEqual(await laptop.remote_list(filter_flag="PROCESSED"), [])
@@ -562,7 +562,8 @@ class LocalOnlyManagerTests(ServerTestCase):
 
     async def test_list_by_status_and_priority(self) -> None:
         laptop = self.manager()
-        for number, priority in enumerate(["low", "urgent", 2, Priority.URGENT, "HIGH"]):
+        priorities: list[Priority | int | str] = ["low", "urgent", 2, Priority.URGENT, "HIGH"]
+        for number, priority in enumerate(priorities):
             await laptop.put(doc(b"", f"{number}"), 0, local_only=True, priority=priority)
         self.assertEqual(
             await laptop.local_list_status(SyncStatus.LOCAL_ONLY), ["1", "3", "4", "2", "0"]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import hypothesis
@@ -30,6 +31,8 @@ from blobman import (
 
 from .proxy import Fault, Proxy
 from .support import ServerTestCase, content, doc
+
+_reactor: Any = reactor
 
 EXAMPLES = int(os.environ.get("BLOBMAN_TEST_EXAMPLES", "15"))
 STEPS = 30
@@ -226,7 +229,8 @@ class Machine(RuleBasedStateMachine):
         self.do(self.world.start())
 
     def do(self, step: Coroutine[Deferred[Any], Any, None]) -> None:
-        blockingCallFromThread(reactor, Deferred.fromCoroutine, step)
+        begin: Callable[[], Any] = partial(Deferred.fromCoroutine, step)
+        blockingCallFromThread(_reactor, begin)
 
     @rule(name=clients, namespace=namespaces, number=numbers)
     def put(self, name: str, namespace: str, number: int) -> None:
@@ -260,7 +264,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(after=st.sampled_from([0, 50, 1000, 20_000, 1_000_000]), upward=st.booleans())
     def cut_the_next_connection(self, after: int, upward: bool) -> None:
-        blockingCallFromThread(reactor, self.cut, after, upward)
+        blockingCallFromThread(_reactor, self.cut, after, upward)
 
     def cut(self, after: int, upward: bool) -> None:
         # Connections that are kept would not meet the fault.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import Any
 
-from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from zope.interface import implementer
 
 from blobman import (
@@ -43,7 +44,7 @@ class SyncTests(ServerTestCase):
             file.write(bytes([byte[0] ^ 1]))
 
     async def test_nothing_to_do(self) -> None:
-        self.assertIsNone(await self.laptop.sync())
+        await self.laptop.sync()
         self.assertEqual(await self.laptop.sync_progress, {})
 
     async def test_both_ways(self) -> None:
@@ -203,14 +204,13 @@ class SyncTests(ServerTestCase):
 
     async def test_puts_gets_and_syncs_at_once(self) -> None:
         await put(self.laptop, *(f"old-{number}" for number in range(20)))
-        await gatherResults(
-            [
-                self.phone.sync(),
-                *(self.phone.put(doc(b"x", f"new-{number}"), 1) for number in range(20)),
-                *(self.phone.get(f"old-{number}") for number in range(20)),
-                self.phone.sync(),
-            ]
-        )
+        working: list[Deferred[Any]] = [
+            self.phone.sync(),
+            *(self.phone.put(doc(b"x", f"new-{number}"), 1) for number in range(20)),
+            *(self.phone.get(f"old-{number}") for number in range(20)),
+            self.phone.sync(),
+        ]
+        await gatherResults(working)
         self.assertEqual(await self.phone.sync_progress, {"SYNCED": 40})
         self.assertEqual(await self.phone.count(), {"count": 40})
 
