@@ -39,10 +39,9 @@ def external_preamble(blob_id: str, timestamp: int, iv: bytes, size: int) -> byt
 
     :param timestamp: seconds since the epoch.
     :param iv: 16 bytes; nothing depends on them.
-    :param size: the bytes that follow. The preamble tells the next power of two, 4096 at least.
+    :param size: the bytes that follow. Unlike that of a sealed blob, it is told as it is.
     """
-    told = max(4096, 1 << size.bit_length())
-    raw = _PREAMBLE.pack(_MAGIC, _EXTERNAL, _PGP, timestamp, iv, blob_id.encode(), _REV, told)
+    raw = _PREAMBLE.pack(_MAGIC, _EXTERNAL, _PGP, timestamp, iv, blob_id.encode(), _REV, size)
     return base64.urlsafe_b64encode(raw) + b" "
 
 

@@ -160,6 +160,11 @@ class Index:
                 # Each is a fact about files: what is known is kept.
                 self._get_writer().execute("COMMIT")
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._get_writer().executescript("DELETE FROM blobs; DELETE FROM tombstones")
+
     def note(self, name: BlobName, entry: Entry) -> int:
         """
         Take down what is known about a name.

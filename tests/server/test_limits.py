@@ -1,0 +1,194 @@
+"""Limits against abuse, the report of each request, /health and /metrics."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from blobman.protocol import write_authorization
+from blobman.server.access import Report
+from blobman.server.answers import Refusal
+from blobman.server.app import make_metrics_site, make_site
+from blobman.server.auth import TokenFile
+from blobman.server.limits import Admission, Limits
+from blobman.server.memory import MemoryBackend
+
+from .blobs import sealed
+from .running import ServerMixin
+
+
+class Wire(StringTransport):
+    """A transport that ends the protocol when it is closed."""
+
+    protocol: Any = None
+
+    def abortConnection(self) -> None:
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
+        if not self.disconnecting:
+            super().loseConnection()
+            self.protocol.connectionLost()
+
+
+class TimeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.backend = MemoryBackend()
+        tokens = TokenFile(self.mktemp())
+        limits = Limits(idle=60, headers=20, stalled=300)
+        self.site = make_site(self.backend, tokens, self.clock, limits)
+        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
+
+    def connect(self) -> tuple[Any, Wire]:
+        protocol: Any = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        wire = Wire()
+        wire.protocol = protocol
+        protocol.makeConnection(wire)
+        return protocol, wire
+
+    def test_silence(self) -> None:
+        _, wire = self.connect()
+        self.clock.advance(59)
+        self.assertFalse(wire.disconnecting)
+        self.clock.advance(1)
+        self.assertTrue(wire.disconnecting)
+
+    def test_headers_that_trickle(self) -> None:
+        for text in (b"GET /blobs/alice/ HTTP/1.1\r\n" + b"x: y\r\n" * 100, b"G" * 100):
+            protocol, wire = self.connect()
+            for byte in text[:20]:
+                protocol.dataReceived(bytes([byte]))
+                self.assertFalse(wire.disconnecting)
+                self.clock.advance(1)
+            self.assertTrue(wire.disconnecting)
+
+    def test_the_next_request_has_its_own_time(self) -> None:
+        protocol, wire = self.connect()
+        for _ in range(5):
+            protocol.dataReceived(b"GET /none HTTP/1.1\r\n")
+            self.clock.advance(19)
+            protocol.dataReceived(b"\r\n")
+            self.clock.advance(30)
+        self.assertFalse(wire.disconnecting)
+        self.assertEqual(wire.value().count(b"HTTP/1.1 404"), 5)
+        self.clock.advance(60)
+        self.assertTrue(wire.disconnecting)
+
+    def test_a_length_that_no_number_can_be(self) -> None:
+        protocol, wire = self.connect()
+        protocol.dataReceived(b"PUT /none HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 400"))
+        self.assertTrue(wire.disconnecting)
+
+    def test_an_answer_that_nobody_waits_for(self) -> None:
+        protocol, wire = self.connect()
+        protocol.dataReceived(b"PUT /blobs/alice/a HTTP/1.1\r\nContent-Length: 900000\r\n\r\nx")
+        self.flushLoggedErrors()
+        wire.loseConnection()
+
+
+class AdmissionTests(SynchronousTestCase):
+    def test_each_user_by_itself(self) -> None:
+        admission = Admission(2)
+        with admission.entered("alice"), admission.entered("alice"):
+            with self.assertRaises(Refusal) as caught, admission.entered("alice"):
+                pass
+            self.assertEqual(caught.exception.code, 429)
+            with admission.entered("bob"):
+                pass
+        with admission.entered("alice"):
+            pass
+
+
+class RunningTests(ServerMixin, TestCase):
+    site_options = {"limits": Limits(requests=2)}  # noqa: RUF012
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await self.start_server()
+
+    async def test_too_many_at_once(self) -> None:
+        gate: Deferred[None] = Deferred()
+        real_list = self.backend.list
+
+        async def list_later(*arguments: Any) -> Any:
+            await gate
+            return await real_list(*arguments)
+
+        self.patch(self.backend, "list", lambda *them: Deferred.fromCoroutine(list_later(*them)))
+        slow = [self.expect(200, "GET", "blobs/alice/") for _ in range(2)]
+        while len([it for it in self.site.channels if it.requests]) < 2:
+            turn: Deferred[None] = Deferred()
+            reactor.callLater(0, turn.callback, None)
+            await turn
+        answer = await self.expect(429, "GET", "blobs/alice/")
+        self.assertEqual(answer.header("Retry-After"), "1")
+        await self.expect(404, "GET", "blobs/bob/a", user="bob")
+        gate.callback(None)
+        for request in slow:
+            await request
+        await self.expect(200, "GET", "blobs/alice/")
+
+    async def test_health(self) -> None:
+        answer = await self.expect(200, "GET", "health", headers={"Authorization": "none"})
+        self.assertEqual(answer.body, b"ok\n")
+        await self.expect(200, "HEAD", "health")
+        await self.backend.close()
+        await self.expect(503, "GET", "health")
+
+    async def test_one_report_for_each_request(self) -> None:
+        reports: list[Report] = []
+        self.site.observers.append(reports.append)
+        await self.expect(200, "PUT", "blobs/alice/a", sealed())
+        await self.expect(200, "GET", "blobs/alice/a")
+        await self.expect(401, "PUT", "blobs/alice/b", bytes(10_000_000), token="wrong")
+        self.assertEqual(
+            [(it.method, it.path, it.user, it.code, it.sent) for it in reports],
+            [
+                ("PUT", "/blobs/alice/a", "alice", 200, 0),
+                ("GET", "/blobs/alice/a", "alice", 200, 800),
+                ("PUT", "/blobs/alice/b", "", 401, 24),
+            ],
+        )
+        self.assertEqual(reports[0].received, 800)
+
+    async def test_the_log_tells_no_token(self) -> None:
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        await self.expect(200, "PUT", "blobs/alice/a", sealed("content"))
+        await self.expect(401, "GET", "blobs/alice/a", token="a-wrong-token")
+        text = str(events)
+        self.assertIn("/blobs/alice/a", text)
+        for secret in (self.alice, "a-wrong-token", "Token ", sealed("content").decode()[:64]):
+            self.assertNotIn(secret, text)
+            self.assertNotIn(write_authorization("alice", "a-wrong-token"), text)
+
+    async def test_metrics(self) -> None:
+        site = make_metrics_site([self.site])
+        port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(site)
+        try:
+            await self.expect(200, "PUT", "blobs/alice/a", sealed())
+            await self.expect(404, "GET", "blobs/alice/b")
+            self.port, users = port, self.port
+            answer = await self.expect(200, "GET", "metrics")
+            self.port = users
+        finally:
+            await port.stopListening()
+            await self.pool.closeCachedConnections()
+            await site.end_connections(0.0)
+        text = answer.body.decode()
+        self.assertIn('blobman_requests_total{code="200",method="PUT"} 1.0', text)
+        self.assertIn('blobman_requests_total{code="404",method="GET"} 1.0', text)
+        self.assertIn("blobman_received_bytes_total 800.0", text)
+        self.assertIn("blobman_open_connections", text)
+        self.assertNotIn("alice", text)

@@ -1,0 +1,10 @@
+"""Makes ``twist blobman`` known to Twisted."""
+
+from twisted.application.service import ServiceMaker
+
+blobman = ServiceMaker(
+    "blobman",
+    "blobman.server.plugin",
+    "A server for end-to-end encrypted blobs.",
+    "blobman",
+)
