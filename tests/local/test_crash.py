@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
+from typing import Any
 
 from blobman.errors import BlobAlreadyExistsError
 from blobman.local import BlobStore
@@ -166,7 +167,7 @@ class TwoProcessesTests(DiskTestCase):
     async def test_one_id_in_both(self) -> None:
         one, other = self.open(), self.open()
         await put(one, "a", b"one")
-        error = await self.assertFailure(put(other, "a", b"other"), BlobAlreadyExistsError)
+        error: Any = await self.assertFailure(put(other, "a", b"other"), BlobAlreadyExistsError)
         self.assertIn("'a'", str(error))
         await one.update_sync_status("a", SyncStatus.SYNCED)
         self.assertEqual(await other.get_sync_status("a"), (SyncStatus.SYNCED, 0))
