@@ -10,11 +10,10 @@ from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred,
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from twisted.web.resource import Resource
 
 from .auth import TokenFile, make_portal
 from .filesystem import FilesystemBackend
-from .health import HealthResource
+from .health import HealthResource, Root
 from .incoming import IncomingResource
 from .limits import Admission, Limits
 from .resource import BlobsResource
@@ -45,10 +44,11 @@ def make_site(
     """
     reactor = _reactor_or_global(reactor)
     portal, admission = make_portal(tokens, reactor), Admission(limits.requests)
-    root = Resource()
-    root.putChild(b"blobs", BlobsResource(portal, admission, backend))
-    root.putChild(b"stream", StreamResource(portal, admission, backend))
-    root.putChild(b"health", HealthResource(backend))
+    root = Root(
+        blobs=BlobsResource(portal, admission, backend),
+        stream=StreamResource(portal, admission, backend),
+        health=HealthResource(backend),
+    )
     return BlobsSite(root, limits, reactor)
 
 
@@ -65,9 +65,9 @@ def make_incoming_site(
     """
     reactor = _reactor_or_global(reactor)
     portal, admission = make_portal(tokens, reactor), Admission(limits.requests)
-    root = Resource()
-    root.putChild(b"incoming", IncomingResource(portal, admission, backend))
-    root.putChild(b"health", HealthResource(backend))
+    root = Root(
+        incoming=IncomingResource(portal, admission, backend), health=HealthResource(backend)
+    )
     return BlobsSite(root, limits, reactor)
 
 
@@ -82,9 +82,9 @@ def make_metrics_site(sites: Sequence[BlobsSite], reactor: Any = None) -> BlobsS
     metrics = Metrics(lambda: sum(len(site.channels) for site in sites))
     for site in sites:
         site.observers.append(metrics.observe)
-    root = Resource()
-    root.putChild(b"metrics", MetricsResource(metrics))
-    return BlobsSite(root, DEFAULT_LIMITS, _reactor_or_global(reactor))
+    return BlobsSite(
+        Root(metrics=MetricsResource(metrics)), DEFAULT_LIMITS, _reactor_or_global(reactor)
+    )
 
 
 def _reactor_or_global(reactor: Any) -> Any:

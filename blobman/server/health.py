@@ -1,4 +1,4 @@
-"""``/health``, for whoever watches the server."""
+"""Places that need no token: ``/health``, and all that are not there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ..protocol import DEFAULT_NAMESPACE, ListQuery
-from .answers import Refusal, answer, refuse
+from .answers import Refusal, answer, refusal_for, refuse
 from .body import ClientGoneError
 from .request import BlobsRequest
 from .storage import IBlobsBackend
@@ -17,33 +17,75 @@ from .storage import IBlobsBackend
 _NOBODY = "health"
 
 
-class HealthResource(Resource):
+class OpenResource(Resource):
+    """A place that anybody can read."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> int:
+        """Begin to answer."""
+        Deferred.fromCoroutine(self._serve(request))
+        return NOT_DONE_YET
+
+    async def _serve(self, request: BlobsRequest) -> None:
+        try:
+            try:
+                if request.method not in (b"GET", b"HEAD"):
+                    raise Refusal(405, "no such method here", [("Allow", "GET, HEAD")])
+                content_type, text = await self.read()
+                await answer(request, 200, text, content_type)
+            except ClientGoneError:
+                raise
+            except Exception as error:
+                await refuse(request, refusal_for(error))
+        except ClientGoneError:
+            pass
+
+    async def read(self) -> tuple[str, bytes]:
+        """
+        Give what can be read here, with its content type.
+
+        :raise Refusal: nothing can.
+        """
+        raise Refusal(404, "no such place")
+
+
+class Root(Resource):
+    """The root of a site: what is not put there is not there."""
+
+    def __init__(self, **children: Resource) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        for name, child in children.items():
+            self.putChild(name.encode("ascii"), child)
+
+    def getChild(self, path: bytes, request: object) -> Resource:
+        """Say that there is no such place."""
+        return OpenResource()  # type: ignore[no-untyped-call]
+
+    def render(self, request: Any) -> int:
+        """Say so at the root itself."""
+        return OpenResource().render(request)  # type: ignore[no-untyped-call]
+
+
+class HealthResource(OpenResource):
     """
     Answers 200 if the backend answers, 503 if it does not.
 
     :param backend: is asked something that costs nothing.
     """
 
-    isLeaf = True
-
     def __init__(self, backend: IBlobsBackend) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._backend = backend
 
-    def render_GET(self, request: Any) -> int:
-        """Begin to answer."""
-        Deferred.fromCoroutine(self._answer(request))
-        return NOT_DONE_YET
+    async def read(self) -> tuple[str, bytes]:
+        """
+        Say that all is well.
 
-    render_HEAD = render_GET
-
-    async def _answer(self, request: BlobsRequest) -> None:
+        :raise Refusal: it is not.
+        """
         try:
-            try:
-                await self._backend.count(_NOBODY, ListQuery(namespace=DEFAULT_NAMESPACE))
-            except Exception:
-                await refuse(request, Refusal(503, "the blobs can't be reached"))
-            else:
-                await answer(request, 200, b"ok\n")
-        except ClientGoneError:
-            pass
+            await self._backend.count(_NOBODY, ListQuery(namespace=DEFAULT_NAMESPACE))
+        except Exception as error:
+            raise Refusal(503, "the blobs can't be reached") from error
+        return "", b"ok\n"

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from twisted.web.resource import Resource
 
 from .access import Report
-from .request import BlobsRequest
+from .health import OpenResource
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
 
@@ -48,16 +47,13 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class MetricsResource(Resource):
+class MetricsResource(OpenResource):
     """``/metrics``."""
-
-    isLeaf = True
 
     def __init__(self, metrics: Metrics) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._metrics = metrics
 
-    def render_GET(self, request: BlobsRequest) -> bytes:
+    async def read(self) -> tuple[str, bytes]:
         """Give the figures."""
-        request.responseHeaders.setRawHeaders("Content-Type", [CONTENT_TYPE_LATEST])
-        return self._metrics.text()
+        return CONTENT_TYPE_LATEST, self._metrics.text()
