@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from blobman.errors import BlobError, ClosedError
 from blobman.local import BlobStore
 from blobman.local.budget import ByteBudget
+from blobman.local.database import _FILERS
 
 from .contract import MIB, content
 from .pump import Pump
@@ -62,8 +63,9 @@ class CancelTests(PumpedTestCase):
         """Let all that is under way, and what follows from it, come to an end."""
         for _ in range(3):
             self.pump.wait(self.database.write(lambda _: None))
-            for _ in range(10):
-                self.pump.wait(self.database.handle_files(lambda: None))
+            barrier = threading.Barrier(_FILERS)  # No thread is busy when all are there.
+            for meeting in [self.database.handle_files(barrier.wait) for _ in range(_FILERS)]:
+                self.pump.wait(meeting)
 
     def test_put_at_every_step(self) -> None:
         """Whenever it is cancelled, nothing of it stays."""
