@@ -36,14 +36,15 @@ _LOCKS = 256
 @dataclass
 class Staged:
     """
-    A file in the staging folder, whole and durable.
+    A file in the staging folder, whole, and open for writing.
 
     :ivar reserved: the bytes that are reserved for it on its user's account.
     """
 
     name: BlobName
     path: str
-    reserved: int
+    descriptor: int
+    reserved: int = 0
     flags: Sequence[Flags] = ()
 
 
@@ -145,12 +146,16 @@ class BlobFolder:
 
     def publish(self, files: Sequence[Staged]) -> list[BlobError | None]:
         """
-        Move files to their places, and make that durable for all of them at once.
+        Make files durable and move them to their places, durably for all of them at once.
 
         :return: for each, None if it is there now, and nothing is reserved for it any more; or
             ``BlobAlreadyExistsError``, and all is as it was.
         """
         with self._ways.made(layout.folder_of(self.root, it.name) for it in files):
+            # After the folders: a journal that is flushed for the files has the folders in it too.
+            for it in files:
+                disk.date(it.descriptor)
+                os.fsync(it.descriptor)
             return [self._move_to_its_place(it) for it in files]
 
     def _move_to_its_place(self, staged: Staged) -> BlobError | None:

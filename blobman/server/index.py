@@ -172,19 +172,19 @@ class Index:
         :return: by how many bytes the user's blobs have grown.
         """
         with self._lock:
-            before = self.look_up(name).size or 0
+            before = self.look_up(name)
             writer = self._get_writer()
-            if entry.size is None:
-                writer.execute(f"DELETE FROM blobs WHERE {_THIS}", name)
-            else:
+            if entry.size is not None:
                 row = (*name, entry.size, entry.changed, entry.flags)
                 writer.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?)", row)
-            if entry.deleted is None:
-                writer.execute(f"DELETE FROM tombstones WHERE {_THIS}", name)
-            else:
+            elif before.size is not None:
+                writer.execute(f"DELETE FROM blobs WHERE {_THIS}", name)
+            if entry.deleted is not None and entry.deleted != before.deleted:
                 mark = (*name, entry.deleted)
                 writer.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?)", mark)
-            return (entry.size or 0) - before
+            elif entry.deleted is None and before.deleted is not None:
+                writer.execute(f"DELETE FROM tombstones WHERE {_THIS}", name)
+            return (entry.size or 0) - (before.size or 0)
 
     # -- asking ----------------------------------------------------------------------
 

@@ -40,9 +40,13 @@ class StagedFile:
         self.size = 0
         self._folder = folder
         self._run = run
-        self._staged = Staged(name, folder.new_staging_path(), 0)
+        self._staged = Staged(name, folder.new_staging_path(), -1)
         self._reserve(size or 0)
-        self._descriptor = disk.create(self._staged.path)
+        try:
+            self._staged.descriptor = disk.create(self._staged.path)
+        except BaseException:
+            self.discard_now()
+            raise
 
     def _reserve(self, size: int) -> None:
         more = size - self._staged.reserved
@@ -58,7 +62,7 @@ class StagedFile:
         """Append, in this thread."""
         self._reserve(self.size + sum(map(len, pieces)))
         for piece in pieces:
-            disk.write_all(self._descriptor, piece)
+            disk.write_all(self._staged.descriptor, piece)
             self.size += len(piece)
 
     def publish(self, flags: Iterable[Flags] = ()) -> Deferred[None]:
@@ -74,9 +78,7 @@ class StagedFile:
             raise error
 
     def finish(self, flags: Sequence[Flags] = ()) -> Staged:
-        """Make it whole and durable, in this thread."""
-        disk.date(self._descriptor)
-        os.fsync(self._descriptor)
+        """Say that it is whole, and what its flags will be."""
         self._staged.flags = flags
         return self._staged
 
@@ -87,12 +89,12 @@ class StagedFile:
 
     def discard_now(self) -> None:
         """Remove what is left in the staging folder, in this thread, and what is reserved."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-            disk.remove(self._staged.path)
-            self._folder.accounts.settle(self.name.user, self._staged.reserved, 0)
-            self._staged.reserved = 0
+        staged = self._staged
+        if staged.descriptor >= 0:
+            os.close(staged.descriptor)
+            disk.remove(staged.path)
+        self._folder.accounts.settle(self.name.user, staged.reserved, 0)
+        staged.descriptor, staged.reserved = -1, 0
 
 
 @implementer(IStoredBlob)

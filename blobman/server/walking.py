@@ -22,7 +22,7 @@ _FIRST_LETTERS = string.digits + string.ascii_letters + "_-"
 def rebuild(folder: BlobFolder) -> None:
     """Compare the index with the files while nothing else happens, and put it right."""
     for differing in _differences(folder, lambda: False):
-        folder.index.note_all((name, folder.look(name)) for name in differing)
+        folder.index.note_all(differing)
 
 
 def verify(folder: BlobFolder, is_stopping: Callable[[], bool]) -> None:
@@ -32,11 +32,13 @@ def verify(folder: BlobFolder, is_stopping: Callable[[], bool]) -> None:
     :param is_stopping: asked now and then; True ends it early.
     """
     for differing in _differences(folder, is_stopping):
-        for name in differing:
+        for name, _ in differing:
             folder.refresh(name)
 
 
-def _differences(folder: BlobFolder, is_stopping: Callable[[], bool]) -> Iterator[list[BlobName]]:
+def _differences(
+    folder: BlobFolder, is_stopping: Callable[[], bool]
+) -> Iterator[list[tuple[BlobName, Entry]]]:
     places = {*_namespaces(folder.root), *folder.index.namespaces()}
     for user, namespace in sorted(places):
         for first in _FIRST_LETTERS:
@@ -45,7 +47,7 @@ def _differences(folder: BlobFolder, is_stopping: Callable[[], bool]) -> Iterato
             known = folder.index.entries(user, namespace, first)
             there = _read(os.path.join(folder.root, user, namespace), first)
             yield [
-                BlobName(user, namespace, blob_id)
+                (BlobName(user, namespace, blob_id), there.get(blob_id, NOTHING))
                 for blob_id in {*known, *there}
                 if known.get(blob_id) != there.get(blob_id)
             ]
