@@ -124,6 +124,7 @@ async def count(session: Session, namespace: str) -> None:
 @client_command("status")
 @click.argument(
     "status",
+    metavar="[STATUS]",
     required=False,
     type=click.Choice([it.name for it in SyncStatus], case_sensitive=False),
 )
@@ -133,7 +134,8 @@ async def status(session: Session, status: str | None, namespace: str | None) ->
     Count the blobs here by status, or list those of one.
 
     Counts all namespaces, unless one is given. Lists are of one namespace, the most urgent
-    blob first.
+    blob first. STATUS is SYNCED, PENDING_UPLOAD, PENDING_DOWNLOAD, FAILED_UPLOAD,
+    FAILED_DOWNLOAD, PENDING_DELETE or LOCAL_ONLY.
     """
     async with session.manager(store=True, server=False) as manager:
         if status is not None:

@@ -12,6 +12,7 @@ from blobman import BlobDoc, BlobError, BlobManager, Priority, StoreError, SyncS
 
 from .commands import Session, client_command, namespace_option
 from .sources import find_files, open_source
+from .synchronizing import telling_what_is_left
 from .waiting import in_lanes
 
 LANES = 8
@@ -60,8 +61,10 @@ async def put(
         raise click.UsageError("--id is for one file")
     wishes = Wishes(namespace, priority, local_only, blob_id)
     found = find_files(files, session.screen.failure)
-    sends = not local_only
-    async with session.manager(store=True, server=sends, secret=sends) as manager:
+    async with (
+        session.manager(store=True, server=not local_only, secret=True) as manager,
+        telling_what_is_left(session, manager),
+    ):
         await in_lanes(LANES, found, lambda path: _put_file(session, manager, path, wishes))
 
 

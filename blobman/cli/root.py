@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import click
 
 from .changes import flags, rm
@@ -35,13 +37,20 @@ class _Root(click.Group):
                 )
 
 
+def _version() -> str:
+    try:
+        return metadata.version("blobman")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 @click.group(
     cls=_Root,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @setting_options(hidden=True)
-@click.version_option(package_name="blobman", message="%(prog)s %(version)s")
+@click.version_option(_version(), message="%(prog)s %(version)s")
 @click.pass_context
 def root(context: click.Context) -> None:
     """

@@ -127,14 +127,14 @@ class Settings:
 
         :param store: with the local store.
         :param server: with the server; None for when there is one.
-        :param secret: it is going to seal or open blobs.
+        :param secret: blobs are going to be sealed or opened, if there is a server.
         :raise click.UsageError: a setting is missing or wrong, or a file can't be used.
         """
         user = self.need("user", "no user")
         remote = self._server_url(server)
         folder = self.need("store", "no local store") if store else None
         key = self._read_key() if store else None
-        sealing = self._read_secret() if secret else secrets.token_bytes(RANDOM_BYTES)
+        sealing = self._read_secret() if secret and remote else secrets.token_bytes(RANDOM_BYTES)
         token = self._read_token() if remote else None
         authority = self.get("ca") if remote else None
         stream = self.get("remote_stream") if remote else None

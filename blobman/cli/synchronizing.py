@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import click
 from twisted.internet.defer import CancelledError
@@ -53,17 +54,14 @@ async def sync(
     sends what is missing there. What fails for a reason that may pass is tried again until
     it works.
     """
-    async with session.manager(store=True, server=True, secret=True) as manager:
-        while True:
-            chosen = await _choose(manager, namespaces, everything)
-            try:
-                await _sync_all(session, manager, chosen)
-            except CancelledError:
-                await show_what_is_left(session, manager)
-                raise
-            if watch is None:
-                return
+    async with (
+        session.manager(store=True, server=True, secret=True) as manager,
+        telling_what_is_left(session, manager),
+    ):
+        await _sync_all(session, manager, await _choose(manager, namespaces, everything))
+        while watch is not None:
             await deferLater(session.reactor, watch)
+            await _sync_all(session, manager, await _choose(manager, namespaces, everything))
 
 
 async def _choose(
@@ -96,15 +94,22 @@ async def _show_counts(session: Session, manager: BlobManager, namespace: str) -
         session.screen.result("", namespace=namespace, counts=counts)
         return
     place = f" in namespace {namespace}" if namespace else ""
-    session.screen.remark(f"{counts.get('SYNCED', 0)} in step{place}{_what_is_left(counts)}")
+    left = _what_is_left(counts)
+    session.screen.remark(f"{counts.get('SYNCED', 0)} in step{place}" + (left and f", {left}"))
 
 
-async def show_what_is_left(session: Session, manager: BlobManager) -> None:
-    """Tell, when a command was interrupted, what ``sync`` will have to do."""
-    left = _what_is_left(await manager.sync_progress)
-    session.screen.remark(f"interrupted{left}; blobman sync goes on from here")
+@asynccontextmanager
+async def telling_what_is_left(session: Session, manager: BlobManager) -> AsyncIterator[None]:
+    """Tell, when what is inside is interrupted, what ``sync`` will have to do."""
+    try:
+        yield
+    except CancelledError:
+        left = _what_is_left(await manager.sync_progress)
+        if left:
+            session.screen.remark(f"left: {left}; blobman sync goes on from here")
+        raise
 
 
 def _what_is_left(counts: Mapping[str, int]) -> str:
     left = [f"{counts[name]} {what}" for name, what in _LEFT.items() if name in counts]
-    return "".join(f", {it}" for it in left)
+    return ", ".join(left)

@@ -20,19 +20,23 @@ async def until_ended(deferred: Deferred[T], on_cancel: Callable[[], object] = b
     :param on_cancel: called each time when it would be cancelled.
     :return: or raises, what the Deferred does.
     """
-    while not deferred.called or deferred.paused:
-        end: Deferred[None] = Deferred()
-        deferred.addBoth(_passing_by, end)
+    ends: list[Deferred[T]] = [Deferred()]
+    has_ended = False
+
+    def ended(result: Any) -> None:
+        nonlocal has_ended
+        has_ended = True
+        ends[-1].callback(result)
+
+    deferred.addBoth(ended)
+    while True:
         try:
-            await end
-        except CancelledError:
+            return await ends[-1]
+        except CancelledError:  # noqa: PERF203
+            if has_ended:
+                raise
+            ends.append(Deferred())
             on_cancel()
-    return await deferred
-
-
-def _passing_by(result: Any, end: Deferred[None]) -> Any:
-    end.callback(None)
-    return result
 
 
 async def in_thread(reactor: Any, function: Callable[[threading.Event], T]) -> T:

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import stat
+
+from .harness import CommandCase
+
+
+class TokenTests(CommandCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.let(tokens=self.path("tokens.json"))
+
+    async def test_add_prints_it_once(self) -> None:
+        made = (await self.succeed("token", "add", "alice")).out.strip()
+        self.assertGreaterEqual(len(made), 40)
+        self.assertNotIn(made, (self.folder / "tokens.json").read_text())
+        self.assertNotIn(made, (await self.succeed("token", "list")).out)
+
+    async def test_add_to_a_file(self) -> None:
+        saved = self.path("token")
+        self.assertEqual((await self.succeed("token", "add", "alice", "--save", saved)).out, "")
+        self.assertEqual(stat.S_IMODE(os.stat(saved).st_mode), 0o600)
+        line = await self.refuse(4, "token", "add", "alice", "--save", saved)
+        self.assertIn("is not overwritten", line)
+        self.assertEqual(len((await self.succeed("token", "list")).lines), 1)
+
+    async def test_list(self) -> None:
+        self.assertEqual((await self.succeed("token", "list")).out, "")
+        for user in ("alice", "bob", "alice"):
+            await self.succeed("token", "add", user)
+        listed = (await self.succeed("token", "list")).lines
+        self.assertEqual([line.split()[0] for line in listed], ["alice", "bob", "alice"])
+        self.assertEqual((await self.succeed("token", "list", "bob")).lines, [listed[1]])
+
+    async def test_revoke(self) -> None:
+        for _ in range(3):
+            await self.succeed("token", "add", "alice")
+        first = (await self.succeed("token", "list")).out.split()[1]
+        await self.succeed("token", "revoke", "alice", first)
+        self.assertNotIn(first, (await self.succeed("token", "list")).out)
+        self.assertIn("no such token", await self.refuse(1, "token", "revoke", "alice", first))
+        await self.succeed("token", "revoke", "alice", "--all")
+        self.assertEqual((await self.succeed("token", "list")).out, "")
+
+    async def test_mistakes(self) -> None:
+        self.assertIn("user must be", await self.refuse(1, "token", "add", "a b"))
+        self.assertIn("--all", await self.refuse(2, "token", "revoke", "alice"))
+        self.assertIn("--all", await self.refuse(2, "token", "revoke", "alice", "x", "--all"))
+        self.let(tokens=self.write("none", b"nonsense"))
+        await self.refuse(10, "token", "list")
+
+
+class ServeTests(CommandCase):
+    async def test_what_cant_be_listened_on(self) -> None:
+        settings = "--data", self.path("data"), "--tokens", self.path("tokens.json")
+        for endpoint in ("nonsense", "tcp", "nonsense:1", "tcp:x", "tcp:1:nonsense=1"):
+            line = await self.refuse(2, "serve", *settings, "--listen", endpoint)
+            self.assertIn(f"--listen {endpoint}: ", line)
+
+    async def test_an_address_that_is_taken(self) -> None:
+        settings = "--data", self.path("data"), "--tokens", self.path("tokens.json")
+        path = self.path("socket")
+        line = await self.refuse(
+            1, "serve", *settings, "--listen", f"unix:{path}", "--listen", f"unix:{path}"
+        )
+        self.assertIn(path, line)
