@@ -30,9 +30,7 @@ class OpenResource(Resource):
     async def _serve(self, request: BlobsRequest) -> None:
         try:
             try:
-                if request.method not in (b"GET", b"HEAD"):
-                    raise Refusal(405, "no such method here", [("Allow", "GET, HEAD")])
-                content_type, text = await self.read()
+                content_type, text = await self.read(request.method)
                 await answer(request, 200, text, content_type)
             except ClientGoneError:
                 raise
@@ -41,13 +39,23 @@ class OpenResource(Resource):
         except ClientGoneError:
             pass
 
-    async def read(self) -> tuple[str, bytes]:
+    async def read(self, method: bytes) -> tuple[str, bytes]:
         """
         Give what can be read here, with its content type.
 
-        :raise Refusal: nothing can.
+        :raise Refusal: nothing can, or not so.
         """
         raise Refusal(404, "no such place")
+
+
+def check_reading(method: bytes) -> None:
+    """
+    Look whether a method is one that reads.
+
+    :raise Refusal: it is not.
+    """
+    if method not in (b"GET", b"HEAD"):
+        raise Refusal(405, "no such method here", [("Allow", "GET, HEAD")])
 
 
 class Root(Resource):
@@ -78,12 +86,13 @@ class HealthResource(OpenResource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._backend = backend
 
-    async def read(self) -> tuple[str, bytes]:
+    async def read(self, method: bytes) -> tuple[str, bytes]:
         """
         Say that all is well.
 
         :raise Refusal: it is not.
         """
+        check_reading(method)
         try:
             await self._backend.count(_NOBODY, ListQuery(namespace=DEFAULT_NAMESPACE))
         except Exception as error:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from .access import Report
-from .health import OpenResource
+from .health import OpenResource, check_reading
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
 
@@ -54,6 +54,7 @@ class MetricsResource(OpenResource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._metrics = metrics
 
-    async def read(self) -> tuple[str, bytes]:
+    async def read(self, method: bytes) -> tuple[str, bytes]:
         """Give the figures."""
+        check_reading(method)
         return CONTENT_TYPE_LATEST, self._metrics.text()

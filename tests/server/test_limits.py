@@ -141,6 +141,8 @@ class RunningTests(ServerMixin, TestCase):
         answer = await self.expect(200, "GET", "health", headers={"Authorization": "none"})
         self.assertEqual(answer.body, b"ok\n")
         await self.expect(200, "HEAD", "health")
+        await self.expect(405, "PUT", "health", b"x")
+        await self.expect(404, "PUT", "elsewhere", b"x")
         await self.backend.close()
         await self.expect(503, "GET", "health")
 
