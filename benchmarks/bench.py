@@ -1,0 +1,118 @@
+"""Every step of the workloads, and the floor and the peer next to it, in one run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.certificates import Authority
+
+from . import floor, rclone
+from .calls import Worker
+from .data import make_files
+from .figures import STEPS, Cost, Figures, middle
+from .workloads import Workload
+
+Say = Callable[[str], object]
+
+
+class Bench:
+    """
+    Measures workloads in a folder.
+
+    :param folder: all data go there.
+    :param runs: how often everything is done; the medians count.
+    :param peer: the program rclone, if it is to be measured too.
+    :param say: is told what is being done.
+    """
+
+    def __init__(self, folder: Path, runs: int, peer: str | None, say: Say) -> None:
+        self._folder = folder
+        self._runs = runs
+        self._peer = peer
+        self._say = say
+        authority = Authority("blobman benchmarks")
+        self._ca_file = authority.write(str(folder / "ca.pem"))
+        self._pem = str(folder / "server.pem")
+        authority.issue(self._pem)
+
+    def measure(self, workload: Workload, transports: list[bool]) -> Iterator[list[Figures]]:
+        """
+        Measure a workload.
+
+        :param transports: false for TCP, true for TLS.
+        :return: for each of them, the figures of all steps.
+        """
+        files = self._folder / "files"
+        self._say(f"{workload}: writing files")
+        make_files(files, workload)
+        for tls in transports:
+            runs = []
+            for number in range(1, self._runs + 1):
+                self._say(f"{workload}, {'TLS' if tls else 'TCP'}: {number} of {self._runs}")
+                runs.append(self._run(workload, files, tls))
+            yield [middle(same_step) for same_step in zip(*runs, strict=True)]
+        shutil.rmtree(files)
+
+    def _run(self, workload: Workload, files: Path, tls: bool) -> list[Figures]:
+        floors = self._floors(workload, files, tls)
+        costs = self._costs(files, tls)
+        peers = self._peers(files, tls)
+        return [
+            Figures(workload, tls, step, *costs[step], floors[step], peers.get(step))
+            for step in STEPS
+        ]
+
+    def _floors(self, workload: Workload, files: Path, tls: bool) -> dict[str, float]:
+        with Worker("bare") as server, Worker("bare") as client:
+            url = server.call("listen", self._pem if tls else None)
+            client.call("connect", url, self._ca_file)
+            return {step: floor.seconds_of(step, client, files, workload) for step in STEPS}
+
+    def _costs(self, files: Path, tls: bool) -> dict[str, tuple[Cost, Cost]]:
+        folder = self._folder / "blobman"
+        folder.mkdir()
+        with ExitStack() as stack:
+            server = stack.enter_context(Worker("server"))
+            clients = {step: stack.enter_context(Worker("client")) for step in STEPS}
+            arguments = server.call("start", str(folder), self._pem if tls else None)
+            arguments["cert_file"] = self._ca_file if tls else None
+            for client in clients.values():
+                client.call("get_ready")
+            costs = {
+                step: _cost(server, client, step, *_details(step, folder, files, arguments))
+                for step, client in clients.items()
+            }
+        shutil.rmtree(folder)
+        return costs
+
+    def _peers(self, files: Path, tls: bool) -> dict[str, float]:
+        if self._peer is None:
+            return {}
+        folder = self._folder / "rclone"
+        folder.mkdir()
+        seconds = rclone.measure(
+            self._peer, folder, files, (self._pem, self._ca_file) if tls else None
+        )
+        shutil.rmtree(folder)
+        return seconds
+
+
+def _details(step: str, folder: Path, files: Path, arguments: dict[str, Any]) -> list[Any]:
+    """Give what a client has to be told for a step."""
+    store = "laptop" if step == "put" else "desktop"
+    manager = {**arguments, "local_path": str(folder / store)}
+    if step == "put":
+        return [str(files), manager]
+    if step == "get":
+        return [sorted(file.name for file in files.iterdir()), manager]
+    return [manager]
+
+
+def _cost(server: Worker, client: Worker, step: str, *details: Any) -> tuple[Cost, Cost]:
+    server.call("begin")
+    done = client.call(step, *details)
+    return Cost(*done), Cost(*server.call("end"))

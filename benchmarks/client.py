@@ -1,0 +1,111 @@
+"""A manager, in a process that is told to do a step of a workload."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import cooperate
+from twisted.internet.threads import deferToThread
+
+from blobman import BlobDoc, BlobManager
+
+from .calls import answer_calls
+from .figures import Cost
+from .meter import Meter
+from .server import USER
+
+PIECE = 1 << 20
+"""Bytes that are read at a time; a blob that has no more is read in the reactor's thread."""
+
+
+class Client:
+    """
+    Does one step, and tells what it cost.
+
+    Each takes the arguments of its manager, besides those that are the same in all.
+    """
+
+    def __init__(self) -> None:
+        # Files that are to be put are open all at once.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    def get_ready(self) -> None:
+        """Be idle."""
+        self._meter = Meter(reactor)
+
+    async def put(self, folder: str, arguments: dict[str, Any]) -> Cost:
+        """Put all files of a folder."""
+        return await self._measure(arguments, lambda manager: _put_all(manager, folder))
+
+    async def sync(self, arguments: dict[str, Any]) -> Cost:
+        """Bring everything here."""
+        return await self._measure(arguments, lambda manager: manager.sync())
+
+    async def get(self, names: list[str], arguments: dict[str, Any]) -> Cost:
+        """Read blobs from the local store."""
+        return await self._measure(arguments, lambda manager: _get_all(manager, names))
+
+    async def _measure(
+        self, arguments: dict[str, Any], work: Callable[[BlobManager], Deferred[Any]]
+    ) -> Cost:
+        manager = BlobManager(key="key", secret="s" * 96, user=USER, **arguments)
+        self._meter.begin()
+        await work(manager)
+        cost = self._meter.end()
+        await manager.close()
+        return cost
+
+
+def _gather(begun: Iterable[Deferred[Any]]) -> Deferred[Any]:
+    """Begin many things, without keeping the reactor from all else meanwhile; wait for all."""
+    deferreds: list[Deferred[Any]] = []
+
+    def begin_each() -> Iterator[None]:
+        for deferred in begun:
+            deferreds.append(deferred)
+            yield
+
+    beginning = cooperate(begin_each()).whenDone()
+    return beginning.addCallback(lambda _: gatherResults(deferreds))
+
+
+def _put_all(manager: BlobManager, folder: str) -> Deferred[Any]:
+    return _gather(_put(manager, entry) for entry in os.scandir(folder))
+
+
+def _put(manager: BlobManager, entry: os.DirEntry[str]) -> Deferred[None]:
+    file = open(entry.path, "rb", buffering=0)  # noqa: SIM115
+    putting = manager.put(BlobDoc(file, entry.name), entry.stat().st_size)
+    return putting.addBoth(_closing, file)
+
+
+def _closing(result: Any, file: BinaryIO) -> Any:
+    file.close()
+    return result
+
+
+def _get_all(manager: BlobManager, names: list[str]) -> Deferred[Any]:
+    return _gather(manager.get(name).addCallback(_read) for name in names)
+
+
+def _read(blob: Any) -> Deferred[None] | None:
+    if blob.size <= PIECE:
+        _read_to_the_end(blob)
+        return None
+    return deferToThread(_read_to_the_end, blob)
+
+
+def _read_to_the_end(blob: BinaryIO) -> None:
+    with blob:
+        while blob.read(PIECE):
+            pass
+
+
+if __name__ == "__main__":
+    answer_calls(Client())

@@ -1,0 +1,98 @@
+"""What was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from .workloads import Workload
+
+STEPS = ("put", "sync", "get")
+
+
+class Cost(NamedTuple):
+    """
+    What some work cost a process.
+
+    :ivar seconds: how long it took.
+    :ivar memory: the most that it had above what it has when idle, in bytes.
+    :ivar cpu: seconds of all its threads.
+    :ivar pause: seconds of the reactor's longest pause.
+    """
+
+    seconds: float
+    memory: float
+    cpu: float
+    pause: float
+
+
+class Figures(NamedTuple):
+    """
+    A step of a workload.
+
+    :ivar floor: the seconds that its bare work took: files, and requests.
+    :ivar peer: the seconds that rclone took; None if that was not measured.
+    """
+
+    workload: Workload
+    tls: bool
+    step: str
+    client: Cost
+    server: Cost
+    floor: float
+    peer: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.client.seconds
+
+    @property
+    def bytes_per_second(self) -> float:
+        """How fast bytes went."""
+        return self.workload.total / self.seconds
+
+    @property
+    def blobs_per_second(self) -> float:
+        """How fast blobs went."""
+        return self.workload.number / self.seconds
+
+    @property
+    def of_floor(self) -> float:
+        """The speed, where that of the bare work is 1."""
+        return self.floor / self.seconds
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, with plain types."""
+        return {
+            "workload": self.workload.name,
+            "count": self.workload.number,
+            "size": self.workload.size,
+            "tls": self.tls,
+            "step": self.step,
+            "seconds": self.seconds,
+            "bytes_per_second": self.bytes_per_second,
+            "blobs_per_second": self.blobs_per_second,
+            "floor_seconds": self.floor,
+            "of_floor": self.of_floor,
+            "rclone_seconds": self.peer,
+            "client": self.client._asdict(),
+            "server": self.server._asdict(),
+        }
+
+
+def middle(runs: Sequence[Figures]) -> Figures:
+    """Take the median of each figure of the same step."""
+    first = runs[0]
+    peers = [run.peer for run in runs if run.peer is not None]
+    return first._replace(
+        client=_middle_cost([run.client for run in runs]),
+        server=_middle_cost([run.server for run in runs]),
+        floor=median(run.floor for run in runs),
+        peer=median(peers) if peers else None,
+    )
+
+
+def _middle_cost(costs: Sequence[Cost]) -> Cost:
+    return Cost(*(median(values) for values in zip(*costs, strict=True)))

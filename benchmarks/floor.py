@@ -1,0 +1,54 @@
+"""The least that each step takes: files, written to the disk, and bare requests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from .calls import Worker
+from .data import PIECE, pieces
+from .workloads import Workload
+
+
+def seconds_of(step: str, client: Worker, files: Path, workload: Workload) -> float:
+    """
+    Do the bare work of a step.
+
+    A put writes everything twice, here and on the server, and sends it. A sync receives and
+    writes it; what it reads is in the server's cache. A get only reads.
+
+    :param client: a bare one, which is connected.
+    :param files: the files of the workload.
+    """
+    count, size = workload.number, workload.size
+    if step == "get":
+        return _read(files)
+    copies = 2 if step == "put" else 1
+    written = sum(_write(files.with_name("floor"), workload) for _ in range(copies))
+    requests: float = client.call("send" if step == "put" else "receive", count, size)
+    return written + requests
+
+
+def _write(folder: Path, workload: Workload) -> float:
+    folder.mkdir()
+    piece = os.urandom(PIECE)
+    began = time.perf_counter()
+    for number in range(workload.number):
+        with open(folder / str(number), "wb", buffering=0) as file:
+            for part in pieces(workload.size, piece):
+                file.write(part)
+            os.fsync(file.fileno())
+    seconds = time.perf_counter() - began
+    shutil.rmtree(folder)
+    return seconds
+
+
+def _read(folder: Path) -> float:
+    began = time.perf_counter()
+    for entry in os.scandir(folder):
+        with open(entry.path, "rb", buffering=0) as file:
+            while file.read(PIECE):
+                pass
+    return time.perf_counter() - began

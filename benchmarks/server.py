@@ -1,0 +1,57 @@
+"""blobman's server, in a process that is told to start one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet import reactor
+
+from blobman.server.app import BlobsService
+from blobman.server.auth import TokenFile
+
+from .calls import answer_calls
+from .figures import Cost
+from .meter import Meter
+
+USER = "alice"
+
+
+class Server:
+    """A server, and what its work costs."""
+
+    async def start(self, folder: str, pem: str | None) -> dict[str, Any]:
+        """
+        Start it.
+
+        :param pem: its key and certificate, for TLS.
+        :return: what a manager has to be told: its address, and a token.
+        """
+        tokens = os.path.join(folder, "tokens")
+        token = TokenFile(tokens).add(USER)
+        service = BlobsService(os.path.join(folder, "server"), tokens, [endpoint(pem)])
+        service.startService()
+        reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+        (port,) = await service.when_listening()
+        self._meter = Meter(reactor)
+        url = f"{'https' if pem else 'http'}://127.0.0.1:{port.getHost().port}"  # type: ignore[attr-defined]
+        return {"remote": f"{url}/blobs/", "remote_stream": f"{url}/stream/", "token": token}
+
+    def begin(self) -> None:
+        """Begin to measure."""
+        self._meter.begin()
+
+    def end(self) -> Cost:
+        """Tell what was measured."""
+        return self._meter.end()
+
+
+def endpoint(pem: str | None) -> str:
+    """Describe where to listen: on any port of this machine, with TLS if there is a key."""
+    if pem is None:
+        return "tcp:0:interface=127.0.0.1"
+    return f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
+
+
+if __name__ == "__main__":
+    answer_calls(Server())

@@ -1,0 +1,65 @@
+"""The figures as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .figures import Figures
+
+MIB = 1 << 20
+
+
+class _Column(NamedTuple):
+    title: str
+    write: Callable[[Figures], str]
+
+
+_COLUMNS = [
+    _Column("workload", lambda it: str(it.workload)),
+    _Column("over", lambda it: "TLS" if it.tls else "TCP"),
+    _Column("step", lambda it: it.step),
+    _Column("seconds", lambda it: _short(it.seconds)),
+    _Column("MB/s", lambda it: _short(it.bytes_per_second / 1e6)),
+    _Column("blobs/s", lambda it: _short(it.blobs_per_second)),
+    _Column("floor s", lambda it: _short(it.floor)),
+    _Column("of floor", lambda it: f"{it.of_floor:.2f}"),
+    _Column("rclone s", lambda it: "" if it.peer is None else _short(it.peer)),
+    _Column("client MiB", lambda it: _short(it.client.memory / MIB)),
+    _Column("CPU s", lambda it: _short(it.client.cpu)),
+    _Column("pause ms", lambda it: _short(it.client.pause * 1000)),
+    _Column("server MiB", lambda it: _short(it.server.memory / MIB)),
+    _Column("CPU s", lambda it: _short(it.server.cpu)),
+    _Column("pause ms", lambda it: _short(it.server.pause * 1000)),
+]
+
+LEGEND = (
+    "MiB: peak memory above idle; pause: the reactor's longest; floor: files and bare requests;\n"
+    "of floor: our speed, where that of the floor is 1."
+)
+
+
+def _short(number: float) -> str:
+    """Write about three digits."""
+    if number >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def write_table(figures: Sequence[Figures]) -> str:
+    """Write a table for a terminal, which is Markdown as well."""
+    with_peer = any(one.peer is not None for one in figures)
+    columns = [one for one in _COLUMNS if with_peer or one.title != "rclone s"]
+    rows = [[column.write(one) for column in columns] for one in figures]
+    titles = [column.title for column in columns]
+    widths = [max(len(row[index]) for row in (titles, *rows)) for index in range(len(columns))]
+    rule = ["-" * width for width in widths]
+    return "\n".join(_line(row, widths) for row in (titles, rule, *rows))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [
+        cell.rjust(width) if index > 2 else cell.ljust(width)
+        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "| " + " | ".join(padded) + " |"
