@@ -34,6 +34,8 @@ cause is chained as ``__cause__``. No message holds a key, a secret or a token.
 
 from __future__ import annotations
 
+import copy
+
 __all__ = [
     "BlobAlreadyExistsError",
     "BlobError",
@@ -70,6 +72,18 @@ def describe(blob_id: str, namespace: str = "") -> str:
 
 class BlobError(Exception):
     """The root of all errors of blobman."""
+
+    def about(self, what: str) -> BlobError:
+        """
+        Say the same of something in particular.
+
+        :param what: how the message is to begin.
+        :return: another error of the same kind, with the same cause.
+        """
+        error = copy.copy(self)
+        error.args = (f"{what}: {self}",)
+        error.__cause__ = self.__cause__
+        return error
 
 
 SoledadError = BlobError

@@ -57,6 +57,9 @@ class IPayload(Interface):
         """
 
 
+Payloads = list[tuple[str, IPayload]]
+
+
 class IStagedBlob(Interface):
     """
     Where a download goes before it is verified: nobody else can see it.
@@ -130,6 +133,23 @@ class IBlobStore(Interface):
         Open the local copy for sending.
 
         :return: fires with an :class:`IPayload`, or None if there is no local copy.
+        """
+
+    def open_pending_uploads(
+        blob_ids: Ids, namespace: str, max_size: int
+    ) -> Deferred[dict[str, IPayload]]:
+        """
+        Open many local copies for sending.
+
+        :param max_size: in bytes.
+        :return: fires with those that are PENDING_UPLOAD and not larger, by their ids.
+        """
+
+    def mark_uploaded(blob_ids: Ids, namespace: str) -> Deferred[None]:
+        """
+        Make SYNCED those that are PENDING_UPLOAD; others stay.
+
+        :return: fires when it is durable.
         """
 
     def stage(blob_id: str, namespace: str = "") -> IStagedBlob:
@@ -380,4 +400,38 @@ class IRemote(Interface):
         Close the connections.
 
         :return: fires when they are closed.
+        """
+
+
+Ended = Callable[[str, "BaseException | int | None"], object]
+"""
+Told an id, and what became of it: the sealed size in bytes if it has been published, an error, or
+None if it needs a request of its own.
+"""
+
+
+class IRemoteStream(Interface):
+    """Many blobs of a user in one request. Each Deferred can fail as those of ``IRemote`` do."""
+
+    def upload_many(payloads: Payloads, namespace: str = "") -> Deferred[dict[str, str]]:
+        """
+        Seal and send small blobs.
+
+        :return: fires with what became of each: ``created`` (the server has it for good),
+            ``exists``, ``quota`` or ``invalid``. An id is missing if the server did not say.
+        """
+
+    def download_many(
+        blob_ids: Ids,
+        stage: Callable[[str, str], IStagedBlob],
+        ended: Ended,
+        namespace: str = "",
+    ) -> Deferred[None]:
+        """
+        Receive, open, verify and publish each by itself. Nothing stays staged.
+
+        :param stage: begins to receive a blob: takes its id and the namespace.
+        :param ended: told what became of each. Of those that it is not told of when the Deferred
+            fires, nothing has come: the request ended before.
+        :return: fires when it is over.
         """

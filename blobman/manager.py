@@ -26,7 +26,7 @@ from .model import (
     check_size,
 )
 from .protocol import check_base_url, check_flag, check_order
-from .remote import IDLE_TIMEOUT, BlobsClient
+from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges
 from .retry import Jitter
 from .runs import DeletedMeanwhile
 from .sync import BlobsSynchronizer
@@ -119,12 +119,13 @@ class BlobManager(BlobsSynchronizer):
             if key is None:
                 raise TypeError("key must be given with a local_path")
             local = BlobStore(local_path, user, key, reactor=reactor)
-        client = None
+        client = stream = None
         if remote:
-            client = BlobsClient(
-                reactor, remote, user, checked_secret, token, cert_file, idle_timeout
-            )
-        super().__init__(local, client, reactor, jitter, observer)
+            exchanges = Exchanges(reactor, user, token, cert_file, idle_timeout)
+            client = BlobsClient(exchanges, remote, checked_secret)
+            if remote_stream:
+                stream = BlobsStream(exchanges, remote_stream, checked_secret)
+        super().__init__(local, client, reactor, jitter, observer, stream)
         self._writes = Permits(lambda: self.concurrent_writes_limit)
 
     def __repr__(self) -> str:
@@ -171,7 +172,7 @@ class BlobManager(BlobsSynchronizer):
             status = SyncStatus.LOCAL_ONLY if local_only else SyncStatus.PENDING_UPLOAD
             await self._put_locally(doc, key, size, status, urgency)
             if status is SyncStatus.PENDING_UPLOAD:
-                await self._share_upload(key, urgency, None, self._upload)
+                await self._share_upload(key, urgency, self._upload)
 
         return self._operations.begin(work)
 
@@ -364,7 +365,7 @@ class BlobManager(BlobsSynchronizer):
         self._remote()
         deleted = DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
         await self._transfers.cancel(key, deleted)
-        await self._set_status(key, SyncStatus.PENDING_DELETE)
+        await store.update_sync_status(key.blob_id, SyncStatus.PENDING_DELETE, key.namespace)
         try:
             found = await self._complete_delete(key)
         except CancelledError:
@@ -377,7 +378,7 @@ class BlobManager(BlobsSynchronizer):
         if before is None:
             await self._store().delete(key.blob_id, key.namespace)
         else:
-            await self._set_status(key, before)
+            await self._store().update_sync_status(key.blob_id, before, key.namespace)
 
 
 def _check_key(blob_id: str, namespace: str) -> BlobKey:

@@ -282,6 +282,11 @@ def check_flag(flag: object) -> Flags:
     raise InvalidFlagsError(f"{flag!r:.40} is not one of {', '.join(Flags.__members__)}")
 
 
+def write_ids(ids: Iterable[str]) -> bytes:
+    """Write a list of ids as a body."""
+    return json.dumps(list(ids)).encode("ascii")
+
+
 def read_ids(body: bytes) -> list[str]:
     """
     Read a list of ids.

@@ -12,10 +12,12 @@ from twisted.python.failure import Failure
 from .errors import BlobNotFoundError, RetriableTransferError
 from .model import QueuedTransfer
 from .retry import Jitter, ends_run, is_retriable, retry_delay
-from .transfers import Permits, Waiter
 
 PAGE_SIZE = 500
 """How many blobs are taken from the store at a time."""
+
+WINDOW = 256
+"""How many blobs of a run wait for a permit, or are transferred, at a time."""
 
 
 class DeletedMeanwhile(BlobNotFoundError):
@@ -25,34 +27,29 @@ class DeletedMeanwhile(BlobNotFoundError):
 Page = Callable[[QueuedTransfer | None], Deferred[list[QueuedTransfer]]]
 """Fires with the blobs that come after one, or with the first ones; none at the end."""
 
-Attempt = Callable[[QueuedTransfer, Callable[[], None]], Deferred[None]]
-"""Transfers a blob, and gives back the permit by calling its second argument."""
+Attempt = Callable[[QueuedTransfer], Deferred[None]]
+"""Transfers a blob, once it has a permit."""
 
 
 class TransferRun:
     """
-    Makes one attempt after another at the blobs of a list, under permits.
+    Makes one attempt after another at the blobs of a list.
 
-    A blob that fails for a reason that may pass is tried again later, and holds no permit
-    meanwhile. Another failure ends that blob; one that every blob would meet ends the run.
+    A blob that fails for a reason that may pass is tried again later, and is nowhere in the
+    way meanwhile. Another failure ends that blob; one that every blob would meet ends the run.
     """
 
-    def __init__(
-        self, clock: IReactorTime, permits: Permits, jitter: Jitter, page: Page, attempt: Attempt
-    ) -> None:
+    def __init__(self, clock: IReactorTime, jitter: Jitter, page: Page, attempt: Attempt) -> None:
         self._clock = clock
-        self._permits = permits
         self._jitter = jitter
         self._page = page
         self._attempt = attempt
-        self._age = permits.new_age()
         self._ready: list[tuple[tuple[int, int], QueuedTransfer]] = []
         self._last: QueuedTransfer | None = None
         self._exhausted = False
         self._failures: dict[str, int] = {}
         self._delayed: dict[str, IDelayedCall] = {}
-        self._in_flight: set[Deferred[None]] = set()
-        self._waiter: Waiter | None = None
+        self._in_flight: dict[Deferred[None], None] = {}
         self._sleeping: Deferred[None] | None = None
         self._first_error: BaseException | None = None
         self._fatal: BaseException | None = None
@@ -66,11 +63,7 @@ class TransferRun:
         """
         try:
             while await self._has_next():
-                await self._permit()
                 self._launch()
-        except CancelledError:
-            if self._fatal is None:
-                raise
         finally:
             await self._stop()
         if self._fatal is not None:
@@ -78,15 +71,18 @@ class TransferRun:
         return self._first_error
 
     async def _has_next(self) -> bool:
-        while self._fatal is None and not self._ready:
-            if not self._exhausted:
+        while self._fatal is None:
+            if len(self._in_flight) >= WINDOW:
+                await self._sleep()
+            elif self._ready:
+                return True
+            elif not self._exhausted:
                 await self._load()
             elif self._in_flight or self._delayed:
-                self._sleeping = Deferred()
-                await self._sleeping
+                await self._sleep()
             else:
                 return False
-        return self._fatal is None
+        return False
 
     async def _load(self) -> None:
         page = await self._page(self._last)
@@ -95,22 +91,14 @@ class TransferRun:
             heapq.heappush(self._ready, (queued.place, queued))
             self._last = queued
 
-    async def _permit(self) -> None:
-        priority = self._ready[0][1].priority
-        self._waiter = self._permits.acquire(priority, self._age)
-        try:
-            await self._waiter.granted
-        finally:
-            self._waiter = None
-
     def _launch(self) -> None:
         _, queued = heapq.heappop(self._ready)
-        attempt = self._attempt(queued, self._permits.release)
-        self._in_flight.add(attempt)
+        attempt = self._attempt(queued)
+        self._in_flight[attempt] = None
         attempt.addBoth(self._landed, queued, attempt)
 
     def _landed(self, result: object, queued: QueuedTransfer, attempt: Deferred[None]) -> None:
-        self._in_flight.discard(attempt)
+        self._in_flight.pop(attempt, None)
         if isinstance(result, Failure) and result.value is not None:
             self._failed(result.value, queued)
         else:
@@ -122,8 +110,6 @@ class TransferRun:
             return
         if ends_run(error):
             self._fatal = self._fatal or error
-            if self._waiter is not None:
-                self._waiter.granted.cancel()
         elif is_retriable(error):
             self._delay(error, queued)
         elif self._first_error is None:
@@ -138,9 +124,11 @@ class TransferRun:
     def _again(self, queued: QueuedTransfer) -> None:
         del self._delayed[queued.blob_id]
         heapq.heappush(self._ready, (queued.place, queued))
-        if self._waiter is not None:
-            self._waiter.promote(queued.priority)
         self._wake()
+
+    async def _sleep(self) -> None:
+        self._sleeping = Deferred()
+        await self._sleeping
 
     def _wake(self) -> None:
         sleeping, self._sleeping = self._sleeping, None
@@ -151,7 +139,8 @@ class TransferRun:
         for call in self._delayed.values():
             call.cancel()
         self._delayed.clear()
-        attempts = list(self._in_flight)
+        # The last ones first: a permit that is given back must not start one that waits.
+        attempts = list(reversed(self._in_flight))
         for attempt in attempts:
             attempt.cancel()
         await DeferredList(attempts)

@@ -7,35 +7,33 @@ Knows the two by their interfaces only.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import cached_property, partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
-from .errors import (
-    BlobAlreadyExistsError,
-    BlobNotFoundError,
-    InvalidBlob,
-    MaximumRetriesError,
-    NotConfiguredError,
-    QuotaExceededError,
-    describe,
+from .downloads import Downloader
+from .errors import BlobNotFoundError, NotConfiguredError, QuotaExceededError
+from .interfaces import (
+    IBlobStore,
+    IRemote,
+    IRemoteStream,
+    ITransferObserver,
+    Progress,
+    no_progress,
 )
-from .interfaces import IBlobStore, IRemote, ITransferObserver, Progress, no_progress
-from .model import (
-    UNAVAILABLE_STATUSES,
-    BlobKey,
-    Priority,
-    QueuedTransfer,
-    SyncStatus,
-    check_namespace,
-)
+from .model import BlobKey, Priority, QueuedTransfer, SyncStatus, check_namespace
 from .operations import Operations, in_parallel
 from .progress import Reporter
 from .retry import Jitter
-from .runs import PAGE_SIZE, Attempt, TransferRun
-from .transfers import Transfers
+from .runs import PAGE_SIZE, TransferRun
+from .transfers import Place, Transfers
+from .uploads import Uploader
+
+Transfer = Callable[[BlobKey, Place, Progress], Coroutine[Deferred[Any], Any, None]]
+"""Transfers a blob, waiting for its permit in the place given."""
 
 
 class _OwnChanges:
@@ -73,6 +71,7 @@ class BlobsSynchronizer:
         clock: IReactorTime,
         jitter: Jitter,
         observer: ITransferObserver | None = None,
+        stream: IRemoteStream | None = None,
     ) -> None:
         """
         Nothing is under way.
@@ -80,7 +79,9 @@ class BlobsSynchronizer:
         :param clock: for the time between attempts.
         :param jitter: see :func:`blobman.retry.retry_delay`.
         :param observer: is told of every transfer.
+        :param stream: takes small blobs many to a request; None if each travels alone.
         """
+        self._stream = stream
         self.local = local
         self._server = server
         self._clock = clock
@@ -217,7 +218,7 @@ class BlobsSynchronizer:
         await in_parallel(
             self.concurrent_transfers_limit,
             (BlobKey(namespace, blob_id) for blob_id in unsettled),
-            lambda key: self._transfers.share(key, Priority.DEFAULT, lambda: self._settle(key)),
+            lambda key: self._transfers.share(key, Priority.DEFAULT, partial(self._settle, key)),
         )
         return error
 
@@ -243,57 +244,49 @@ class BlobsSynchronizer:
             changes.deleted.add(key.blob_id)
             changes.uploaded.discard(key.blob_id)
 
-    async def _settle(self, key: BlobKey) -> None:
+    async def _settle(self, key: BlobKey, place: Place) -> None:
         """Find out whether the blob of ours that the server lists is one that we sent."""
-        store, remote = self._store(), self._remote()
-        payload = await store.open_payload(key.blob_id, key.namespace)
-        if payload is None:
-            return
-        try:
-            ours = await remote.holds(key.blob_id, payload, key.namespace)
-        except BlobNotFoundError:
-            return
-        if ours:
-            await self._set_status(key, SyncStatus.SYNCED)
-
-    async def _set_status(self, key: BlobKey, status: SyncStatus) -> None:
-        await self._store().update_sync_status(key.blob_id, status, key.namespace)
+        async with self._transfers.permits.hold(place):
+            with suppress(BlobNotFoundError):
+                await self._uploader.settle(key)
 
     # -- runs --------------------------------------------------------------------------
 
     async def _send_missing(self, namespace: str) -> BaseException | None:
-        def attempt(queued: QueuedTransfer, release: Callable[[], None]) -> Deferred[None]:
-            key = BlobKey(namespace, queued.blob_id)
-            return self._share_upload(key, queued.priority, release, self._upload_or_fail)
+        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
+            return self._share_upload(key, priority, self._upload_or_fail, age)
 
         return await self._run(SyncStatus.PENDING_UPLOAD, namespace, attempt)
 
     async def _fetch_missing(self, namespace: str) -> BaseException | None:
-        def attempt(queued: QueuedTransfer, release: Callable[[], None]) -> Deferred[None]:
-            key = BlobKey(namespace, queued.blob_id)
-            return self._share_download(key, queued.priority, release)
-
-        return await self._run(SyncStatus.PENDING_DOWNLOAD, namespace, attempt)
+        return await self._run(SyncStatus.PENDING_DOWNLOAD, namespace, self._share_download)
 
     async def _send_deletions(self, namespace: str) -> BaseException | None:
-        def attempt(queued: QueuedTransfer, release: Callable[[], None]) -> Deferred[None]:
-            deleting = Deferred.fromCoroutine(
-                self._complete_delete(BlobKey(namespace, queued.blob_id))
-            )
-            return deleting.addBoth(_afterwards, release)
+        async def delete(key: BlobKey, place: Place) -> None:
+            async with self._transfers.permits.hold(place):
+                await self._complete_delete(key)
+
+        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
+            return self._transfers.share(key, priority, partial(delete, key), age)
 
         return await self._run(SyncStatus.PENDING_DELETE, namespace, attempt)
 
     async def _run(
-        self, status: SyncStatus, namespace: str, attempt: Attempt
+        self,
+        status: SyncStatus,
+        namespace: str,
+        attempt: Callable[[BlobKey, int, int], Deferred[None]],
     ) -> BaseException | None:
         store = self._store()
+        age = self._transfers.permits.new_age()
 
         def page(after: QueuedTransfer | None) -> Deferred[list[QueuedTransfer]]:
             return store.next_transfers(status, namespace, PAGE_SIZE, after)
 
-        run = TransferRun(self._clock, self._transfers.permits, self._jitter, page, attempt)
-        return await run.run()
+        def attempt_at(queued: QueuedTransfer) -> Deferred[None]:
+            return attempt(BlobKey(namespace, queued.blob_id), queued.priority, age)
+
+        return await TransferRun(self._clock, self._jitter, page, attempt_at).run()
 
     async def _complete_delete(self, key: BlobKey) -> bool:
         """
@@ -313,112 +306,68 @@ class BlobsSynchronizer:
     # -- one transfer ------------------------------------------------------------------
 
     def _share_upload(
-        self,
-        key: BlobKey,
-        priority: int,
-        release: Callable[[], None] | None,
-        upload: Callable[[BlobKey, Progress], Coroutine[Deferred[Any], Any, None]],
+        self, key: BlobKey, priority: int, upload: Transfer, age: int | None = None
     ) -> Deferred[None]:
-        return self._share(key, priority, release, "upload", lambda report: upload(key, report))
+        return self._share(key, priority, "upload", upload, age)
 
     def _share_download(
-        self, key: BlobKey, priority: int, release: Callable[[], None] | None = None
+        self, key: BlobKey, priority: int, age: int | None = None
     ) -> Deferred[None]:
-        def download(report: Progress) -> Coroutine[Deferred[Any], Any, None]:
-            return self._download(key, Priority(priority), report)
-
-        return self._share(key, priority, release, "download", download)
+        return self._share(key, priority, "download", self._download, age)
 
     def _share(
-        self,
-        key: BlobKey,
-        priority: int,
-        release: Callable[[], None] | None,
-        direction: str,
-        transfer: Callable[[Progress], Coroutine[Deferred[Any], Any, None]],
+        self, key: BlobKey, priority: int, direction: str, transfer: Transfer, age: int | None
     ) -> Deferred[None]:
-        if self._observer is None:
-            return self._transfers.share(key, priority, lambda: transfer(no_progress), release)
-        reporter = Reporter(self._clock, self._observer, key, direction)
-        return self._transfers.share(
-            key, priority, lambda: reporter.follow(transfer(reporter)), release
-        )
+        report: Progress = no_progress
+        if self._observer is not None:
+            report = Reporter(self._clock, self._observer, key, direction)
 
-    async def _upload_or_fail(self, key: BlobKey, report: Progress) -> None:
+        async def start(place: Place) -> None:
+            transferring = transfer(key, place, report)
+            if isinstance(report, Reporter):
+                transferring = report.follow(transferring)
+            await transferring
+
+        return self._transfers.share(key, priority, start, age)
+
+    async def _upload(self, key: BlobKey, place: Place, report: Progress) -> None:
+        await self._uploader.upload(key, place, report)
+
+    async def _upload_or_fail(self, key: BlobKey, place: Place, report: Progress) -> None:
         """Upload; without space on the server, it is for the application to make some."""
         try:
-            await self._upload(key, report)
+            await self._upload(key, place, report)
         except QuotaExceededError:
-            await self._set_status(key, SyncStatus.FAILED_UPLOAD)
-            raise
-
-    async def _upload(self, key: BlobKey, report: Progress) -> None:
-        store, remote = self._store(), self._remote()
-        record = await store.get_sync_status(key.blob_id, key.namespace)
-        if record is None or record[0] is not SyncStatus.PENDING_UPLOAD:
-            return
-        payload = await store.open_payload(key.blob_id, key.namespace)
-        if payload is None:
-            return
-        try:
-            await remote.upload(key.blob_id, payload, key.namespace, report)
-        except BlobAlreadyExistsError:
-            if not await remote.holds(key.blob_id, payload, key.namespace):
-                await self._set_status(key, SyncStatus.FAILED_UPLOAD)
-                raise
-        self._note_uploaded(key)
-        await self._set_status(key, SyncStatus.SYNCED)
-
-    async def _download(self, key: BlobKey, priority: Priority, report: Progress) -> None:
-        store = self._store()
-        record = await store.get_sync_status(key.blob_id, key.namespace)
-        before = None if record is None else record[0]
-        if before is SyncStatus.PENDING_DELETE:
-            raise BlobNotFoundError(f"{describe(key.blob_id, key.namespace)} is being deleted")
-        if before is not None and before not in UNAVAILABLE_STATUSES:
-            return
-        if before is not SyncStatus.PENDING_DOWNLOAD:
-            await store.update_sync_status(
-                key.blob_id, SyncStatus.PENDING_DOWNLOAD, key.namespace, priority
+            await self._store().update_sync_status(
+                key.blob_id, SyncStatus.FAILED_UPLOAD, key.namespace
             )
-        try:
-            await self._download_verified(key, report)
-        except BlobNotFoundError:
-            await store.forget(key.blob_id, key.namespace)
-            raise
-        except CancelledError:
-            await self._restore(key, before)
             raise
 
-    async def _download_verified(self, key: BlobKey, report: Progress) -> None:
-        store, remote = self._store(), self._remote()
-        while True:
-            staged = store.stage(key.blob_id, key.namespace)
-            try:
-                await remote.download(key.blob_id, staged, key.namespace, report)
-                return
-            except InvalidBlob as error:
-                failures = await store.increment_retries(key.blob_id, key.namespace)
-                if failures >= self.max_decrypt_retries:
-                    await self._set_status(key, SyncStatus.FAILED_DOWNLOAD)
-                    raise MaximumRetriesError(
-                        f"get {describe(key.blob_id, key.namespace)}: it did not verify in "
-                        f"{failures} attempts"
-                    ) from error
+    async def _download(self, key: BlobKey, place: Place, report: Progress) -> None:
+        await self._downloader.download(key, place, report)
 
-    async def _restore(self, key: BlobKey, before: SyncStatus | None) -> None:
-        if before is None:
-            await self._store().forget(key.blob_id, key.namespace)
-        elif before is SyncStatus.FAILED_DOWNLOAD:
-            await self._set_status(key, before)
+    @cached_property
+    def _uploader(self) -> Uploader:
+        return Uploader(
+            self._store(),
+            self._remote(),
+            self._stream,
+            self._transfers.permits,
+            self._note_uploaded,
+        )
+
+    @cached_property
+    def _downloader(self) -> Downloader:
+        return Downloader(
+            self._store(),
+            self._remote(),
+            self._stream,
+            self._transfers.permits,
+            lambda: self.max_decrypt_retries,
+        )
 
 
 def _raise_first(*errors: BaseException | None) -> None:
     for error in errors:
         if error is not None:
             raise error
-
-
-def _afterwards(result: Any, release: Callable[[], None]) -> Any:
-    release()
-    return result

@@ -6,16 +6,52 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from .model import BlobKey
 
-Start = Callable[[], Coroutine[Deferred[Any], Any, None]]
-"""Makes one attempt at a transfer."""
+
+class Place:
+    """
+    What a transfer's turn depends on.
+
+    :ivar priority: the larger goes first.
+    :ivar age: the smaller goes first among equals.
+    :ivar waiting: told when the priority rises; None while nothing is waited for.
+    """
+
+    def __init__(self, priority: int, age: int) -> None:
+        self.priority = priority
+        self.age = age
+        self.waiting: Waiting | None = None
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What sorts the most urgent first, and the oldest among equals."""
+        return (-self.priority, self.age)
+
+    def promote(self, priority: int) -> None:
+        """Move up to this priority, keeping the age; never down."""
+        if priority > self.priority:
+            self.priority = priority
+            if self.waiting is not None:
+                self.waiting.promote(priority)
+
+
+class Waiting(Protocol):
+    """Who waits in a place."""
+
+    def promote(self, priority: int) -> None:
+        """Take note of a higher priority."""
+
+
+Start = Callable[[Place], Coroutine[Deferred[Any], Any, None]]
+"""Makes a transfer, waiting for its permit in the place given."""
 
 
 class Waiter:
@@ -75,6 +111,20 @@ class Permits:
         self._grant()
         return waiter
 
+    @asynccontextmanager
+    async def hold(self, place: Place) -> AsyncIterator[None]:
+        """Wait for a permit, and have it inside the context."""
+        waiter = self.acquire(place.priority, place.age)
+        place.waiting = waiter
+        try:
+            await waiter.granted
+        finally:
+            place.waiting = None
+        try:
+            yield
+        finally:
+            self.release()
+
     def release(self) -> None:
         """Give a permit back, and those that are free to who is next."""
         self.active -= 1
@@ -97,7 +147,7 @@ class _Transfer:
     """
     One transfer that is waiting for its permit or under way, and those who wait for it.
 
-    :ivar waiter: its place in the queue; None if it came with a permit.
+    :ivar place: what its turn depends on.
     :ivar callers: each fires as the transfer ends.
     :ivar watchers: each fires with None when it is over and all cleaned up, however it ended.
     :ivar result: None, or the failure; only when ``over``.
@@ -105,8 +155,8 @@ class _Transfer:
     :ivar reason: what its callers are told if it was cancelled for all of them.
     """
 
-    def __init__(self, waiter: Waiter | None) -> None:
-        self.waiter = waiter
+    def __init__(self, place: Place) -> None:
+        self.place = place
         self.callers: list[Deferred[None]] = []
         self.watchers: list[Deferred[None]] = []
         self.over = False
@@ -179,25 +229,21 @@ class Transfers:
         self._transfers: dict[BlobKey, _Transfer] = {}
 
     def share(
-        self,
-        key: BlobKey,
-        priority: int,
-        start: Start,
-        release: Callable[[], None] | None = None,
+        self, key: BlobKey, priority: int, start: Start, age: int | None = None
     ) -> Deferred[None]:
         """
         Take part in the transfer of a blob; begin it if there is none.
 
         :param priority: one that is waiting moves up to it.
         :param start: makes the transfer, if it is to be begun.
-        :param release: gives back a permit that the caller has been granted: one that is begun
-            uses it, and it is given back in any case. None if there is none: it waits for one.
+        :param age: a number from ``permits.new_age``; None for a new one.
         :return: fires with None, or fails, as the transfer does.
         """
-        return Deferred.fromCoroutine(self._share(key, priority, start, release))
+        return Deferred.fromCoroutine(self._share(key, priority, start, age))
 
     async def cancel(self, key: BlobKey, reason: BaseException) -> None:
-        """Cancel the transfer of a blob, if there is one, and wait for its end.
+        """
+        Cancel the transfer of a blob, if there is one, and wait for its end.
 
         :param reason: what all who wait for it fail with.
         """
@@ -206,42 +252,22 @@ class Transfers:
             transfer.cancel(reason)
             await transfer.wait()
 
-    async def _share(
-        self, key: BlobKey, priority: int, start: Start, release: Callable[[], None] | None
-    ) -> None:
-        try:
+    async def _share(self, key: BlobKey, priority: int, start: Start, age: int | None) -> None:
+        transfer = self._transfers.get(key)
+        while transfer is not None and transfer.cancelled:
+            await transfer.wait()
             transfer = self._transfers.get(key)
-            while transfer is not None and transfer.cancelled:
-                await transfer.wait()
-                transfer = self._transfers.get(key)
-            if transfer is None:
-                permit, release = release, None
-                transfer = self._begin(key, priority, start, permit)
-        finally:
-            if release is not None:
-                release()
-        if transfer.waiter is not None:
-            transfer.waiter.promote(priority)
+        if transfer is None:
+            age = self.permits.new_age() if age is None else age
+            transfer = self._begin(key, Place(priority, age), start)
+        transfer.place.promote(priority)
         await transfer.join()
 
-    def _begin(
-        self, key: BlobKey, priority: int, start: Start, release: Callable[[], None] | None
-    ) -> _Transfer:
-        waiter = self.permits.acquire(priority) if release is None else None
-        transfer = self._transfers[key] = _Transfer(waiter)
-        transfer.work = Deferred.fromCoroutine(
-            self._work(waiter, start, release or self.permits.release)
-        )
+    def _begin(self, key: BlobKey, place: Place, start: Start) -> _Transfer:
+        transfer = self._transfers[key] = _Transfer(place)
+        transfer.work = Deferred.fromCoroutine(start(place))
         transfer.work.addBoth(self._finish, key, transfer)
         return transfer
-
-    async def _work(self, waiter: Waiter | None, start: Start, release: Callable[[], None]) -> None:
-        if waiter is not None:
-            await waiter.granted
-        try:
-            await start()
-        finally:
-            release()
 
     def _finish(self, result: Failure | None, key: BlobKey, transfer: _Transfer) -> None:
         del self._transfers[key]

@@ -41,9 +41,14 @@ def doc(data: bytes, blob_id: str | None = None) -> BlobDoc:
 
 
 class ServerTestCase(TestCase):
-    """Each test has a server of its own, over TCP, or over TLS with ``tls = True``."""
+    """Each test has a server of its own.
+
+    :cvar tls: over TLS.
+    :cvar streams: the managers use streams.
+    """
 
     tls = False
+    streams = False
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.folder = os.path.abspath(self.mktemp())
@@ -89,9 +94,9 @@ class ServerTestCase(TestCase):
         """The server's base URL."""
         return self.url_at(self.port)
 
-    def url_at(self, port: int) -> str:
+    def url_at(self, port: int, place: str = "blobs") -> str:
         """The base URL if the server were at another port."""
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{port}/blobs/"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{port}/{place}/"
 
     def manager(self, name: str = "laptop", **options: Any) -> BlobManager:
         """Make a manager whose store is in a folder of this name. It is closed at the end."""
@@ -103,6 +108,7 @@ class ServerTestCase(TestCase):
             "user": USER,
             "token": self.token,
             "cert_file": self.ca_file if self.tls else None,
+            "remote_stream": self.url_at(self.port, "stream") if self.streams else None,
             "reactor": reactor,
         }
         manager = BlobManager(**{**arguments, **options})

@@ -32,7 +32,10 @@ STANDS_ON: dict[str, set[str]] = {
     "transfers": {"errors", "model"},
     "operations": {"errors", "model"},
     "progress": {"errors", "model", "interfaces"},
-    "runs": {"errors", "model", "interfaces", "retry", "transfers"},
+    "bundles": {"errors", "model", "interfaces", "transfers"},
+    "uploads": {"errors", "model", "interfaces", "transfers", "bundles"},
+    "downloads": {"errors", "model", "interfaces", "transfers", "bundles"},
+    "runs": {"errors", "model", "interfaces", "retry"},
     "sync": {
         "errors",
         "model",
@@ -42,6 +45,9 @@ STANDS_ON: dict[str, set[str]] = {
         "operations",
         "progress",
         "runs",
+        "bundles",
+        "uploads",
+        "downloads",
     },
     "local": {"errors", "model", "protocol", "crypto", "interfaces"},
     "remote": {"errors", "model", "protocol", "crypto", "interfaces"},
@@ -72,6 +78,7 @@ STANDS_ON: dict[str, set[str]] = {
 # What these are given is all they know: no Twisted, no clock, no randomness, no I/O.
 PURE = {"errors", "model", "protocol", "crypto", "retry"}
 PURE_IMPORTS = {
+    "copy",
     "__future__",
     "base64",
     "binascii",

@@ -45,7 +45,9 @@ class FaultyNetworkTests(ServerTestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.proxy.stop()))
 
     def through_proxy(self, name: str, **options: Any) -> BlobManager:
-        return self.manager(name, remote=self.url_at(self.proxy.port), **options)
+        stream = self.url_at(self.proxy.port, "stream") if self.streams else None
+        remote = self.url_at(self.proxy.port)
+        return self.manager(name, remote=remote, remote_stream=stream, **options)
 
     async def blob_on_the_server(self) -> bytes:
         data = content(SIZE)
@@ -198,3 +200,7 @@ class FaultyNetworkTests(ServerTestCase):
 class FaultyNetworkOverTLSTests(FaultyNetworkTests):
     tls = True
     handshake = 2500
+
+
+class FaultyNetworkInStreamsTests(FaultyNetworkTests):
+    streams = True

@@ -145,6 +145,10 @@ class RoundTripOverTLSTests(RoundTripTests):
     tls = True
 
 
+class RoundTripInStreamsTests(RoundTripTests):
+    streams = True
+
+
 class PutTests(ServerTestCase):
     async def test_local_only_is_never_sent(self) -> None:
         laptop = self.manager()
@@ -221,6 +225,10 @@ class PutTests(ServerTestCase):
             await putting
         self.assertIsNone(await status_of(laptop, "x"))
         self.assertEqual(await laptop.remote_list(), [])
+
+
+class PutInStreamsTests(PutTests):
+    streams = True
 
 
 class GetTests(ServerTestCase):
@@ -307,6 +315,10 @@ class GetTests(ServerTestCase):
         self.assertEqual((await phone.get("x")).read(), content(20 * MB))
 
 
+class GetInStreamsTests(GetTests):
+    streams = True
+
+
 class DeleteTests(ServerTestCase):
     async def test_both_copies(self) -> None:
         laptop = self.manager()
@@ -369,6 +381,10 @@ class DeleteTests(ServerTestCase):
             await laptop.put(doc(b"new", "x"), 3)
         await laptop.sync()
         self.assertEqual((await laptop.remote_list(), await laptop.sync_progress), ([], {}))
+
+
+class DeleteInStreamsTests(DeleteTests):
+    streams = True
 
 
 class ServerOnlyTests(ServerTestCase):

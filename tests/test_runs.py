@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,15 +13,16 @@ from blobman import (
     ServerError,
     UnauthorizedError,
 )
-from blobman.model import QueuedTransfer
+from blobman.model import BlobKey, QueuedTransfer
 from blobman.runs import DeletedMeanwhile, TransferRun
-from blobman.transfers import Permits
+from blobman.transfers import Place, Start, Transfers
 
 
 class RunTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.permits = Permits(lambda: 3)
+        self.transfers = Transfers(lambda: 3)
+        self.permits = self.transfers.permits
         self.blobs: list[QueuedTransfer] = []
         self.page_size = 4
         self.attempts: list[str] = []
@@ -45,20 +44,26 @@ class RunTests(SynchronousTestCase):
         start = 0 if after is None else self.blobs.index(after) + 1
         return succeed(self.blobs[start : start + self.page_size])
 
-    def attempt(self, queued: QueuedTransfer, release: Callable[[], None]) -> Deferred[None]:
-        self.attempts.append(queued.blob_id)
-        attempt: Deferred[None] = Deferred(lambda _: self.cancelled.append(queued.blob_id))
-        self.under_way[queued.blob_id] = attempt
+    def attempt(self, queued: QueuedTransfer) -> Deferred[None]:
+        return self.transfers.share(
+            BlobKey("", queued.blob_id), queued.priority, self.start(queued.blob_id), self.age
+        )
 
-        def ended(result: None) -> None:
-            del self.under_way[queued.blob_id]
-            release()
-            return result
+    def start(self, blob_id: str) -> Start:
+        async def work(place: Place) -> None:
+            async with self.permits.hold(place):
+                self.attempts.append(blob_id)
+                self.under_way[blob_id] = Deferred(lambda _: self.cancelled.append(blob_id))
+                try:
+                    await self.under_way[blob_id]
+                finally:
+                    del self.under_way[blob_id]
 
-        return attempt.addBoth(ended)
+        return work
 
     def run_it(self) -> Deferred[BaseException | None]:
-        run = TransferRun(self.clock, self.permits, lambda s: s, self.page, self.attempt)
+        self.age = self.permits.new_age()
+        run = TransferRun(self.clock, lambda s: s, self.page, self.attempt)
         return Deferred.fromCoroutine(run.run())
 
     def finish(self, *blob_ids: str) -> None:
@@ -179,7 +184,7 @@ class RunTests(SynchronousTestCase):
         self.fail_with(RetriableTransferError("cut"), "2-00")
         self.fail_with(UnauthorizedError("no"), "2-01")
         self.failureResultOf(running, UnauthorizedError)
-        # One more had its permit before the answer was known.
+        # Another one had got its permit before the answer was known.
         self.assertEqual(sorted(self.cancelled), ["2-02", "2-03", "2-04"])
         self.assertEqual(len(self.attempts), 5)
 
@@ -209,6 +214,5 @@ class RunTests(SynchronousTestCase):
 
         self.page = broken  # type: ignore[method-assign]
         running = self.run_it()
-        self.finish("2-00")
         self.failureResultOf(running, ServerError)
-        self.assertEqual(sorted(self.cancelled), ["2-01", "2-02", "2-03"])
+        self.assertEqual(sorted(self.cancelled), ["2-00", "2-01", "2-02"])

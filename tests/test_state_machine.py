@@ -84,6 +84,8 @@ class World:
         self.managers[name] = self.case.manager(
             self.folders[name],
             remote=self.case.url_at(self.proxy.port),
+            # One of the two uses streams.
+            remote_stream=self.case.url_at(self.proxy.port, "stream") if name == "phone" else None,
             jitter=lambda _: 0.0,
         )
 

@@ -264,6 +264,10 @@ class SyncTests(ServerTestCase):
             self.assertEqual(await manager.sync_progress, {"SYNCED": 200})
 
 
+class SyncInStreamsTests(SyncTests):
+    streams = True
+
+
 @implementer(ITransferObserver)
 class Observer:
     """Remembers what it was told."""

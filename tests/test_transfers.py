@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from twisted.internet.defer import CancelledError, Deferred
@@ -11,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman import BlobNotFoundError
 from blobman.model import BlobKey
-from blobman.transfers import Permits, Transfers, Waiter
+from blobman.transfers import Permits, Place, Start, Transfers, Waiter
 
 
 class PermitsTests(SynchronousTestCase):
@@ -175,11 +173,12 @@ class TransfersTests(SynchronousTestCase):
         self.under_way: dict[BlobKey, Deferred[None]] = {}
         self.starts: list[BlobKey] = []
 
-    def start(self, key: BlobKey) -> Any:
-        async def work() -> None:
-            self.starts.append(key)
-            self.under_way[key] = Deferred()
-            await self.under_way[key]
+    def start(self, key: BlobKey) -> Start:
+        async def work(place: Place) -> None:
+            async with self.transfers.permits.hold(place):
+                self.starts.append(key)
+                self.under_way[key] = Deferred()
+                await self.under_way[key]
 
         return work
 
@@ -202,10 +201,10 @@ class TransfersTests(SynchronousTestCase):
         self.assertEqual(self.transfers.permits.active, 0)
 
     def test_one_that_ends_at_once(self) -> None:
-        async def work() -> None:
+        async def work(place: Place) -> None:
             self.starts.append(KEY)
 
-        async def broken() -> None:
+        async def broken(place: Place) -> None:
             raise BlobNotFoundError("gone")
 
         self.successResultOf(self.transfers.share(KEY, 2, work))
@@ -233,7 +232,7 @@ class TransfersTests(SynchronousTestCase):
     def cancelled_while_cleaning(self) -> tuple[Deferred[None], Deferred[None]]:
         cleaning: Deferred[None] = Deferred()
 
-        async def work() -> None:
+        async def work(place: Place) -> None:
             try:
                 await Deferred()
             except CancelledError:
@@ -275,25 +274,6 @@ class TransfersTests(SynchronousTestCase):
         self.share(KEY, 4)
         self.under_way[OTHER].callback(None)
         self.assertEqual(self.starts, [OTHER, KEY])
-
-    def test_with_a_permit_at_hand(self) -> None:
-        permits = self.transfers.permits
-        self.successResultOf(permits.acquire(2).granted)
-        self.transfers.share(KEY, 2, self.start(KEY), permits.release)
-        self.assertEqual((self.starts, permits.active), ([KEY], 1))
-        self.under_way[KEY].callback(None)
-        self.assertEqual(permits.active, 0)
-
-    def test_a_permit_that_is_not_needed_is_given_back(self) -> None:
-        self.transfers = Transfers(lambda: 2)
-        permits = self.transfers.permits
-        first = self.share()
-        self.successResultOf(permits.acquire(2).granted)
-        second = self.transfers.share(KEY, 2, self.start(KEY), permits.release)
-        self.assertEqual((self.starts, permits.active), ([KEY], 1))
-        self.under_way[KEY].callback(None)
-        self.successResultOf(first)
-        self.successResultOf(second)
 
     def test_cancelled_for_all(self) -> None:
         callers = [self.share(), self.share()]

@@ -33,6 +33,8 @@ __all__ = [
     "find_payload",
     "forget",
     "forget_missing",
+    "is_pending_upload",
+    "mark_uploaded",
     "publish",
     "remove",
     "set_priority",
@@ -103,6 +105,27 @@ def find_payload(connection: apsw.Connection, key: BlobKey, hidden: bool) -> Pay
         file = None if name is None else FileKey(name, file_key)
         return Payload(size, preamble, bool(external), content, file)
     return None
+
+
+def is_pending_upload(connection: apsw.Connection, key: BlobKey, max_size: int) -> bool:
+    """Whether it waits to be uploaded and is not larger than that."""
+    query = (
+        "SELECT 1 FROM blobs JOIN payloads ON payloads.id = payload"
+        " WHERE namespace = ? AND blob_id = ? AND status = ? AND size <= ?"
+    )
+    return bool(_rows(connection, query, (*key, SyncStatus.PENDING_UPLOAD, max_size)))
+
+
+def mark_uploaded(connection: apsw.Connection, namespace: str, blob_ids: list[str]) -> None:
+    """Make SYNCED those that wait to be uploaded; others stay."""
+    connection.executemany(
+        "UPDATE blobs SET status = ?, retries = 0"
+        " WHERE namespace = ? AND blob_id = ? AND status = ?",
+        [
+            (SyncStatus.SYNCED, namespace, blob_id, SyncStatus.PENDING_UPLOAD)
+            for blob_id in blob_ids
+        ],
+    )
 
 
 def check_absent(connection: apsw.Connection, key: BlobKey) -> None:

@@ -99,6 +99,13 @@ class StatusStore:
         change = partial(records.change_status, status=status, priority=priority)
         return self._write_about(blob_id, namespace, change)
 
+    def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.mark_uploaded`."""
+        check_namespace(namespace)
+        return self._database.write(
+            partial(records.mark_uploaded, namespace=namespace, blob_ids=blob_ids)
+        )
+
     def get_priority(self, blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get_priority`."""
         return self._read_about(blob_id, namespace, listings.priority_of)

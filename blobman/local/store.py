@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
 from ..errors import StoreError, describe
-from ..interfaces import IBlobStore, IPayload
+from ..interfaces import IBlobStore, Ids, IPayload
 from ..model import BlobKey, Priority, SyncStatus, check_name, check_size
 from . import listings, records
 from .connection import derive_key
@@ -146,6 +146,23 @@ class BlobStore(StatusStore):
             return None if chunks is None else StoredPayload(chunks, self._database)
 
         return self._read_about(blob_id, namespace, open_it)
+
+    def open_pending_uploads(
+        self, blob_ids: Ids, namespace: str, max_size: int
+    ) -> Deferred[dict[str, IPayload]]:
+        """See :meth:`blobman.interfaces.IBlobStore.open_pending_uploads`."""
+
+        def open_them(connection: apsw.Connection, namespace: str) -> dict[str, IPayload]:
+            found: dict[str, IPayload] = {}
+            for blob_id in blob_ids:
+                key = BlobKey(namespace, blob_id)
+                if records.is_pending_upload(connection, key, max_size):
+                    chunks = self._find_chunks(connection, key, hidden=False)
+                    if chunks is not None:
+                        found[blob_id] = StoredPayload(chunks, self._database)
+            return found
+
+        return self._read_in(namespace, open_them)
 
     def _find_chunks(
         self, connection: apsw.Connection, key: BlobKey, hidden: bool

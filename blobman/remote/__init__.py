@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from .client import IDLE_TIMEOUT, BlobsClient
+from .client import BlobsClient
+from .exchange import IDLE_TIMEOUT, Exchanges
+from .stream import BlobsStream
 
-__all__ = ["IDLE_TIMEOUT", "BlobsClient"]
+__all__ = ["IDLE_TIMEOUT", "BlobsClient", "BlobsStream", "Exchanges"]

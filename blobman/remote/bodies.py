@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -13,37 +15,32 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 from ..crypto import Opener, Rewrapper, Sealer, make_sealer
-from ..errors import ServerError
-from ..interfaces import IPayload, IStagedBlob, Progress, no_progress
+from ..errors import BlobNotFoundError, InvalidBlob, ServerError, describe
+from ..interfaces import Ended, IPayload, IStagedBlob, Progress, no_progress
+from ..protocol import FRAME_HEADER_SIZE, NOT_THERE, read_frame_header
 from .idle import IdleTimer
 
 PIECE_SIZE = 256 * 1024
 """Bytes that are sealed and handed to the transport at a time."""
 
+MAX_UNPUBLISHED = 4 * 1024 * 1024
+"""Bytes of a stream's blobs that may be on their way into the store before it is paused."""
+
 
 @implementer(IBodyProducer, IPushProducer)
-class SealedBody:
+class _Body:
     """
-    A body of known length that reads a payload, seals it, and writes it as fast as it is taken.
+    A body of known length that is written as fast as it is taken.
 
-    The next chunk is read while the present one is sent. Cancelling what ``startProducing``
-    returned stops it at once.
+    Cancelling what ``startProducing`` returned stops it at once.
 
-    :ivar length: the sealed size in bytes.
+    :ivar length: in bytes.
     :ivar complete: whether all of it has been written.
     """
 
-    def __init__(
-        self,
-        payload: IPayload,
-        sealer: Sealer | Rewrapper,
-        idle: IdleTimer,
-        progress: Progress = no_progress,
-    ) -> None:
-        self.length = sealer.sealed_size
+    def __init__(self, length: int, idle: IdleTimer, progress: Progress) -> None:
+        self.length = length
         self.complete = False
-        self._payload = payload
-        self._sealer = sealer
         self._idle = idle
         self._progress = progress
         self._sent = 0
@@ -58,6 +55,9 @@ class SealedBody:
         self._work = Deferred.fromCoroutine(self._produce())
         self._work.addCallbacks(self._finished.callback, self._failed)
         return self._finished
+
+    async def _produce(self) -> None:
+        raise NotImplementedError
 
     def _failed(self, failure: Failure) -> None:
         # Once stopped, nobody waits for the end any more.
@@ -93,6 +93,33 @@ class SealedBody:
         if transport is not None:
             transport.abortConnection()
 
+    async def _write(self, data: bytes, last: bool = False) -> None:
+        if self._consumer is None:
+            raise CancelledError
+        self.complete = last
+        self._consumer.write(data)
+        self._idle.reset()
+        self._sent += len(data)
+        self._progress(self._sent, self.length)
+        if self._paused is not None:
+            await self._paused
+            self._idle.reset()
+
+
+class SealedBody(_Body):
+    """Reads a payload and seals it; the next chunk is read while the present one is sent."""
+
+    def __init__(
+        self,
+        payload: IPayload,
+        sealer: Sealer | Rewrapper,
+        idle: IdleTimer,
+        progress: Progress = no_progress,
+    ) -> None:
+        super().__init__(sealer.sealed_size, idle, progress)
+        self._payload = payload
+        self._sealer = sealer
+
     async def _produce(self) -> None:
         await self._write(self._sealer.header())
         following = self._read(0)
@@ -107,9 +134,7 @@ class SealedBody:
         finally:
             following.addErrback(lambda _: None)
             following.cancel()
-        tag = self._sealer.finalize()
-        self.complete = True
-        await self._write(tag)
+        await self._write(self._sealer.finalize(), last=True)
 
     def _read(self, index: int) -> Deferred[bytes]:
         if index < self._payload.chunk_count:
@@ -117,16 +142,32 @@ class SealedBody:
         nothing: Deferred[bytes] = Deferred()
         return nothing
 
-    async def _write(self, data: bytes) -> None:
-        if self._consumer is None:
-            raise CancelledError
-        self._consumer.write(data)
-        self._idle.reset()
-        self._sent += len(data)
-        self._progress(self._sent, self.length)
-        if self._paused is not None:
-            await self._paused
-            self._idle.reset()
+
+class SealedStream(_Body):
+    """Reads small payloads and seals them, one after another, behind a first line."""
+
+    def __init__(
+        self,
+        first_line: bytes,
+        payloads: Sequence[IPayload],
+        sealers: Sequence[Sealer | Rewrapper],
+        idle: IdleTimer,
+    ) -> None:
+        size = sum(sealer.sealed_size for sealer in sealers)
+        super().__init__(len(first_line) + size, idle, no_progress)
+        self._first_line = first_line
+        self._parts = list(zip(payloads, sealers, strict=True))
+
+    async def _produce(self) -> None:
+        pieces, size = [self._first_line], len(self._first_line)
+        for payload, sealer in self._parts:
+            chunks = [await payload.read_chunk(index) for index in range(payload.chunk_count)]
+            pieces += [sealer.header(), *map(sealer.update, chunks), sealer.finalize()]
+            size += sealer.sealed_size
+            if size >= PIECE_SIZE:
+                await self._write(b"".join(pieces))
+                pieces, size = [], 0
+        await self._write(b"".join(pieces), last=True)
 
 
 class _Receiver(Protocol):
@@ -194,39 +235,13 @@ class Collector(_Receiver):
         self.body += data
 
 
-class OpeningReceiver(_Receiver):
-    """
-    Opens a sealed blob as it comes and stages its cleartext.
+class _PausingReceiver(_Receiver):
+    """Pauses the connection while the store is slower than the wire."""
 
-    When the store is slower than the wire, the connection is paused. The tag is not verified
-    here: ``opener.finish()`` is up to who waits for ``finished``.
-    """
-
-    def __init__(
-        self,
-        opener: Opener,
-        staged: IStagedBlob,
-        idle: IdleTimer,
-        total: int,
-        progress: Progress = no_progress,
-    ) -> None:
+    def __init__(self, idle: IdleTimer) -> None:
         super().__init__(idle)
-        self._opener = opener
-        self._staged = staged
-        self._total = total
-        self._progress = progress
-        self._received = 0
         self._waiting = 0
         self._end: Failure | None = None
-
-    def _take(self, data: bytes) -> None:
-        self._received += len(data)
-        cleartext = self._opener.feed(data)
-        if cleartext:
-            stored = self._staged.write(cleartext)
-            if stored is not None:
-                self._wait(stored)
-        self._progress(self._received, self._total)
 
     def _wait(self, stored: Deferred[None]) -> None:
         self._waiting += 1
@@ -251,6 +266,173 @@ class OpeningReceiver(_Receiver):
             self._end = reason
         else:
             super().connectionLost(reason)
+
+
+class OpeningReceiver(_PausingReceiver):
+    """
+    Opens a sealed blob as it comes and stages its cleartext.
+
+    The tag is not verified here: ``opener.finish()`` is up to who waits for ``finished``.
+    """
+
+    def __init__(
+        self,
+        opener: Opener,
+        staged: IStagedBlob,
+        idle: IdleTimer,
+        total: int,
+        progress: Progress = no_progress,
+    ) -> None:
+        super().__init__(idle)
+        self._opener = opener
+        self._staged = staged
+        self._total = total
+        self._progress = progress
+        self._received = 0
+
+    def _take(self, data: bytes) -> None:
+        self._received += len(data)
+        cleartext = self._opener.feed(data)
+        if cleartext:
+            stored = self._staged.write(cleartext)
+            if stored is not None:
+                self._wait(stored)
+        self._progress(self._received, self._total)
+
+
+class _Frame:
+    """A blob that is coming in a stream."""
+
+    def __init__(self, blob_id: str, size: int, opener: Opener, staged: IStagedBlob) -> None:
+        self.blob_id = blob_id
+        self.size = size
+        self.missing = size
+        self.opener = opener
+        self.staged = staged
+        self.error: InvalidBlob | None = None
+
+
+class FramesReceiver(_PausingReceiver):
+    """
+    Takes a stream apart, and opens, verifies and publishes each blob by itself.
+
+    A blob that does not verify does not keep the others from arriving. One that is too large to
+    travel with others ends the stream.
+    """
+
+    def __init__(
+        self,
+        blob_ids: Sequence[str],
+        namespace: str,
+        begin: Callable[[str], tuple[Opener, IStagedBlob]],
+        ended: Ended,
+        idle: IdleTimer,
+        largest: int,
+    ) -> None:
+        """
+        Receive.
+
+        :param blob_ids: in the order in which they come.
+        :param begin: makes what opens a blob, and what takes its cleartext.
+        :param largest: the sealed size, in bytes, of the largest blob that is taken.
+        """
+        super().__init__(idle)
+        self._expected = deque(blob_ids)
+        self._namespace = namespace
+        self._begin = begin
+        self._ended = ended
+        self._largest = largest
+        self._header = bytearray()
+        self._frame: _Frame | None = None
+        self._endings: set[Deferred[None]] = set()
+        self._unpublished = 0
+
+    async def close(self) -> None:
+        """Wait until all that came is published, and drop what came in part."""
+        frame, self._frame = self._frame, None
+        if frame is not None:
+            await frame.staged.discard()
+        await DeferredList(list(self._endings))
+
+    def _take(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view and not self.finished.called:
+            view = self._take_header(view) if self._frame is None else self._take_content(view)
+
+    def _take_header(self, view: memoryview) -> memoryview:
+        missing = FRAME_HEADER_SIZE - len(self._header)
+        self._header += view[:missing]
+        if len(self._header) == FRAME_HEADER_SIZE:
+            frame = read_frame_header(bytes(self._header))
+            self._header.clear()
+            self._begin_frame(*frame)
+        return view[missing:]
+
+    def _begin_frame(self, size: int, tag: bytes) -> None:
+        if not self._expected:
+            raise ServerError("the stream goes on after its last blob")
+        blob_id = self._expected.popleft()
+        if (size, tag) == NOT_THERE:
+            what = describe(blob_id, self._namespace)
+            self._ended(blob_id, BlobNotFoundError(f"get {what}: the server does not have it"))
+        elif size > self._largest:
+            self._ended(blob_id, None)
+            self.finished.callback(None)
+            self._close()
+        else:
+            self._frame = _Frame(blob_id, size, *self._begin(blob_id))
+            self._end_frame_if_complete()
+
+    def _take_content(self, view: memoryview) -> memoryview:
+        frame = self._frame
+        assert frame is not None
+        piece = view[: frame.missing]
+        frame.missing -= len(piece)
+        if frame.error is None:
+            self._open(frame, piece)
+        self._end_frame_if_complete()
+        return view[len(piece) :]
+
+    def _open(self, frame: _Frame, piece: memoryview) -> None:
+        try:
+            cleartext = frame.opener.feed(piece)
+            if not frame.missing:
+                frame.opener.finish()
+        except InvalidBlob as error:
+            frame.error = error
+            return
+        stored = frame.staged.write(cleartext) if cleartext else None
+        if stored is not None:
+            self._wait(stored)
+
+    def _end_frame_if_complete(self) -> None:
+        frame = self._frame
+        if frame is None or frame.missing:
+            return
+        self._frame = None
+        ending = Deferred.fromCoroutine(self._end_frame(frame))
+        self._unpublished += frame.size
+        self._endings.add(ending)
+        ending.addBoth(self._ended_frame, frame, ending)
+        if self._unpublished > MAX_UNPUBLISHED:
+            published: Deferred[None] = Deferred()
+            ending.addBoth(lambda _: published.callback(None))
+            self._wait(published)
+
+    async def _end_frame(self, frame: _Frame) -> None:
+        error: BaseException | None = frame.error
+        if error is None:
+            try:
+                await frame.staged.publish(frame.opener.preamble, frame.opener.external)
+            except Exception as failed:
+                error = failed
+        else:
+            await frame.staged.discard()
+        self._ended(frame.blob_id, frame.size if error is None else error)
+
+    def _ended_frame(self, result: object, frame: _Frame, ending: Deferred[None]) -> None:
+        self._endings.discard(ending)
+        self._unpublished -= frame.size
 
 
 def deliver(response: IResponse, receiver: _Receiver) -> Deferred[None]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from ..crypto import Opener, make_sealer
-from ..errors import BlobError, RetriableTransferError, ServerError, describe
+from ..errors import ServerError
 from ..interfaces import (
     FlagList,
     Ids,
@@ -25,9 +23,6 @@ from ..interfaces import (
 from ..protocol import (
     TRUE,
     ListQuery,
-    ProtocolError,
-    Query,
-    answer_error,
     blob_url,
     check_flag,
     read_count,
@@ -36,19 +31,12 @@ from ..protocol import (
     read_tag,
     write_flags,
 )
-from .agent import Connections
-from .bodies import Collector, OpeningReceiver, SealedBody, deliver, sealed_tag
-from .failures import transfer_error, was_cancelled
+from .bodies import OpeningReceiver, SealedBody, deliver, sealed_tag
+from .exchange import Exchanges, Subject, check_answer
 from .idle import IdleTimer
-
-IDLE_TIMEOUT = 60.0
-"""Seconds without any progress after which an exchange is given up."""
 
 MAX_LIST_SIZE = 512 * 1024 * 1024
 """Bytes of the longest list that is read: two million of the longest ids."""
-
-MAX_ANSWER_SIZE = 64 * 1024
-"""Bytes of the longest other answer that is read."""
 
 T = TypeVar("T")
 
@@ -61,35 +49,20 @@ class BlobsClient:
     See :class:`blobman.interfaces.IRemote` for how each Deferred can end.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        url: str,
-        user: str,
-        secret: bytes,
-        token: str | None = None,
-        cert_file: str | os.PathLike[str] | None = None,
-        idle_timeout: float = IDLE_TIMEOUT,
-    ) -> None:
+    def __init__(self, exchanges: Exchanges, url: str, secret: bytes) -> None:
         """
         Nothing is connected yet.
 
+        :param exchanges: makes the requests.
         :param url: the base URL, such as ``https://host/blobs/``.
         :param secret: what blobs are sealed with; more than 64 bytes.
-        :param cert_file: a PEM file of the only authorities to trust; None for the platform's.
-        :param idle_timeout: in seconds.
-        :raise OSError: ``cert_file`` can't be read.
-        :raise ValueError: ``cert_file`` holds no certificate.
         """
-        self._reactor = reactor
+        self._exchanges = exchanges
         self._url = url
-        self._user = user
         self._secret = secret
-        self._idle_timeout = idle_timeout
-        self._connections = Connections(reactor, user, token, cert_file)
 
     def __repr__(self) -> str:
-        return f"<BlobsClient of {self._user} at {self._url}>"
+        return f"<BlobsClient of {self._exchanges.user} at {self._url}>"
 
     def list(
         self,
@@ -113,14 +86,14 @@ class BlobsClient:
 
     def get_tag(self, blob_id: str, namespace: str = "") -> Deferred[bytes]:
         """See :class:`IRemote`."""
-        exchange = _Exchange("get the tag of", blob_id, namespace)
+        subject = Subject("get the tag of", blob_id, namespace)
 
         async def ask(idle: IdleTimer) -> bytes:
-            response = await self._request(idle, "HEAD", exchange)
-            await self._finish(idle, response, exchange)
-            return _read_tag_header(response, exchange)
+            response = await self._request(idle, "HEAD", subject)
+            await self._exchanges.finish(idle, response, subject)
+            return _read_tag_header(response, subject)
 
-        return self._run(exchange, ask)
+        return self._exchanges.run(subject, ask)
 
     def upload(
         self,
@@ -130,19 +103,19 @@ class BlobsClient:
         progress: Progress = no_progress,
     ) -> Deferred[None]:
         """See :class:`IRemote`."""
-        exchange = _Exchange("put", blob_id, namespace)
+        subject = Subject("put", blob_id, namespace)
 
         async def send(idle: IdleTimer) -> None:
             sealer = make_sealer(self._secret, payload.preamble, payload.size)
             body = SealedBody(payload, sealer, idle, progress)
-            response = await self._request(idle, "PUT", exchange, data=body)
+            response = await self._request(idle, "PUT", subject, data=body)
             if not body.complete:
                 body.abort()
-                _check_answer(response, exchange)
-                raise ServerError(f"{exchange.title}: the server answered before it had it all")
-            await self._finish(idle, response, exchange)
+                check_answer(response, subject)
+                raise ServerError(f"{subject.title}: the server answered before it had it all")
+            await self._exchanges.finish(idle, response, subject)
 
-        return self._run(exchange, send)
+        return self._exchanges.run(subject, send)
 
     def download(
         self,
@@ -152,13 +125,13 @@ class BlobsClient:
         progress: Progress = no_progress,
     ) -> Deferred[None]:
         """See :class:`IRemote`."""
-        exchange = _Exchange("get", blob_id, namespace)
+        subject = Subject("get", blob_id, namespace)
 
         async def receive(idle: IdleTimer) -> None:
             opener = Opener(self._secret, blob_id, namespace)
-            response = await self._request(idle, "GET", exchange)
+            response = await self._request(idle, "GET", subject)
             if response.code != 200:
-                await self._finish(idle, response, exchange)
+                await self._exchanges.finish(idle, response, subject)
             total = response.length if isinstance(response.length, int) else 0
             receiver = OpeningReceiver(opener, staged, idle, total, progress)
             await deliver(response, receiver)
@@ -174,7 +147,7 @@ class BlobsClient:
                 await staged.discard()
                 raise
 
-        return self._run(exchange, receive_or_discard)
+        return self._exchanges.run(subject, receive_or_discard)
 
     def holds(self, blob_id: str, payload: IPayload, namespace: str = "") -> Deferred[bool]:
         """See :class:`IRemote`."""
@@ -187,131 +160,60 @@ class BlobsClient:
 
     def delete(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """See :class:`IRemote`."""
-        exchange = _Exchange("delete", blob_id, namespace)
+        subject = Subject("delete", blob_id, namespace)
 
         async def ask(idle: IdleTimer) -> None:
-            response = await self._request(idle, "DELETE", exchange)
-            await self._finish(idle, response, exchange)
+            response = await self._request(idle, "DELETE", subject)
+            await self._exchanges.finish(idle, response, subject)
 
-        return self._run(exchange, ask)
+        return self._exchanges.run(subject, ask)
 
     def set_flags(self, blob_id: str, flags: Iterable[str], namespace: str = "") -> Deferred[None]:
         """See :class:`IRemote`."""
         body = write_flags(flags)
-        exchange = _Exchange("set the flags of", blob_id, namespace)
+        subject = Subject("set the flags of", blob_id, namespace)
 
         async def ask(idle: IdleTimer) -> None:
-            response = await self._request(idle, "POST", exchange, data=body)
-            await self._finish(idle, response, exchange)
+            response = await self._request(idle, "POST", subject, data=body)
+            await self._exchanges.finish(idle, response, subject)
 
-        return self._run(exchange, ask)
+        return self._exchanges.run(subject, ask)
 
     def get_flags(self, blob_id: str, namespace: str = "") -> Deferred[FlagList]:
         """See :class:`IRemote`."""
-        exchange = _Exchange("get the flags of", blob_id, namespace, {"only_flags": TRUE})
+        subject = Subject("get the flags of", blob_id, namespace)
 
         async def ask(idle: IdleTimer) -> FlagList:
-            response = await self._request(idle, "GET", exchange)
-            return read_flags(await self._finish(idle, response, exchange))
+            response = await self._request(idle, "GET", subject, only_flags=TRUE)
+            return read_flags(await self._exchanges.finish(idle, response, subject))
 
-        return self._run(exchange, ask)
+        return self._exchanges.run(subject, ask)
 
     def close(self) -> Deferred[None]:
         """See :class:`IRemote`."""
-        return self._connections.close()
+        return self._exchanges.close()
 
     def _query_list(self, query: ListQuery, read: Callable[[bytes], T]) -> Deferred[T]:
-        exchange = _Exchange("list", "", query.namespace, query.fields())
+        subject = Subject("list", "", query.namespace)
 
         async def ask(idle: IdleTimer) -> T:
-            response = await self._request(idle, "GET", exchange)
-            body = await self._finish(idle, response, exchange, MAX_LIST_SIZE)
+            response = await self._request(idle, "GET", subject, **query.fields())
+            body = await self._exchanges.finish(idle, response, subject, MAX_LIST_SIZE)
             idle.pause()
-            pool = self._reactor.getThreadPool()
-            return await deferToThreadPool(self._reactor, pool, read, body)
+            return await self._exchanges.in_thread(read, body)
 
-        return self._run(exchange, ask)
-
-    def _run(
-        self, exchange: _Exchange, work: Callable[[IdleTimer], Coroutine[Deferred[Any], Any, T]]
-    ) -> Deferred[T]:
-        """
-        Do one exchange under the idle timeout.
-
-        :return: fires with what ``work`` returns, or fails with one of our errors.
-        """
-
-        async def watch() -> T:
-            idle = IdleTimer(self._reactor, self._idle_timeout, lambda: working.cancel())
-            working = Deferred.fromCoroutine(work(idle))
-            try:
-                return await working
-            except BlobError:
-                raise
-            except ProtocolError as error:
-                raise ServerError(f"{exchange.title}: {error}") from error
-            except (Exception, CancelledError) as error:
-                if idle.expired:
-                    silence = f"nothing moved for {self._idle_timeout:g} seconds"
-                    raise RetriableTransferError(f"{exchange.title}: {silence}") from error
-                if was_cancelled(error):
-                    raise CancelledError from error
-                raise transfer_error(error, exchange.title) from error
-            finally:
-                idle.stop()
-
-        return Deferred.fromCoroutine(watch())
+        return self._exchanges.run(subject, ask)
 
     async def _request(
-        self, idle: IdleTimer, method: str, exchange: _Exchange, data: Any = None
+        self, idle: IdleTimer, method: str, subject: Subject, data: Any = None, **fields: str
     ) -> IResponse:
-        url = blob_url(self._url, self._user, exchange.blob_id, exchange.query)
-        response: IResponse = await self._connections.http.request(
-            method, url, data=data, allow_redirects=False, unbuffered=True
-        )
-        idle.reset()
-        return response
-
-    async def _finish(
-        self, idle: IdleTimer, response: IResponse, exchange: _Exchange, limit: int = 0
-    ) -> bytes:
-        """Read the answer to its end, so that the connection can be used again; judge it."""
-        collector = Collector(idle, limit or MAX_ANSWER_SIZE)
-        try:
-            await deliver(response, collector)
-        finally:
-            _check_answer(response, exchange)
-        return bytes(collector.body)
+        query = {"namespace": subject.namespace, **fields}
+        url = blob_url(self._url, self._exchanges.user, subject.blob_id, query)
+        return await self._exchanges.request(idle, method, url, data)
 
 
-class _Exchange:
-    """
-    What a request is about.
-
-    :ivar title: how error messages begin.
-    :ivar query: the query fields.
-    """
-
-    def __init__(
-        self, action: str, blob_id: str, namespace: str, query: Query | None = None
-    ) -> None:
-        self.action = action
-        self.blob_id = blob_id
-        self.namespace = namespace
-        self.query = {"namespace": namespace, **(query or {})}
-        self.title = f"{action} {describe(blob_id, namespace)}" if blob_id else action
-
-
-def _check_answer(response: IResponse, exchange: _Exchange) -> None:
-    if response.code != 200:
-        retry_after = response.headers.getRawHeaders("retry-after", [None])[0]
-        raise answer_error(
-            response.code, exchange.action, exchange.blob_id, exchange.namespace, retry_after
-        )
-
-
-def _read_tag_header(response: IResponse, exchange: _Exchange) -> bytes:
+def _read_tag_header(response: IResponse, subject: Subject) -> bytes:
     tag = response.headers.getRawHeaders("tag", [None])[0]
     if tag is None:
-        raise ServerError(f"{exchange.title}: the answer has no tag")
+        raise ServerError(f"{subject.title}: the answer has no tag")
     return read_tag(tag)

@@ -172,6 +172,17 @@ class MemoryStatusStore:
 
         return self._about(blob_id, namespace, work)
 
+    def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.mark_uploaded`."""
+
+        def work() -> None:
+            for blob_id in blob_ids:
+                record = self._records.get(BlobKey(namespace, blob_id))
+                if record is not None and record.status is SyncStatus.PENDING_UPLOAD:
+                    record.status, record.retries = SyncStatus.SYNCED, 0
+
+        return self._do(work)
+
     def get_priority(self, blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get_priority`."""
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from ..errors import BlobAlreadyExistsError, describe
-from ..interfaces import IBlobStore, IPayload, IStagedBlob
+from ..interfaces import IBlobStore, Ids, IPayload, IStagedBlob
 from ..model import BlobKey, Priority, SyncStatus, check_size, is_legal_change
 from .files import MemoryFile, read_exactly
 from .statuses import MemoryStatusStore, checked_key, illegal_change
@@ -121,6 +121,23 @@ class MemoryStore(MemoryStatusStore):
             return MemoryPayload(record.content, record.preamble)
 
         return self._about(blob_id, namespace, work)
+
+    def open_pending_uploads(
+        self, blob_ids: Ids, namespace: str, max_size: int
+    ) -> Deferred[dict[str, IPayload]]:
+        """See :meth:`blobman.interfaces.IBlobStore.open_pending_uploads`."""
+
+        def work() -> dict[str, IPayload]:
+            found: dict[str, IPayload] = {}
+            for blob_id in blob_ids:
+                record = self._records.get(BlobKey(namespace, blob_id))
+                if record is None or record.content is None:
+                    continue
+                if record.status is _S.PENDING_UPLOAD and len(record.content) <= max_size:
+                    found[blob_id] = MemoryPayload(record.content, record.preamble)
+            return found
+
+        return self._do(work)
 
     def stage(self, blob_id: str, namespace: str = "") -> MemoryStagedBlob:
         """See :meth:`blobman.interfaces.IBlobStore.stage`."""

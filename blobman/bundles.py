@@ -1,0 +1,177 @@
+"""
+Small blobs that travel together: whoever waits when a permit comes goes along with one request.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Coroutine
+from enum import Enum
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from .errors import BlobError
+from .interfaces import Progress
+from .model import BlobKey
+from .transfers import Permits, Place, Waiter
+
+
+class Outcome(Enum):
+    """
+    What became of a blob that went along.
+
+    ``DONE``: it has been transferred. ``ALONE``: it needs a request of its own. ``AGAIN``: the
+    request ended before its turn came.
+    """
+
+    DONE = "done"
+    ALONE = "alone"
+    AGAIN = "again"
+
+
+class Passenger:
+    """
+    A blob that goes along.
+
+    :ivar what: how an error about it begins.
+    :ivar report: told of its progress.
+    :ivar arrived: fires with an :class:`Outcome`, or fails.
+    """
+
+    def __init__(
+        self, bundler: Bundler, what: str, key: BlobKey, place: Place, report: Progress
+    ) -> None:
+        self.what = what
+        self.key = key
+        self.place = place
+        self.report = report
+        self.arrived: Deferred[Outcome] = Deferred()
+        self.bundle: _Bundle | None = None
+        self._bundler = bundler
+
+    def promote(self, priority: int) -> None:
+        """Ask for a permit more urgently."""
+        self._bundler.ask(priority)
+
+    def arrive(self, outcome: Outcome | BaseException) -> None:
+        """Say what became of it, unless nobody waits any more."""
+        if not self.arrived.called:
+            if isinstance(outcome, Outcome):
+                self.arrived.callback(outcome)
+            else:
+                self.arrived.errback(Failure(outcome))
+
+
+class _Bundle:
+    """One request, those who go along, and who wait for its end."""
+
+    def __init__(self, passengers: list[Passenger]) -> None:
+        self.passengers = passengers
+        self.left = len(passengers)
+        self.over = False
+        self.watchers: list[Deferred[None]] = []
+        self.work: Deferred[None] | None = None
+
+    def end(self) -> None:
+        self.over = True
+        watchers, self.watchers = self.watchers, []
+        for watcher in watchers:
+            watcher.callback(None)
+
+
+Carry = Callable[[list[Passenger]], Coroutine[Deferred[Any], Any, None]]
+"""
+Makes one request for some blobs, and lets each arrive. Those that have not when it returns are
+to try again (alone, if none has); if it fails, they fail with it.
+"""
+
+
+class Bundler:
+    """Collects the blobs that wait, and sends them off together, most urgent first."""
+
+    def __init__(self, permits: Permits, carry: Carry, limit: int) -> None:
+        """
+        Nobody waits.
+
+        :param limit: how many blobs go along with one request at most.
+        """
+        self._permits = permits
+        self._carry = carry
+        self._limit = limit
+        self._waiting: dict[BlobKey, Passenger] = {}
+        self._waiter: Waiter | None = None
+
+    async def take_along(self, what: str, key: BlobKey, place: Place, report: Progress) -> Outcome:
+        """
+        Wait for a request to go along with, and for its end.
+
+        :param what: how an error about the blob begins.
+        :return: what became of the blob. Fails as the request does.
+        """
+        passenger = Passenger(self, what, key, place, report)
+        self._waiting[key] = passenger
+        place.waiting = passenger
+        self.ask(place.priority, place.age)
+        try:
+            return await passenger.arrived
+        except CancelledError:
+            await self._leave(passenger)
+            raise
+        finally:
+            place.waiting = None
+
+    def ask(self, priority: int, age: int | None = None) -> None:
+        """See to it that a permit of at least this priority is waited for."""
+        if self._waiter is not None:
+            self._waiter.promote(priority)
+            return
+        self._waiter = waiter = self._permits.acquire(priority, age)
+        waiter.granted.addCallbacks(lambda _: self._depart(), lambda _: None)
+
+    async def _leave(self, passenger: Passenger) -> None:
+        bundle = passenger.bundle
+        if bundle is None:
+            self._waiting.pop(passenger.key, None)
+            if not self._waiting and self._waiter is not None:
+                waiter, self._waiter = self._waiter, None
+                waiter.granted.cancel()
+            return
+        bundle.left -= 1
+        if bundle.left == 0 and not bundle.over and bundle.work is not None:
+            watcher: Deferred[None] = Deferred()
+            bundle.watchers.append(watcher)
+            bundle.work.cancel()
+            await watcher
+
+    def _depart(self) -> None:
+        self._waiter = None
+        if not self._waiting:
+            self._permits.release()
+            return
+        going = heapq.nsmallest(self._limit, self._waiting.values(), key=lambda it: it.place.order)
+        bundle = _Bundle(going)
+        for passenger in going:
+            del self._waiting[passenger.key]
+            passenger.bundle = bundle
+        bundle.work = Deferred.fromCoroutine(self._travel(bundle))
+        if self._waiting:
+            first = min(self._waiting.values(), key=lambda it: it.place.order)
+            self.ask(first.place.priority, first.place.age)
+
+    async def _travel(self, bundle: _Bundle) -> None:
+        outcome: Outcome | BaseException = Outcome.AGAIN
+        try:
+            await self._carry(bundle.passengers)
+            if not any(passenger.arrived.called for passenger in bundle.passengers):
+                outcome = Outcome.ALONE
+        except (Exception, CancelledError) as error:
+            outcome = error
+        finally:
+            self._permits.release()
+            for passenger in bundle.passengers:
+                passenger.arrive(
+                    outcome.about(passenger.what) if isinstance(outcome, BlobError) else outcome
+                )
+            bundle.end()

@@ -1,0 +1,145 @@
+"""One download: alone, or with other blobs in one request; verified, or tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from .bundles import Bundler, Outcome, Passenger
+from .errors import (
+    BlobNotFoundError,
+    IllegalStatusChange,
+    InvalidBlob,
+    MaximumRetriesError,
+    describe,
+)
+from .interfaces import IBlobStore, IRemote, IRemoteStream, Progress
+from .model import UNAVAILABLE_STATUSES, BlobKey, Priority, SyncStatus
+from .transfers import Permits, Place
+
+BUNDLE_LIMIT = 64
+"""How many blobs come down in one request at most."""
+
+
+class Downloader:
+    """Fetches what is not here, and records what became of it."""
+
+    def __init__(
+        self,
+        store: IBlobStore,
+        remote: IRemote,
+        stream: IRemoteStream | None,
+        permits: Permits,
+        attempts: Callable[[], int],
+    ) -> None:
+        """
+        Nothing is under way.
+
+        :param stream: None if every blob comes alone.
+        :param attempts: says how often a blob that does not verify is downloaded in all.
+        """
+        self._store = store
+        self._remote = remote
+        self._stream = stream
+        self._permits = permits
+        self._attempts = attempts
+        self._bundlers: dict[str, Bundler] = {}
+
+    async def download(self, key: BlobKey, place: Place, report: Progress) -> None:
+        """
+        Download a blob, if it is not here yet.
+
+        :raise BlobNotFoundError: the server does not have it, or it is being deleted; nothing is
+            recorded of it any more.
+        :raise MaximumRetriesError: it does not verify; it is FAILED_DOWNLOAD now.
+        :raise BlobError: what else the server or the store said; it is PENDING_DOWNLOAD.
+        """
+        store = self._store
+        record = await store.get_sync_status(key.blob_id, key.namespace)
+        before = None if record is None else record[0]
+        if before is SyncStatus.PENDING_DELETE:
+            raise BlobNotFoundError(f"{describe(key.blob_id, key.namespace)} is being deleted")
+        if before is not None and before not in UNAVAILABLE_STATUSES:
+            return
+        if before is not SyncStatus.PENDING_DOWNLOAD:
+            await store.update_sync_status(
+                key.blob_id, SyncStatus.PENDING_DOWNLOAD, key.namespace, Priority(place.priority)
+            )
+        try:
+            await self._download_verified(key, place, report)
+        except BlobNotFoundError:
+            await store.forget(key.blob_id, key.namespace)
+            raise
+        except IllegalStatusChange as error:
+            what = describe(key.blob_id, key.namespace)
+            raise BlobNotFoundError(f"{what} was deleted meanwhile") from error
+        except CancelledError:
+            await self._restore(key, before)
+            raise
+
+    async def _download_verified(self, key: BlobKey, place: Place, report: Progress) -> None:
+        attempt = self._download_with_others if self._stream is not None else self._download_alone
+        while True:
+            try:
+                await attempt(key, place, report)
+                return
+            except InvalidBlob as error:
+                await self._count_failure(key, error)
+            # What does not verify is in nobody's way the next time.
+            attempt = self._download_alone
+
+    async def _count_failure(self, key: BlobKey, error: InvalidBlob) -> None:
+        failures = await self._store.increment_retries(key.blob_id, key.namespace)
+        if failures >= self._attempts():
+            await self._store.update_sync_status(
+                key.blob_id, SyncStatus.FAILED_DOWNLOAD, key.namespace
+            )
+            what = describe(key.blob_id, key.namespace)
+            raise MaximumRetriesError(
+                f"get {what}: it did not verify in {failures} attempts"
+            ) from error
+
+    async def _download_alone(self, key: BlobKey, place: Place, report: Progress) -> None:
+        async with self._permits.hold(place):
+            staged = self._store.stage(key.blob_id, key.namespace)
+            await self._remote.download(key.blob_id, staged, key.namespace, report)
+
+    async def _download_with_others(self, key: BlobKey, place: Place, report: Progress) -> None:
+        bundler = self._bundler(key.namespace)
+        what = f"get {describe(key.blob_id, key.namespace)}"
+        outcome = Outcome.AGAIN
+        while outcome is Outcome.AGAIN:
+            outcome = await bundler.take_along(what, key, place, report)
+        if outcome is Outcome.ALONE:
+            await self._download_alone(key, place, report)
+
+    def _bundler(self, namespace: str) -> Bundler:
+        bundler = self._bundlers.get(namespace)
+        if bundler is None:
+            carry: Callable[[list[Passenger]], Coroutine[Deferred[Any], Any, None]]
+            carry = partial(self._carry, namespace)
+            bundler = self._bundlers[namespace] = Bundler(self._permits, carry, BUNDLE_LIMIT)
+        return bundler
+
+    async def _carry(self, namespace: str, passengers: list[Passenger]) -> None:
+        assert self._stream is not None
+        by_id = {passenger.key.blob_id: passenger for passenger in passengers}
+
+        def ended(blob_id: str, outcome: BaseException | int | None) -> None:
+            passenger = by_id[blob_id]
+            if isinstance(outcome, int):
+                passenger.report(outcome, outcome)
+                passenger.arrive(Outcome.DONE)
+            else:
+                passenger.arrive(Outcome.ALONE if outcome is None else outcome)
+
+        await self._stream.download_many(list(by_id), self._store.stage, ended, namespace)
+
+    async def _restore(self, key: BlobKey, before: SyncStatus | None) -> None:
+        if before is None:
+            await self._store.forget(key.blob_id, key.namespace)
+        elif before is SyncStatus.FAILED_DOWNLOAD:
+            await self._store.update_sync_status(key.blob_id, before, key.namespace)

@@ -1,0 +1,129 @@
+"""One upload: alone, or with other small blobs in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from .bundles import Bundler, Outcome, Passenger
+from .errors import BlobAlreadyExistsError, QuotaExceededError, ServerError, describe
+from .interfaces import IBlobStore, IRemote, IRemoteStream, Progress
+from .model import BlobKey, SyncStatus
+from .transfers import Permits, Place
+
+BUNDLE_LIMIT = 64
+"""How many blobs go up in one request at most."""
+
+SMALL = 128 * 1024
+"""Bytes of the largest blob that goes up with others: beyond, a request of its own costs little."""
+
+
+class Uploader:
+    """Sends what is PENDING_UPLOAD, and records what became of it."""
+
+    def __init__(
+        self,
+        store: IBlobStore,
+        remote: IRemote,
+        stream: IRemoteStream | None,
+        permits: Permits,
+        note_uploaded: Callable[[BlobKey], None],
+    ) -> None:
+        """
+        Nothing is under way.
+
+        :param stream: None if every blob goes alone.
+        :param note_uploaded: told of each blob that the server has taken, before it is recorded.
+        """
+        self._store = store
+        self._remote = remote
+        self._stream = stream
+        self._permits = permits
+        self._note_uploaded = note_uploaded
+        self._bundlers: dict[str, Bundler] = {}
+
+    async def upload(self, key: BlobKey, place: Place, report: Progress) -> None:
+        """
+        Upload a blob, if it is still to be.
+
+        :raise BlobAlreadyExistsError: another blob has the id; it is FAILED_UPLOAD now.
+        :raise BlobError: what else the server or the store said; it is as it was.
+        """
+        outcome = Outcome.ALONE
+        if self._stream is not None:
+            bundler = self._bundler(key.namespace, self._stream)
+            outcome = Outcome.AGAIN
+            while outcome is Outcome.AGAIN:
+                outcome = await bundler.take_along(_what(key), key, place, report)
+        if outcome is Outcome.ALONE:
+            async with self._permits.hold(place):
+                await self._upload_alone(key, report)
+
+    async def settle(self, key: BlobKey) -> None:
+        """Find out whether the server's blob of that id is ours, and record it if so."""
+        payload = await self._store.open_payload(key.blob_id, key.namespace)
+        if payload is not None and await self._remote.holds(key.blob_id, payload, key.namespace):
+            await self._set_status(key, SyncStatus.SYNCED)
+
+    def _bundler(self, namespace: str, stream: IRemoteStream) -> Bundler:
+        bundler = self._bundlers.get(namespace)
+        if bundler is None:
+            carry = partial(self._carry, namespace, stream)
+            bundler = self._bundlers[namespace] = Bundler(self._permits, carry, BUNDLE_LIMIT)
+        return bundler
+
+    async def _upload_alone(self, key: BlobKey, report: Progress) -> None:
+        store, remote = self._store, self._remote
+        record = await store.get_sync_status(key.blob_id, key.namespace)
+        if record is None or record[0] is not SyncStatus.PENDING_UPLOAD:
+            return
+        payload = await store.open_payload(key.blob_id, key.namespace)
+        if payload is None:
+            return
+        try:
+            await remote.upload(key.blob_id, payload, key.namespace, report)
+        except BlobAlreadyExistsError:
+            if not await remote.holds(key.blob_id, payload, key.namespace):
+                await self._set_status(key, SyncStatus.FAILED_UPLOAD)
+                raise
+        self._note_uploaded(key)
+        await self._set_status(key, SyncStatus.SYNCED)
+
+    async def _carry(
+        self, namespace: str, stream: IRemoteStream, passengers: list[Passenger]
+    ) -> None:
+        by_id = {passenger.key.blob_id: passenger for passenger in passengers}
+        payloads = await self._store.open_pending_uploads(list(by_id), namespace, SMALL)
+        for blob_id in by_id.keys() - payloads.keys():
+            by_id[blob_id].arrive(Outcome.ALONE)
+        if not payloads:
+            return
+        results = await stream.upload_many(list(payloads.items()), namespace)
+        created = [blob_id for blob_id, result in results.items() if result == "created"]
+        for blob_id in created:
+            self._note_uploaded(by_id[blob_id].key)
+        await self._store.mark_uploaded(created, namespace)
+        for blob_id, payload in payloads.items():
+            passenger = by_id[blob_id]
+            result = results.get(blob_id)
+            if result == "created":
+                passenger.report(payload.size, payload.size)
+            passenger.arrive(_outcome(passenger.what, result))
+
+    async def _set_status(self, key: BlobKey, status: SyncStatus) -> None:
+        await self._store.update_sync_status(key.blob_id, status, key.namespace)
+
+
+def _what(key: BlobKey) -> str:
+    return f"put {describe(key.blob_id, key.namespace)}"
+
+
+def _outcome(what: str, result: str | None) -> Outcome | Exception:
+    if result == "created":
+        return Outcome.DONE
+    if result == "quota":
+        return QuotaExceededError(f"{what}: the space on the server is used up")
+    if result == "invalid":
+        return ServerError(f"{what}: the server does not take it")
+    # It is there already, or the server does not say: alone, it is settled by its tag.
+    return Outcome.ALONE
