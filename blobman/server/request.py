@@ -113,6 +113,11 @@ class BlobsRequest(Request):
         return self.transport
 
     @property
+    def reactor(self) -> Any:
+        """The reactor of the site."""
+        return self._site.reactor
+
+    @property
     def stall_clock(self) -> tuple[Any, float]:
         """The clock, and the seconds in which a client has to take what is sent."""
         return self._site.reactor, self._site.limits.stalled
@@ -184,6 +189,12 @@ class BlobsRequest(Request):
         body = self.body
         if body.length is None or body.wanted is not None:
             return
-        if body.length - body.received <= SMALL_REST:
+        if body.ended or body.length - body.received > SMALL_REST:
+            return
+        deadline = self.reactor.callLater(LINGER, self.connection.abortConnection)
+        try:
             while await body.read():
                 pass
+        finally:
+            if deadline.active():
+                deadline.cancel()

@@ -74,9 +74,11 @@ class BlobsChannel(HTTPChannel):
         return accepted
 
     def loseConnection(self) -> None:
-        """Close; and break off if the other side does not let it happen in time."""
-        if self._abortingCall is None and self.abortTimeout is not None:
-            self._abortingCall = self.site.clock.callLater(self.abortTimeout, self.forceAbortClient)
+        """Close, when all is sent; and break off if the other side never lets that happen."""
+        if self._abortingCall is None:
+            self._abortingCall = self.site.clock.callLater(
+                self.site.limits.stalled, self.forceAbortClient
+            )
         super().loseConnection()  # type: ignore[no-untyped-call]
 
     def retire(self) -> None:

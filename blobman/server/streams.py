@@ -8,11 +8,12 @@ written as it comes. Down, the next blobs are opened while one is being sent.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 
 from ..errors import BlobAlreadyExistsError, BlobError, BlobNotFoundError, QuotaExceededError
 from ..protocol import (
@@ -35,6 +36,8 @@ from .upload import SMALL
 
 if TYPE_CHECKING:
     from .request import BlobsRequest
+
+_T = TypeVar("_T")
 
 IDS_LIMIT = 20_000
 """The most ids in a stream."""
@@ -77,7 +80,7 @@ class StreamResource(UserResource):
 
     async def _download(self, request: BlobsRequest, target: Target) -> None:
         namespace = target.namespace
-        ids = read_ids(await request.body.read_all(LINE_LIMIT))
+        ids = await _parsed(request, read_ids, await request.body.read_all(LINE_LIMIT))
         _check_number(ids)
         names = [BlobName(target.user, namespace, blob_id) for blob_id in ids]
         check_present(request)
@@ -86,7 +89,8 @@ class StreamResource(UserResource):
 
     async def _upload(self, request: BlobsRequest, target: Target) -> None:
         reader = StreamReader(request.body)
-        manifest = read_manifest(await reader.read_line(LINE_LIMIT))
+        line = await reader.read_line(LINE_LIMIT)
+        manifest = await _parsed(request, read_manifest, line)
         _check_number(manifest)
         storing = StreamUpload(self._backend, reader)
         for blob_id, size in manifest:
@@ -94,6 +98,13 @@ class StreamResource(UserResource):
         await storing.store_batch()
         await reader.expect_end()
         await answer(request, 200, write_results(storing.results()), JSON_TYPE)
+
+
+async def _parsed(request: BlobsRequest, parse: Callable[[bytes], _T], data: bytes) -> _T:
+    """Parse a body; in a thread, if it is so large that others would have to wait."""
+    if len(data) <= SMALL:
+        return parse(data)
+    return await deferToThreadPool(request.reactor, request.reactor.getThreadPool(), parse, data)
 
 
 def _check_number(entries: Sequence[object]) -> None:

@@ -29,8 +29,10 @@ class Wire(StringTransport):
     """A transport that ends the protocol when it is closed."""
 
     protocol: Any = None
+    is_aborted = False
 
     def abortConnection(self) -> None:
+        self.is_aborted = True
         self.loseConnection()
 
     def loseConnection(self) -> None:
@@ -89,11 +91,26 @@ class TimeTests(SynchronousTestCase):
         self.assertTrue(wire.value().startswith(b"HTTP/1.1 400"))
         self.assertTrue(wire.disconnecting)
 
-    def test_an_answer_that_nobody_waits_for(self) -> None:
+    def test_a_refused_body_that_trickles(self) -> None:
+        for length in (800, 900_000):
+            protocol, wire = self.connect()
+            head = f"PUT /blobs/alice/a HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
+            protocol.dataReceived(head.encode())
+            for _ in range(3):
+                self.assertFalse(wire.disconnecting)
+                protocol.dataReceived(b"x")
+                self.clock.advance(10)
+            self.assertTrue(wire.disconnecting)
+
+    def test_a_last_answer_that_nobody_takes(self) -> None:
         protocol, wire = self.connect()
-        protocol.dataReceived(b"PUT /blobs/alice/a HTTP/1.1\r\nContent-Length: 900000\r\n\r\nx")
-        self.flushLoggedErrors()
-        wire.loseConnection()
+        wire.loseConnection = lambda: None  # type: ignore[method-assign]
+        protocol.dataReceived(b"GET /none HTTP/1.1\r\nConnection: close\r\n\r\n")
+        self.clock.advance(299)
+        self.assertFalse(wire.is_aborted)
+        self.clock.advance(1)
+        self.assertTrue(wire.is_aborted)
+        protocol.connectionLost()
 
 
 class AdmissionTests(SynchronousTestCase):

@@ -16,11 +16,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from blobman.protocol import (
     FRAME_HEADER_SIZE,
     NOT_THERE,
+    STREAM_RESULTS,
     ProtocolError,
     read_frame_header,
     read_results,
     write_authorization,
     write_manifest,
+    write_results,
 )
 from blobman.server.body import Body
 from blobman.server.quotas import QuotaFile
@@ -172,6 +174,17 @@ class StreamTests(ServerMixin, TestCase):
         await self.expect(413, "POST", DOWN, many)
         await self.expect(413, "POST", UP, json.dumps([["a", 0]] * 20_001).encode() + b"\n")
         await self.expect(413, "POST", DOWN, b" " * (6 * 1024 * 1024 + 1))
+
+
+class ResultsTests(SynchronousTestCase):
+    def test_there_and_back(self) -> None:
+        results = [(f"a{number}", result) for number, result in enumerate(STREAM_RESULTS)]
+        self.assertEqual(read_results(write_results(results)), results)
+        self.assertEqual(read_results(b"[]"), [])
+
+    def test_what_is_none(self) -> None:
+        for body in (b"", b"{}", b"null", b'[["a"]]', b'[["a", "lost"]]', b'[[1, "created"]]'):
+            self.assertRaises(ProtocolError, read_results, body)
 
 
 class ReaderTests(SynchronousTestCase):
