@@ -16,6 +16,9 @@ from .data import make_files
 from .figures import STEPS, Cost, Figures, middle
 from .workloads import Workload
 
+STORES = {"put": "laptop", "sync": "desktop", "get": "desktop"}
+"""In which store each step works."""
+
 Say = Callable[[str], object]
 
 
@@ -80,10 +83,11 @@ class Bench:
             clients = {step: stack.enter_context(Worker("client")) for step in STEPS}
             arguments = server.call("start", str(folder), self._pem if tls else None)
             arguments["cert_file"] = self._ca_file if tls else None
+            stores = {step: str(folder / store) for step, store in STORES.items()}
             for client in clients.values():
                 client.call("get_ready")
             costs = {
-                step: _cost(server, client, step, *_details(step, folder, files, arguments))
+                step: _cost(server, client, step, files, {**arguments, "local_path": stores[step]})
                 for step, client in clients.items()
             }
         shutil.rmtree(folder)
@@ -101,18 +105,9 @@ class Bench:
         return seconds
 
 
-def _details(step: str, folder: Path, files: Path, arguments: dict[str, Any]) -> list[Any]:
-    """Give what a client has to be told for a step."""
-    store = "laptop" if step == "put" else "desktop"
-    manager = {**arguments, "local_path": str(folder / store)}
-    if step == "put":
-        return [str(files), manager]
-    if step == "get":
-        return [sorted(file.name for file in files.iterdir()), manager]
-    return [manager]
-
-
-def _cost(server: Worker, client: Worker, step: str, *details: Any) -> tuple[Cost, Cost]:
+def _cost(
+    server: Worker, client: Worker, step: str, files: Path, manager: dict[str, Any]
+) -> tuple[Cost, Cost]:
     server.call("begin")
-    done = client.call(step, *details)
+    done = client.call(step, str(files), manager)
     return Cost(*done), Cost(*server.call("end"))

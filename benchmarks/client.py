@@ -27,7 +27,8 @@ class Client:
     """
     Does one step, and tells what it cost.
 
-    Each takes the arguments of its manager, besides those that are the same in all.
+    Each takes the folder of the files that blobs are made of, and the arguments of its manager,
+    besides those that are the same in all.
     """
 
     def __init__(self) -> None:
@@ -43,13 +44,13 @@ class Client:
         """Put all files of a folder."""
         return await self._measure(arguments, lambda manager: _put_all(manager, folder))
 
-    async def sync(self, arguments: dict[str, Any]) -> Cost:
-        """Bring everything here."""
+    async def sync(self, folder: str, arguments: dict[str, Any]) -> Cost:
+        """Bring them all here."""
         return await self._measure(arguments, lambda manager: manager.sync())
 
-    async def get(self, names: list[str], arguments: dict[str, Any]) -> Cost:
-        """Read blobs from the local store."""
-        return await self._measure(arguments, lambda manager: _get_all(manager, names))
+    async def get(self, folder: str, arguments: dict[str, Any]) -> Cost:
+        """Read them from the local store."""
+        return await self._measure(arguments, lambda manager: _get_all(manager, folder))
 
     async def _measure(
         self, arguments: dict[str, Any], work: Callable[[BlobManager], Deferred[Any]]
@@ -90,8 +91,8 @@ def _closing(result: Any, file: BinaryIO) -> Any:
     return result
 
 
-def _get_all(manager: BlobManager, names: list[str]) -> Deferred[Any]:
-    return _gather(manager.get(name).addCallback(_read) for name in names)
+def _get_all(manager: BlobManager, folder: str) -> Deferred[Any]:
+    return _gather(manager.get(name).addCallback(_read) for name in os.listdir(folder))
 
 
 def _read(blob: Any) -> Deferred[None] | None:
