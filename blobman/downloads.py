@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from .bundles import Bundler, Outcome, Passenger
 from .errors import (
     BlobNotFoundError,
+    DeletedMeanwhile,
     IllegalStatusChange,
     InvalidBlob,
     MaximumRetriesError,
@@ -61,7 +62,7 @@ class Downloader:
         record = await store.get_sync_status(key.blob_id, key.namespace)
         before = None if record is None else record[0]
         if before is SyncStatus.PENDING_DELETE:
-            raise BlobNotFoundError(f"{describe(key.blob_id, key.namespace)} is being deleted")
+            raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} is being deleted")
         if before is not None and before not in UNAVAILABLE_STATUSES:
             return
         if before is not SyncStatus.PENDING_DOWNLOAD:
@@ -75,7 +76,7 @@ class Downloader:
             raise
         except IllegalStatusChange as error:
             what = describe(key.blob_id, key.namespace)
-            raise BlobNotFoundError(f"{what} was deleted meanwhile") from error
+            raise DeletedMeanwhile(f"{what} was deleted meanwhile") from error
         except CancelledError:
             await self._restore(key, before)
             raise

@@ -27,6 +27,7 @@ Every error that blobman raises on purpose, as one tree.
     +-- ServerError                  any other answer that is not a success; has its code
     +-- RetriableTransferError       it may work later: no connection, cut, timeout, 408, 429, 5xx
         +-- BlobNotFoundError        404: not there, or not there yet
+            +-- DeletedMeanwhile     it was deleted here while it was being transferred
 
 Each message names the blob and its namespace where there is one, and the
 cause is chained as ``__cause__``. No message holds a key, a secret or a token.
@@ -42,6 +43,7 @@ __all__ = [
     "BlobNotFoundError",
     "CertificateError",
     "ClosedError",
+    "DeletedMeanwhile",
     "IllegalStatusChange",
     "InvalidBlob",
     "InvalidFlagsError",
@@ -172,3 +174,7 @@ class RetriableTransferError(BlobError):
 
 class BlobNotFoundError(RetriableTransferError):
     """No such blob, or none yet. The synchronizer does not retry it."""
+
+
+class DeletedMeanwhile(BlobNotFoundError):
+    """The blob was deleted here while its transfer was waiting or under way."""

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from .crypto import IV_SIZE, Preamble, check_secret, sealed_size
 from .document import BlobDoc
-from .errors import BlobNotFoundError, NotConfiguredError, describe
+from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
 from .interfaces import ITransferObserver
 from .local import BlobStore
 from .model import (
@@ -28,7 +28,6 @@ from .model import (
 from .protocol import check_base_url, check_flag, check_order
 from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges
 from .retry import Jitter
-from .runs import DeletedMeanwhile
 from .sync import BlobsSynchronizer
 from .transfers import Permits
 

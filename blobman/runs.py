@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from .errors import BlobNotFoundError, RetriableTransferError
+from .errors import DeletedMeanwhile, RetriableTransferError
 from .model import QueuedTransfer
 from .retry import Jitter, ends_run, is_retriable, retry_delay
 
@@ -18,10 +18,6 @@ PAGE_SIZE = 500
 
 WINDOW = 256
 """How many blobs of a run wait for a permit, or are transferred, at a time."""
-
-
-class DeletedMeanwhile(BlobNotFoundError):
-    """A blob was deleted here while its transfer was waiting or under way."""
 
 
 Page = Callable[[QueuedTransfer | None], Deferred[list[QueuedTransfer]]]

@@ -8,13 +8,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman import (
     BlobNotFoundError,
+    DeletedMeanwhile,
     QuotaExceededError,
     RetriableTransferError,
     ServerError,
     UnauthorizedError,
 )
 from blobman.model import BlobKey, QueuedTransfer
-from blobman.runs import DeletedMeanwhile, TransferRun
+from blobman.runs import TransferRun
 from blobman.transfers import Place, Start, Transfers
 
 
