@@ -15,6 +15,8 @@ It is given and gives
 - ``errors``: one tree of errors, under :class:`BlobError`;
 - ``interfaces``: what stores, remotes and observers provide.
 
+:func:`import_soledad` takes over what Soledad left on this machine, with a report.
+
 ``protocol`` is what client and server agree on, ``server`` the other end, ``cli`` the
 ``blobman`` command. ``runs``, ``retry``, ``progress`` and ``operations`` serve the synchronizer.
 """
@@ -45,6 +47,7 @@ from .errors import (
     WrongSizeError,
 )
 from .interfaces import ITransferObserver
+from .local import SoledadReport, import_soledad
 from .manager import BlobManager
 from .model import UNAVAILABLE_STATUSES, Flags, Priority, SyncStatus, TransferProgress
 from .sync import BlobsSynchronizer
@@ -72,6 +75,7 @@ __all__ = [
     "RetriableTransferError",
     "ServerError",
     "SoledadError",
+    "SoledadReport",
     "StoreError",
     "SyncStatus",
     "TransferProgress",
@@ -79,4 +83,5 @@ __all__ = [
     "UnreadableContentError",
     "WrongKeyError",
     "WrongSizeError",
+    "import_soledad",
 ]

@@ -67,7 +67,7 @@ STANDS_ON: dict[str, set[str]] = {
         "local",
         "remote",
     },
-    "": {"document", "errors", "interfaces", "manager", "model", "sync"},
+    "": {"document", "errors", "interfaces", "local", "manager", "model", "sync"},
     # It could not decrypt if it wanted to.
     "server": {"errors", "model", "protocol"},
     "cli": {"", "server"},

@@ -8,12 +8,17 @@ The encrypted SQLite store on this machine.
 - :mod:`.records`, :mod:`.listings`, :mod:`.comparison`: what is asked and decided, in SQL
 - :mod:`.schema`: the tables; :mod:`.payloads`: the files of large payloads
 - :mod:`.database`, :mod:`.writer`, :mod:`.workers`, :mod:`.budget`: threads, transactions, memory
+- :mod:`.soledad`, :mod:`.journal`: the database that Soledad left; :mod:`.mapping`: what becomes
+  of each row; :mod:`.rebuilding`, :mod:`.takeover`: a new one from it, and in its place;
+  :mod:`.importing`: the same with a report
 - :mod:`.connection`, :mod:`.lock`, :mod:`.faults`: encryption, who has it open, what goes wrong
 """
 
 from __future__ import annotations
 
+from .importing import import_soledad
+from .mapping import SoledadReport
 from .reader import BlobReader
 from .store import BlobStore
 
-__all__ = ["BlobReader", "BlobStore"]
+__all__ = ["BlobReader", "BlobStore", "SoledadReport", "import_soledad"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
 
 import apsw
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -12,7 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ..errors import StoreError, WrongKeyError
 from .faults import store_errors
 
-__all__ = ["KEY_SIZE", "connect", "derive_key", "pragma", "transaction"]
+__all__ = ["KEY_SIZE", "as_bytes", "connect", "derive_key", "file_uri", "pragma", "transaction"]
 
 KEY_SIZE = 32
 """The bytes of a raw AEGIS-256 key."""
@@ -22,6 +24,24 @@ _INFO = b"blobman local store, database key, version 1"
 _LOOK = "SELECT count(*) FROM sqlite_schema"
 
 _CREATE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+
+
+def as_bytes(key: object) -> bytes:
+    """
+    Take an application's key; a ``str`` stands for its Latin-1 bytes.
+
+    :raise ValueError: it is not Latin-1.
+    :raise TypeError: it is of another type.
+    """
+    if isinstance(key, str):
+        try:
+            return key.encode("latin-1")
+        except UnicodeEncodeError:
+            # Without the cause, which would show the key.
+            raise ValueError("key must be bytes, or a str of Latin-1 characters") from None
+    if not isinstance(key, (bytes, bytearray, memoryview)):
+        raise TypeError(f"key must be bytes or a str, not {type(key).__name__}")
+    return bytes(key)
 
 
 def derive_key(key: bytes) -> bytes:
@@ -79,6 +99,11 @@ def _set_cipher(connection: apsw.Connection, raw_key: bytes) -> None:
             raise StoreError(f"this SQLite does not offer {value}")
     if pragma(connection, f"key='raw:{raw_key.hex()}'") != "ok":
         raise StoreError("this SQLite does not take a raw key")
+
+
+def file_uri(path: Path, setting: str) -> str:
+    """Name a file for SQLite, with a setting as in ``immutable=1``."""
+    return f"file:{quote(str(path))}?{setting}"
 
 
 def pragma(connection: apsw.Connection, setting: str) -> apsw.SQLiteValue:

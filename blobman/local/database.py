@@ -19,10 +19,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 
 from . import schema
-from .connection import connect, pragma
+from .connection import connect, derive_key, pragma
 from .faults import store_error, store_errors
 from .lock import StoreLock
 from .payloads import PayloadFiles
+from .takeover import TakeOver
 from .workers import Job, Outbox, Workers
 from .writer import Writer
 
@@ -41,7 +42,7 @@ class Database:
     A store's database, opened when the first work for it comes.
 
     :param path: its file.
-    :param key: the raw key, 32 bytes.
+    :param key: the application's key.
     :param reactor: where results are delivered.
     :param patience: how many seconds to wait for another process that is writing.
     :ivar payloads: the files of the large payloads.
@@ -52,7 +53,8 @@ class Database:
     ) -> None:
         self.path = path
         self.payloads = PayloadFiles(path.with_suffix(".payloads"))
-        self._key = key
+        self._key = derive_key(key)
+        self._take_over = TakeOver(path, key, self._key, patience, self.is_closed)
         self._reactor = reactor
         self._patience = patience
         self._opening = threading.Lock()
@@ -161,7 +163,7 @@ class Database:
         first = self._lock is None
         if first:
             self._make_files()
-        connection = connect(str(self.path), self._key, patience=self._patience, pragmas=_PRAGMAS)
+        connection = self._take_over.open(self._connect) if first else self._connect()
         try:
             if first:
                 self._begin(connection)
@@ -170,6 +172,9 @@ class Database:
             raise
         self._connections.append(connection)
         return connection
+
+    def _connect(self) -> apsw.Connection:
+        return connect(str(self.path), self._key, patience=self._patience, pragmas=_PRAGMAS)
 
     def _make_files(self) -> None:
         _make_folder(self.path.parent)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import ClosedError, StoreError
+
 __all__ = ["StoreLock"]
+
+
+_POLL = 0.05
+"""How many seconds pass between two tries to take it alone."""
 
 
 class StoreLock:
@@ -29,13 +36,34 @@ class StoreLock:
         :param clean: called first if nobody else has it; nobody gets it before that is done.
         :raise OSError: it can't be taken.
         """
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
+        if self._try(fcntl.LOCK_EX):
             clean()
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+
+    def exclude(self, patience: float, stopped: Callable[[], bool]) -> None:
+        """
+        Take it, so that nobody else has it.
+
+        :param patience: how many seconds to wait for those that share it. As long as somebody
+            else has it alone, there is no limit.
+        :param stopped: asked while it waits; true ends that.
+        :raise StoreError: others share it.
+        :raise ClosedError: it was stopped.
+        """
+        deadline = time.monotonic() + patience
+        while not self._try(fcntl.LOCK_EX):
+            if stopped():
+                raise ClosedError("the store was closed")
+            if time.monotonic() > deadline and self._try(fcntl.LOCK_SH):
+                raise StoreError("the store is in use by another process")
+            time.sleep(_POLL)
+
+    def _try(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def release(self) -> None:
         """Let go of it."""

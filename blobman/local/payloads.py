@@ -17,17 +17,16 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 from uuid import uuid4
 from weakref import WeakSet
 
 import apsw
 
 from ..errors import ClosedError, StoreError, WrongKeyError
-from .connection import KEY_SIZE, connect, transaction
+from .connection import KEY_SIZE, connect, file_uri, transaction
 from .faults import store_error, store_errors
 
-__all__ = ["FileKey", "PayloadFiles", "PayloadWriter"]
+__all__ = ["FileKey", "PayloadFiles", "PayloadWriter", "fsync"]
 
 _WRITING = ("journal_mode=OFF", "synchronous=OFF", "cache_size=-2048")
 _READING = ("cache_size=-256",)
@@ -94,7 +93,7 @@ class PayloadWriter:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             # Nobody else opens it, so it needs no locks; with them, `flush` would lose them.
             self._connection = connect(
-                _uri(self._path, "nolock=1"), self.file.key, pragmas=_WRITING
+                file_uri(self._path, "nolock=1"), self.file.key, pragmas=_WRITING
             )
             self._connection.execute("CREATE TABLE chunks (number INTEGER PRIMARY KEY, data BLOB)")
         return self._connection
@@ -130,7 +129,7 @@ class PayloadWriter:
         """
         self._flushed = self._count
         with suppress(OSError):
-            _fsync(self._path)
+            fsync(self._path)
         self._flushing = False
 
     def finish(self) -> None:
@@ -143,8 +142,8 @@ class PayloadWriter:
         with self._lock, self._errors():
             self._open().close()
             self._connection = None
-            _fsync(self._path)
-            _fsync(self._path.parent)
+            fsync(self._path)
+            fsync(self._path.parent)
             self._finished = True
 
     def abandon(self) -> None:
@@ -274,7 +273,7 @@ class _OpenFile:
 
     def _connect(self) -> apsw.Connection:
         # It never changes again, so SQLite needs neither locks nor a look at the disk.
-        uri = _uri(self._path, "immutable=1")
+        uri = file_uri(self._path, "immutable=1")
         try:
             return connect(uri, self._key, flags=_READ_FLAGS, pragmas=_READING)
         except WrongKeyError as error:
@@ -305,11 +304,8 @@ class _OpenFile:
                 self._connection = None
 
 
-def _uri(path: Path, setting: str) -> str:
-    return f"file:{quote(str(path))}?{setting}"
-
-
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

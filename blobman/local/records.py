@@ -37,6 +37,7 @@ __all__ = [
     "mark_uploaded",
     "publish",
     "remove",
+    "restore",
     "set_priority",
 ]
 
@@ -166,6 +167,25 @@ def add_new(
     """
     check_absent(connection, key)
     return _insert(connection, key, status, priority, _add_payload(connection, payload))
+
+
+def restore(
+    connection: apsw.Connection,
+    key: BlobKey,
+    payload: Payload | None,
+    status: SyncStatus,
+    priority: Priority,
+    retries: int,
+) -> None:
+    """
+    Record a blob as another database had it.
+
+    :raise BlobAlreadyExistsError: something is recorded under that id.
+    """
+    check_absent(connection, key)
+    added = None if payload is None else _add_payload(connection, payload)
+    row = _insert(connection, key, status, priority, added)
+    connection.execute("UPDATE blobs SET retries = ? WHERE id = ?", (retries, row))
 
 
 def _add_payload(connection: apsw.Connection, payload: Payload) -> int:

@@ -15,7 +15,7 @@ from ..errors import StoreError, describe
 from ..interfaces import IBlobStore, Ids, IPayload
 from ..model import BlobKey, Priority, SyncStatus, check_name, check_size
 from . import listings, records
-from .connection import derive_key
+from .connection import as_bytes
 from .database import Database
 from .intake import Intake
 from .reader import BlobReader, Chunks
@@ -55,7 +55,8 @@ class BlobStore(StatusStore):
 
     The files are made, and opened, when the first method needs them. Several stores, in this
     process and in others, may use the same folder at once. See
-    :class:`~blobman.interfaces.IBlobStore` for the methods.
+    :class:`~blobman.interfaces.IBlobStore` for the methods. A database of Soledad that is there
+    is taken over first, and kept as ``{user}_blobs.db.soledad``.
 
     :param local_path: the folder; it is made if need be, readable for nobody else.
     :param user: whose blobs.
@@ -79,9 +80,8 @@ class BlobStore(StatusStore):
             from twisted.internet import reactor  # type: ignore[assignment]
         check_name("user", user)
         path = Path(os.path.abspath(local_path)) / f"{user}_blobs.db"
-        raw_key = derive_key(_as_bytes(key))
         assert reactor is not None
-        super().__init__(Database(path, raw_key, reactor, patience))
+        super().__init__(Database(path, as_bytes(key), reactor, patience))
         self._intake = Intake(self._database)
 
     def __repr__(self) -> str:
@@ -197,15 +197,3 @@ class BlobStore(StatusStore):
 
         removing = self._write_about(blob_id, namespace, records.remove, remove_files)
         return removing.addCallback(remove_files)
-
-
-def _as_bytes(key: object) -> bytes:
-    if isinstance(key, str):
-        try:
-            return key.encode("latin-1")
-        except UnicodeEncodeError:
-            # Without the cause, which would show the key.
-            raise ValueError("key must be bytes, or a str of Latin-1 characters") from None
-    if not isinstance(key, (bytes, bytearray, memoryview)):
-        raise TypeError(f"key must be bytes or a str, not {type(key).__name__}")
-    return bytes(key)

@@ -1,0 +1,170 @@
+"""A store's database, built from one of Soledad's, and compared with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import apsw
+
+from ..crypto import IV_SIZE, Preamble
+from ..errors import ClosedError, StoreError
+from ..model import SyncStatus
+from . import records, schema
+from .connection import connect, pragma, transaction
+from .faults import store_errors
+from .mapping import NewBlob, Tally
+from .payloads import FileKey, PayloadFiles, fsync
+from .records import Payload
+from .schema import CHUNK_SIZE
+from .soledad import OldBlob, OldDatabase
+
+__all__ = ["Rebuilding"]
+
+_WRITING = ("journal_mode=OFF", "synchronous=OFF", "cache_size=-4096")
+_STEP = 8
+"""How many chunks of a large payload are written at once."""
+
+
+class Rebuilding:
+    """
+    A database that is being built. Nobody else knows of it.
+
+    :param path: where it is going to be; there is nothing yet.
+    :param key: its raw key.
+    :param payloads: where large payloads go.
+    :param stopped: asked again and again; true ends the work with ``ClosedError``.
+    :param now: the time in the preambles, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        key: bytes,
+        payloads: PayloadFiles,
+        stopped: Callable[[], bool],
+        now: float,
+    ) -> None:
+        self._path = path
+        self._key = key
+        self._payloads = payloads
+        self._stopped = stopped
+        self._now = now
+        self._written = _Fingerprint()
+
+    def copy(self, old: OldDatabase, tally: Tally) -> None:
+        """
+        Build it, and bring it to the disk.
+
+        :param tally: counts what is copied.
+        :raise StoreError: one of the two can't be read or written.
+        :raise ClosedError: it was stopped.
+        """
+        with store_errors(str(self._path)):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+            connection = connect(str(self._path), self._key, pragmas=_WRITING)
+            try:
+                schema.upgrade(connection, str(self._path))
+                for blob in old.blobs():
+                    new = tally.count(blob)
+                    if new is not None:
+                        self._copy_blob(connection, old, blob, new)
+            finally:
+                connection.close()
+            fsync(self._path)
+
+    def _copy_blob(
+        self, connection: apsw.Connection, old: OldDatabase, blob: OldBlob, new: NewBlob
+    ) -> None:
+        self._written.add_record(*new.key, new.status, new.priority, new.retries, blob.size)
+        payload = self._copy_payload(old, blob, new) if new.keeps_payload else None
+        with transaction(connection):
+            records.restore(connection, new.key, payload, new.status, new.priority, new.retries)
+
+    def _copy_payload(self, old: OldDatabase, blob: OldBlob, new: NewBlob) -> Payload:
+        assert blob.size is not None
+        preamble = b""
+        if new.status is not SyncStatus.LOCAL_ONLY:
+            iv = os.urandom(IV_SIZE)
+            preamble = Preamble.for_blob(new.key.blob_id, blob.size, iv, self._now).encode()
+        chunks = self._written.pass_on(self._until_stopped(old.read(blob)))
+        if blob.size <= CHUNK_SIZE:
+            return Payload(blob.size, preamble, False, content=b"".join(chunks))
+        return Payload(blob.size, preamble, False, file=self._copy_large(chunks, blob.size))
+
+    def _copy_large(self, chunks: Iterator[bytes], size: int) -> FileKey:
+        writer = self._payloads.writer()
+        for _ in range(0, size, _STEP * CHUNK_SIZE):
+            writer.append(islice(chunks, _STEP))
+            if writer.begin_flush():
+                writer.flush()
+        writer.finish()
+        return writer.file
+
+    def _until_stopped(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stopped():
+                raise ClosedError("the store was closed")
+            yield chunk
+
+    def verify(self) -> None:
+        """
+        Read all of it, and see whether it is what was copied.
+
+        :raise StoreError: it is not, or it can't be read.
+        :raise ClosedError: it was stopped.
+        """
+        found = _Fingerprint()
+        with store_errors(str(self._path)):
+            connection = connect(str(self._path), self._key, pragmas=("cache_size=-4096",))
+            try:
+                sound = pragma(connection, "integrity_check") == "ok"
+                self._read(connection, found)
+            finally:
+                connection.close()
+        if not sound or found != self._written:
+            raise StoreError(f"{self._path} has not become what it was copied from")
+
+    def _read(self, connection: apsw.Connection, found: _Fingerprint) -> None:
+        rows = connection.execute(
+            "SELECT namespace, blob_id, status, priority, retries, size, file, file_key, content"
+            " FROM blobs LEFT JOIN payloads ON payloads.id = payload ORDER BY blobs.id"
+        )
+        for *record, size, name, key, content in rows:
+            found.add_record(*record, size)
+            if name is not None:
+                count = -(-size // CHUNK_SIZE)
+                chunks = (self._payloads.read_chunk(FileKey(name, key), n) for n in range(count))
+                found.add_chunks(self._until_stopped(chunk or b"" for chunk in chunks))
+            elif content is not None:
+                found.add_chunks(self._until_stopped([content]))
+
+
+class _Fingerprint:
+    """What tells one list of blobs, with their payloads, from another."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add_record(self, *values: str | int | None) -> None:
+        plain = [
+            value if isinstance(value, str) or value is None else int(value) for value in values
+        ]
+        self._hash.update(repr(plain).encode())
+
+    def pass_on(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._hash.update(chunk)
+            yield chunk
+
+    def add_chunks(self, chunks: Iterable[bytes]) -> None:
+        for _ in self.pass_on(chunks):
+            pass
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fingerprint) and self._hash.digest() == other._hash.digest()
+
+    __hash__ = None  # type: ignore[assignment]
