@@ -9,6 +9,7 @@ import click
 from .changes import flags, rm
 from .demo import demo
 from .get import get
+from .importing import import_soledad_command
 from .keygen import keygen
 from .lists import count, ls, status
 from .put import put
@@ -17,7 +18,7 @@ from .settings import setting_options
 from .synchronizing import sync
 
 _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Start here", (demo, keygen)),
+    ("Start here", (demo, keygen, import_soledad_command)),
     ("Blobs", (put, get, ls, rm, sync, status)),
     ("Blobs on the server", (count, flags)),
     ("Run a server", (serve, token)),
