@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from blobman import BlobManager
 
+from .progress import showing_progress
 from .running import Work
 from .screen import Screen
 from .settings import SETTINGS, Settings, setting_options
@@ -37,16 +38,26 @@ class Session:
 
     @asynccontextmanager
     async def manager(
-        self, *, store: bool = False, server: bool | None = None, secret: bool = False
+        self,
+        *,
+        store: bool = False,
+        server: bool | None = None,
+        secret: bool = False,
+        by_blob: bool = False,
     ) -> AsyncIterator[BlobManager]:
-        """Make a manager, see ``Settings.open_manager``, and close it at the end, come what may."""
-        manager = self.settings.open_manager(
-            self.reactor, store=store, server=server, secret=secret
-        )
-        try:
-            yield manager
-        finally:
-            await until_ended(manager.close())
+        """
+        Make a manager, see ``Settings.open_manager``, and close it at the end, come what may.
+
+        :param by_blob: see ``showing_progress``.
+        """
+        with showing_progress(self.reactor, self.screen, by_blob) as observer:
+            manager = self.settings.open_manager(
+                self.reactor, observer, store=store, server=server, secret=secret
+            )
+            try:
+                yield manager
+            finally:
+                await until_ended(manager.close())
 
 
 class ClientCommand(click.Command):
@@ -91,9 +102,14 @@ def client_command(name: str) -> Callable[[Begin], click.Command]:
     return decorate
 
 
-_quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show results and errors only.")
+_quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="Show results and errors only, no progress."
+)
 _json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Show results as JSON, one object in a line."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Show results and progress as JSON, one object in a line.",
 )
 
 namespace_option = click.option(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import click
 
 from .commands import Session, client_command, namespace_option
+from .screen import Screen
 from .targets import check_target, write_file, write_pipe
 from .waiting import in_thread
 
@@ -21,10 +23,13 @@ async def get(session: Session, blob_id: str, namespace: str, output: str, force
     Write a blob to standard output, or to a file.
 
     It is fetched from the server if it is not here. The file appears when all of it has been
-    written.
+    written. With --json, there are no events if it goes to standard output.
     """
     if output != "-":
         check_target(output, force)
+    elif session.screen.as_json:
+        # Standard output is for the content.
+        session = replace(session, screen=Screen(quiet=True))
     sys.stdout.flush()
     async with session.manager(store=True, secret=True) as manager:
         with await manager.get(blob_id, namespace) as content:
@@ -35,5 +40,9 @@ async def get(session: Session, blob_id: str, namespace: str, output: str, force
                 await in_thread(
                     session.reactor, lambda stop: write_file(content, output, force, stop)
                 )
-    if output != "-":
+    if output == "-":
+        return
+    if session.screen.as_json:
+        session.screen.result("", id=blob_id, file=output)
+    else:
         session.screen.remark(f"{blob_id} is in {output}")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 
 import click
 
 from .failures import describe_error, exit_code
+
+_ERASE_REST = "\x1b[K"
 
 
 class Screen:
@@ -26,6 +31,23 @@ class Screen:
         self.as_json = as_json
         self.quiet = quiet
         self.code = 0
+        self._drawn = ""
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether standard error is a terminal that can draw over a line."""
+        return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def columns(self) -> int:
+        """How wide the terminal is at the moment."""
+        return shutil.get_terminal_size().columns
+
+    def draw(self, line: str) -> None:
+        """Draw a line over the one that was drawn before; nothing, if it is empty."""
+        if line != self._drawn:
+            click.echo(f"\r{line}{_ERASE_REST}", err=True, nl=False)
+            self._drawn = line
 
     def result(self, text: str, **fields: object) -> None:
         """
@@ -34,12 +56,16 @@ class Screen:
         :param text: for people.
         :param fields: the same for programs.
         """
-        click.echo(json.dumps(fields) if self.as_json else text)
+        self._write(json.dumps(fields) if self.as_json else text)
+
+    def event(self, name: str, **fields: object) -> None:
+        """Tell a program what goes on."""
+        self._write(json.dumps({"event": name, **fields}))
 
     def remark(self, text: str) -> None:
         """Show what only people care for."""
         if not self.quiet and not self.as_json:
-            click.echo(text, err=True)
+            self._write(text, err=True)
 
     def failure(self, subject: str, error: Exception, remark: str = "") -> None:
         """
@@ -52,6 +78,10 @@ class Screen:
         text = describe_error(error)
         if subject not in text:
             text = f"{subject}: {text}"
-        click.echo(f"blobman: {text}" + (f" ({remark})" if remark else ""), err=True)
+        self._write(f"blobman: {text}" + (f" ({remark})" if remark else ""), err=True)
         if self.as_json:
-            click.echo(json.dumps({"failed": subject, "error": text, "code": exit_code(error)}))
+            self._write(json.dumps({"failed": subject, "error": text, "code": exit_code(error)}))
+
+    def _write(self, text: str, err: bool = False) -> None:
+        self.draw("")
+        click.echo(text, err=err)

@@ -55,7 +55,7 @@ async def sync(
     it works.
     """
     async with (
-        session.manager(store=True, server=True, secret=True) as manager,
+        session.manager(store=True, server=True, secret=True, by_blob=True) as manager,
         telling_what_is_left(session, manager),
     ):
         await _sync_all(session, manager, await _choose(manager, namespaces, everything))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -24,6 +25,15 @@ def duration_text(seconds: float) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def clock_text(seconds: float) -> str:
+    """Write seconds as a clock that runs down does: ``0:12``, ``1:02:05``, ``3 d``."""
+    if seconds >= 100 * 3600:
+        return f"{seconds / 86400:.0f} d"
+    minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 

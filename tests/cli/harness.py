@@ -36,7 +36,12 @@ class Outcome(NamedTuple):
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
+        """The results, without events."""
+        return [it for it in map(json.loads, self.lines) if "event" not in it]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [it for it in map(json.loads, self.lines) if "event" in it]
 
 
 class CommandCase(TestCase):

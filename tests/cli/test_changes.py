@@ -64,10 +64,14 @@ class SyncTests(ServerCase):
         self.assertEqual((outcome.code, outcome.out), (0, ""))
         return outcome.err.splitlines()
 
+    async def sync_counts(self, *options: str) -> list[str]:
+        lines = await self.sync(*options)
+        return sorted(line for line in lines if not line.startswith("fetched "))
+
     async def test_what_is_missing_comes(self) -> None:
         await self.put(b"a", "--id", "a")
         self.another_machine()
-        self.assertEqual(await self.sync(), ["1 in step"])
+        self.assertEqual(await self.sync(), ["fetched a, 754 B", "1 in step"])
         self.assertEqual((await self.succeed("ls")).lines, ["a"])
         self.assertEqual(await self.sync("--quiet"), [])
 
@@ -75,16 +79,14 @@ class SyncTests(ServerCase):
         for namespace in ("one", "two", "three"):
             await self.put(b"a", "-n", namespace)
         self.another_machine()
-        lines = await self.sync("-n", "one", "-n", "two")
-        self.assertEqual(
-            sorted(lines), ["1 in step in namespace one", "1 in step in namespace two"]
-        )
+        lines = await self.sync_counts("-n", "one", "-n", "two")
+        self.assertEqual(lines, ["1 in step in namespace one", "1 in step in namespace two"])
         self.assertEqual((await self.succeed("ls", "-n", "three")).lines, [])
 
     async def test_all_namespaces(self) -> None:
         await self.put(b"a", "-n", "one")
         self.assertEqual(
-            sorted(await self.sync("--all")), ["0 in step", "1 in step in namespace one"]
+            await self.sync_counts("--all"), ["0 in step", "1 in step in namespace one"]
         )
 
     async def test_json(self) -> None:
@@ -101,7 +103,8 @@ class SyncTests(ServerCase):
             )
         outcome = await self.run_command("sync")
         self.assertEqual(outcome.code, 4)
-        failed, counts = outcome.err.splitlines()
+        sent, failed, counts = outcome.err.splitlines()
+        self.assertTrue(sent.startswith("sent free, "), sent)
         self.assertTrue(failed.startswith("blobman: sync: "), failed)
         self.assertIn("'taken'", failed)
         self.assertEqual(counts, "1 in step, 1 refused by the server")
