@@ -65,7 +65,9 @@ class Hasty(Protocol):
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
-class HostileServerTests(TestCase):
+class ScriptedTestCase(TestCase):
+    """A manager whose server answers as the test says."""
+
     async def setUp(self) -> None:  # type: ignore[override]
         self.resource = Scripted()
         site = Site(self.resource)
@@ -93,6 +95,8 @@ class HostileServerTests(TestCase):
         titled = self.resource.answer
         self.resource.answer = lambda request: (titled(request), body)[1]
 
+
+class HostileServerTests(ScriptedTestCase):
     async def test_codes(self) -> None:
         expected: dict[int, type[Exception]] = {
             204: ServerError,

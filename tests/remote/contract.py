@@ -1,0 +1,191 @@
+"""What every remote does, whatever the server is made of."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import DeferredList
+from zope.interface.verify import verifyObject
+
+from blobman import (
+    BlobAlreadyExistsError,
+    BlobNotFoundError,
+    Flags,
+    InvalidBlob,
+    InvalidFlagsError,
+    SyncStatus,
+)
+from blobman.crypto import Preamble, check_secret
+from blobman.interfaces import IPayload, IRemote, IRemoteStream
+from blobman.remote import BlobsClient, BlobsStream
+from blobman.testing import MemoryStore
+
+from ..support import SECRET, content
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import TestCase as Base
+else:
+    Base = object
+
+SIZES = (0, 1, 4095, 4096, 100_000, 3_000_000)
+
+
+class RemoteContract(Base):
+    """Tests for any remote; the test case that it is mixed into makes ``remote`` and ``stream``."""
+
+    remote: BlobsClient
+    stream: BlobsStream
+    secret = check_secret(SECRET)
+
+    async def payload(self, blob_id: str, data: bytes) -> IPayload:
+        preamble = Preamble.for_blob(blob_id, len(data), secrets.token_bytes(16), 0).encode()
+        store = MemoryStore()
+        await store.put(blob_id, io.BytesIO(data), len(data), preamble=preamble)
+        payload = await store.open_payload(blob_id)
+        assert payload is not None
+        return payload
+
+    async def upload(self, blob_id: str, data: bytes, namespace: str = "") -> IPayload:
+        payload = await self.payload(blob_id, data)
+        await self.remote.upload(blob_id, payload, namespace)
+        return payload
+
+    async def download(self, blob_id: str, namespace: str = "") -> bytes:
+        store = MemoryStore()
+        await self.remote.download(blob_id, store.stage(blob_id, namespace), namespace)
+        file = await store.get(blob_id, namespace)
+        assert file is not None
+        return file.read()
+
+    def test_interfaces(self) -> None:
+        verifyObject(IRemote, self.remote)
+        verifyObject(IRemoteStream, self.stream)
+
+    async def test_up_and_down(self) -> None:
+        for size in SIZES:
+            await self.upload(f"x{size}", content(size))
+            self.assertEqual(await self.download(f"x{size}"), content(size))
+
+    async def test_namespaces(self) -> None:
+        await self.upload("x", b"default")
+        await self.upload("x", b"mail", "mail")
+        self.assertEqual(await self.download("x"), b"default")
+        self.assertEqual(await self.download("x", "mail"), b"mail")
+        self.assertEqual(await self.remote.list("mail"), ["x"])
+        self.assertEqual(await self.remote.list("other"), [])
+
+    async def test_missing(self) -> None:
+        payload = await self.payload("x", b"data")
+        for asking in (
+            self.remote.get_tag("x"),
+            self.remote.holds("x", payload),
+            self.remote.delete("x"),
+            self.remote.get_flags("x"),
+            self.remote.set_flags("x", ["PENDING"]),
+            self.remote.download("x", MemoryStore().stage("x")),
+        ):
+            with self.assertRaises(BlobNotFoundError):
+                await asking
+
+    async def test_there_already(self) -> None:
+        ours = await self.upload("x", b"first")
+        for data in (b"second", content(3_000_000)):
+            with self.assertRaises(BlobAlreadyExistsError):
+                await self.remote.upload("x", await self.payload("x", data))
+        self.assertEqual(await self.download("x"), b"first")
+        self.assertTrue(await self.remote.holds("x", ours))
+        self.assertFalse(await self.remote.holds("x", await self.payload("x", b"first")))
+
+    async def test_two_at_once(self) -> None:
+        payloads = [await self.payload("x", content(200_000, str(n))) for n in range(2)]
+        uploads = [self.remote.upload("x", payload) for payload in payloads]
+        results = await DeferredList(uploads, consumeErrors=True)
+        self.assertEqual(sorted(succeeded for succeeded, _ in results), [False, True])
+        for succeeded, failure in results:
+            self.assertTrue(succeeded or failure.check(BlobAlreadyExistsError))
+
+    async def test_flags(self) -> None:
+        await self.upload("x", b"data")
+        await self.upload("y", b"data")
+        await self.remote.set_flags("x", [Flags.PENDING, Flags.FAILED])
+        self.assertEqual(await self.remote.get_flags("x"), ["PENDING", "FAILED"])
+        self.assertEqual(await self.remote.list(filter_flag="FAILED"), ["x"])
+        self.assertEqual(await self.remote.count(filter_flag="FAILED"), {"count": 1})
+        self.assertRaises(InvalidFlagsError, self.remote.set_flags, "x", ["SHINY"])
+
+    async def test_deleted(self) -> None:
+        await self.upload("x", b"data")
+        await self.remote.delete("x")
+        self.assertEqual(await self.remote.list(), [])
+        self.assertEqual(await self.remote.list(deleted=True), ["x"])
+        self.assertEqual(await self.remote.count(deleted=True), {"count": 1})
+        await self.upload("x", b"again")
+        self.assertEqual(await self.remote.list(), ["x"])
+        self.assertEqual(await self.remote.list(deleted=True), ["x"])
+
+    async def test_order(self) -> None:
+        for blob_id in "cab":
+            await self.upload(blob_id, b"data")
+        self.assertEqual(sorted(await self.remote.list()), ["a", "b", "c"])
+        self.assertEqual(await self.remote.list(order_by="date"), ["c", "a", "b"])
+        self.assertEqual(await self.remote.list(order_by="-date"), ["b", "a", "c"])
+
+    async def test_stream_up(self) -> None:
+        await self.upload("old", b"data")
+        payloads = [(f"x{size}", await self.payload(f"x{size}", content(size))) for size in SIZES]
+        payloads.append(("old", await self.payload("old", b"other")))
+        results = await self.stream.upload_many(payloads)
+        self.assertEqual(results.pop("old"), "exists")
+        self.assertEqual(results, {f"x{size}": "created" for size in SIZES})
+        for size in SIZES:
+            self.assertEqual(await self.download(f"x{size}"), content(size))
+        self.assertEqual(await self.download("old"), b"data")
+
+    async def fetch(self, *ids: str, namespace: str = "") -> tuple[MemoryStore, dict[str, object]]:
+        store, ended = MemoryStore(), dict[str, object]()
+        await self.stream.download_many(list(ids), store.stage, ended.__setitem__, namespace)
+        return store, ended
+
+    async def test_stream_down(self) -> None:
+        for size in SIZES:
+            await self.upload(f"x{size}", content(size), "mail")
+        store, ended = await self.fetch(
+            "no", *(f"x{size}" for size in SIZES), "nor", namespace="mail"
+        )
+        for blob_id in ("no", "nor"):
+            self.assertIsInstance(ended.pop(blob_id), BlobNotFoundError)
+        self.assertEqual(ended, {f"x{size}": size + 753 for size in SIZES})
+        for size in SIZES:
+            file = await store.get(f"x{size}", "mail")
+            assert file is not None
+            self.assertEqual(file.read(), content(size))
+        self.assertEqual(await store.get_sync_progress("mail"), {"SYNCED": len(SIZES)})
+
+    async def test_stream_with_one_that_does_not_verify(self) -> None:
+        await self.upload("a", content(100))
+        # Sealed for another id, so it does not open under this one.
+        await self.remote.upload("b", await self.payload("c", content(200_000)))
+        await self.upload("d", content(100))
+        store, ended = await self.fetch("a", "b", "d")
+        self.assertIsInstance(ended.pop("b"), InvalidBlob)
+        self.assertEqual(ended, {"a": 853, "d": 853})
+        self.assertEqual(sorted(await store.list()), ["a", "d"])
+
+    async def test_stream_with_one_that_is_too_large_for_it(self) -> None:
+        await self.upload("a", content(100))
+        await self.upload("b", content(5_000_000))
+        await self.upload("c", content(100))
+        _, ended = await self.fetch("a", "b", "c")
+        self.assertEqual(ended, {"a": 853, "b": None})
+        self.assertEqual(await self.download("c"), content(100))
+
+    async def test_stream_of_what_is_here_already(self) -> None:
+        await self.upload("x", b"data")
+        store = MemoryStore()
+        await store.update_sync_status("x", SyncStatus.PENDING_DELETE)
+        ended = dict[str, object]()
+        await self.stream.download_many(["x"], store.stage, ended.__setitem__)
+        self.assertIsInstance(ended["x"], Exception)
+        self.assertEqual(await store.get_sync_progress(), {"PENDING_DELETE": 1})

@@ -1,0 +1,166 @@
+"""Small blobs that go along with one request."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from blobman import RetriableTransferError
+from blobman.bundles import Bundler, Outcome, Passenger
+from blobman.interfaces import no_progress
+from blobman.model import BlobKey
+from blobman.transfers import Permits, Place
+
+
+class BundlerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.permits = Permits(lambda: 1)
+        self.bundler = Bundler(self.permits, self.carry, limit=3)
+        self.requests: list[list[Passenger]] = []
+        self.ends: list[Deferred[None]] = []
+        self.cleaning: Deferred[None] | None = None
+        self.cancelled = 0
+
+    async def carry(self, passengers: list[Passenger]) -> None:
+        self.requests.append(passengers)
+        end: Deferred[None] = Deferred()
+        self.ends.append(end)
+        try:
+            await end
+        except CancelledError:
+            self.cancelled += 1
+            if self.cleaning is not None:
+                await self.cleaning
+            raise
+
+    def take(self, blob_id: str, priority: int = 2) -> Deferred[Outcome]:
+        place = Place(priority, self.permits.new_age())
+        key = BlobKey("", blob_id)
+        going = self.bundler.take_along(f"put {blob_id}", key, place, no_progress)
+        return Deferred.fromCoroutine(going)
+
+    def ids(self) -> list[list[str]]:
+        return [[it.key.blob_id for it in passengers] for passengers in self.requests]
+
+    def end(self, outcome: Outcome | BaseException = Outcome.DONE) -> None:
+        for passenger in self.requests[-1]:
+            passenger.arrive(outcome)
+        self.ends[-1].callback(None)
+
+    def busy(self) -> None:
+        self.successResultOf(self.permits.acquire(4).granted)
+
+    def test_one_alone(self) -> None:
+        going = self.take("a")
+        self.assertEqual(self.ids(), [["a"]])
+        self.end()
+        self.assertIs(self.successResultOf(going), Outcome.DONE)
+        self.assertEqual(self.permits.active, 0)
+
+    def test_those_that_wait_go_together(self) -> None:
+        going = [self.take(name) for name in "abcde"]
+        self.assertEqual(self.ids(), [["a"]])
+        self.end()
+        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"]])
+        self.end()
+        self.end()
+        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"], ["e"]])
+        self.assertEqual({self.successResultOf(it) for it in going}, {Outcome.DONE})
+        self.assertEqual(self.permits.active, 0)
+
+    def test_most_urgent_first(self) -> None:
+        self.busy()
+        for name, priority in zip("abcde", (1, 2, 4, 2, 3), strict=True):
+            self.take(name, priority)
+        self.permits.release()
+        self.assertEqual(self.ids(), [["c", "e", "b"]])
+
+    def test_asks_for_its_permit_as_urgently_as_the_most_urgent(self) -> None:
+        self.busy()
+        other = self.permits.acquire(3)
+        self.take("a", 2)
+        self.take("b", 4)
+        self.permits.release()
+        self.assertEqual((self.ids(), other.granted.called), ([["b", "a"]], False))
+
+    def test_promoted(self) -> None:
+        self.busy()
+        other = self.permits.acquire(3)
+        place = Place(1, self.permits.new_age())
+        Deferred.fromCoroutine(
+            self.bundler.take_along("put a", BlobKey("", "a"), place, no_progress)
+        )
+        place.promote(4)
+        self.permits.release()
+        self.assertEqual((self.ids(), other.granted.called), ([["a"]], False))
+
+    def test_a_failure_is_each_ones_own(self) -> None:
+        self.busy()
+        going = [self.take(name) for name in "ab"]
+        self.permits.release()
+        cause = OSError("cut")
+        error = RetriableTransferError("in a stream: cut", 7.0)
+        error.__cause__ = cause
+        self.ends[0].errback(error)
+        for name, one in zip("ab", going, strict=True):
+            failure = self.failureResultOf(one, RetriableTransferError)
+            self.assertEqual(str(failure.value), f"put {name}: in a stream: cut")
+            self.assertEqual(failure.value.retry_after, 7.0)
+            self.assertIs(failure.value.__cause__, cause)
+        self.assertEqual(self.permits.active, 0)
+
+    def test_those_that_did_not_arrive(self) -> None:
+        self.busy()
+        going = [self.take(name) for name in "ab"]
+        self.permits.release()
+        self.requests[0][0].arrive(Outcome.ALONE)
+        self.ends[0].callback(None)
+        self.assertIs(self.successResultOf(going[0]), Outcome.ALONE)
+        self.assertIs(self.successResultOf(going[1]), Outcome.AGAIN)
+
+    def test_if_nobody_arrives_they_go_alone(self) -> None:
+        going = self.take("a")
+        self.ends[0].callback(None)
+        self.assertIs(self.successResultOf(going), Outcome.ALONE)
+
+    def test_cancelled_while_it_waits(self) -> None:
+        self.busy()
+        gone, stays = self.take("a"), self.take("b")
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.permits.release()
+        self.assertEqual(self.ids(), [["b"]])
+        self.end()
+        self.successResultOf(stays)
+
+    def test_all_cancelled_while_they_wait(self) -> None:
+        self.busy()
+        for one in [self.take("a"), self.take("b")]:
+            one.cancel()
+            self.failureResultOf(one, CancelledError)
+        self.permits.release()
+        self.assertEqual((self.ids(), self.permits.active), ([], 0))
+
+    def test_one_cancelled_on_its_way_leaves_the_others(self) -> None:
+        self.busy()
+        gone, stays = self.take("a"), self.take("b")
+        self.permits.release()
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.assertEqual(self.cancelled, 0)
+        self.end()
+        self.assertIs(self.successResultOf(stays), Outcome.DONE)
+
+    def test_all_cancelled_on_their_way(self) -> None:
+        self.busy()
+        going = [self.take("a"), self.take("b")]
+        self.permits.release()
+        self.cleaning = Deferred()
+        for one in going:
+            one.cancel()
+        self.failureResultOf(going[0], CancelledError)
+        self.assertNoResult(going[1])
+        self.assertEqual(self.cancelled, 1)
+        self.cleaning.callback(None)
+        self.failureResultOf(going[1], CancelledError)
+        self.assertEqual(self.permits.active, 0)
