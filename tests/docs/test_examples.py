@@ -7,6 +7,7 @@ import contextlib
 import doctest
 import inspect
 import io
+import json
 import os
 import shutil
 import socket
@@ -27,7 +28,15 @@ DOCS = ROOT / "docs"
 ELSEWHERE = {"protocol.md", "running-a-server.md", "performance.md"}
 """Pages with tests of their own."""
 
-FILES = {"README.md": {"holiday.mp4": b"\0" * 10_000}}
+SOLEDADS = ROOT / "tests" / "vectors" / "soledad-local-db"
+
+FILES: dict[str, dict[str, bytes]] = {
+    "README.md": {"holiday.mp4": b"\0" * 10_000},
+    "how-to/from-soledad.md": {
+        "store/alice_blobs.db": (SOLEDADS / "alice_blobs.db").read_bytes(),
+        "soledad.key": json.loads((SOLEDADS / "alice_blobs.json").read_bytes())["key"].encode(),
+    },
+}
 """What a page takes for granted."""
 
 PORT = "8080"
@@ -67,6 +76,7 @@ class ScriptTests(ExampleCase):
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         for name, content in FILES.get(page, {}).items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
         port = free_port()
         examples = examples_of(page)
@@ -96,6 +106,9 @@ class ScriptTests(ExampleCase):
 
     async def test_testing(self) -> None:
         await self.run_page("how-to/testing.md")
+
+    async def test_from_soledad(self) -> None:
+        await self.run_page("how-to/from-soledad.md")
 
     async def test_tls(self) -> None:
         if shutil.which("openssl") is None:
