@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import DeferredList
 from twisted.web.server import NOT_DONE_YET, Request
 
 from blobman import (
@@ -129,15 +130,12 @@ class StreamTests(ScriptedTestCase):
         self.resource.answer = answer
         # The first one goes at once; the other two wait, and go together.
         self.manager.concurrent_transfers_limit = 1
-        failed: list[str] = []
-        for getting in [self.manager.get(blob_id) for blob_id in blobs]:
-            try:
-                self.assertEqual((await getting).read(), content(1000))
-            except RetriableTransferError as error:
-                failed.append(str(error))
-        self.assertEqual(len(failed), 2)
-        for message in failed:
-            self.assertRegex(message, r"^get blob 'x\d': ")
+        getting = [self.manager.get(blob_id) for blob_id in blobs]
+        results = await DeferredList(getting, consumeErrors=True)
+        failures: list[Any] = [result for succeeded, result in results if not succeeded]
+        self.assertEqual([failure.type for failure in failures], [RetriableTransferError] * 2)
+        for failure in failures:
+            self.assertRegex(failure.getErrorMessage(), r"^get blob 'x\d': ")
         self.assertEqual(await self.manager.sync_progress, {"SYNCED": 1, "PENDING_DOWNLOAD": 2})
 
     async def test_one_that_does_not_verify(self) -> None:
