@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import ClosedError, StoreError
+from ..errors import StoreError
 
 __all__ = ["StoreLock"]
 
@@ -40,23 +40,24 @@ class StoreLock:
             clean()
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
-    def exclude(self, patience: float, stopped: Callable[[], bool]) -> None:
+    def exclude(self, patience: float, wanted: Callable[[], bool]) -> bool:
         """
         Take it, so that nobody else has it.
 
         :param patience: how many seconds to wait for those that share it. As long as somebody
             else has it alone, there is no limit.
-        :param stopped: asked while it waits; true ends that.
+        :param wanted: asked while it waits; false ends that.
+        :return: whether it was taken.
         :raise StoreError: others share it.
-        :raise ClosedError: it was stopped.
         """
         deadline = time.monotonic() + patience
         while not self._try(fcntl.LOCK_EX):
-            if stopped():
-                raise ClosedError("the store was closed")
+            if not wanted():
+                return False
             if time.monotonic() > deadline and self._try(fcntl.LOCK_SH):
                 raise StoreError("the store is in use by another process")
             time.sleep(_POLL)
+        return True
 
     def _try(self, kind: int) -> bool:
         try:

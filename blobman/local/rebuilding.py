@@ -79,7 +79,8 @@ class Rebuilding:
     def _copy_blob(
         self, connection: apsw.Connection, old: OldDatabase, blob: OldBlob, new: NewBlob
     ) -> None:
-        self._written.add_record(*new.key, new.status, new.priority, new.retries, blob.size)
+        size = blob.size if new.keeps_payload else None
+        self._written.add_record(*new.key, new.status, new.priority, new.retries, size)
         payload = self._copy_payload(old, blob, new) if new.keeps_payload else None
         with transaction(connection):
             records.restore(connection, new.key, payload, new.status, new.priority, new.retries)

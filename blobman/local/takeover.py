@@ -19,7 +19,7 @@ from pathlib import Path
 import apsw
 from twisted.logger import Logger
 
-from ..errors import StoreError, WrongKeyError
+from ..errors import ClosedError, StoreError, WrongKeyError
 from .connection import connect, file_uri
 from .faults import store_errors
 from .journal import journal_of
@@ -124,8 +124,8 @@ class TakeOver:
         with store_errors(str(self.path)):
             lock = StoreLock(self.path.with_suffix(".lock"))
             try:
-                lock.exclude(self._patience, self._stopped)
-                if not is_soledads(self.path, self._key):
+                alone = lock.exclude(self._patience, self._is_wanted)
+                if not alone or not is_soledads(self.path, self._key):
                     return None
                 report = self._run()
             finally:
@@ -139,6 +139,11 @@ class TakeOver:
             remarks=dict(report.remarks),
         )
         return report
+
+    def _is_wanted(self) -> bool:
+        if self._stopped():
+            raise ClosedError("the store was closed")
+        return is_soledads(self.path, self._key)
 
     def _run(self) -> SoledadReport:
         self._check_kept()
