@@ -23,7 +23,6 @@ myst_heading_anchors = 4
 autoclass_content = "both"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-autodoc_type_aliases = {"ITransferObserver": "ITransferObserver", "Jitter": "Jitter"}
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from textwrap import indent
 from typing import Any, ClassVar
@@ -114,8 +115,18 @@ class Interface(_Generated):
                 yield f"      {ast.literal_eval(member.value.args[0])}\n"
 
 
+def name_interfaces(
+    app: Sphinx, what: str, name: str, it: object, options: object, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Write interfaces in signatures by their names, and not as they show themselves."""
+    if signature is None:
+        return None
+    return re.sub(r"<InterfaceClass [\w.]+\.(\w+)>", r"\1", signature), returns
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Make the directives known."""
+    app.connect("autodoc-process-signature", name_interfaces)
     app.add_directive("status-changes", StatusChanges)
     app.add_directive("exit-codes", ExitCodes)
     app.add_directive("command-help", CommandHelp)
