@@ -11,7 +11,6 @@ import inspect
 import re
 from collections.abc import Iterator
 from textwrap import indent
-from typing import Any, ClassVar
 
 import click
 from docutils import nodes
@@ -91,28 +90,27 @@ class CommandHelp(_Generated):
         return click.Context(command, parent, info_name=name, **command.context_settings)
 
 
-class Interface(_Generated):
-    """An interface of ``blobman.interfaces``, with its types, which Zope's objects do not keep."""
-
-    required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {}
+class Interfaces(_Generated):
+    """All of ``blobman.interfaces``, with the types, which Zope's objects do not keep."""
 
     def lines(self) -> Iterator[str]:
-        """Give the interface and what is in it."""
-        name = self.arguments[0]
-        tree = ast.parse(inspect.getsource(interfaces))
-        (found,) = [it for it in tree.body if isinstance(it, ast.ClassDef) and it.name == name]
-        yield f".. py:class:: blobman.interfaces.{name}\n"
-        yield indent(ast.get_docstring(found) or "", "   ") + "\n"
-        for member in found.body:
-            if isinstance(member, ast.FunctionDef):
-                returns = f" -> {ast.unparse(member.returns)}" if member.returns else ""
-                yield f"   .. py:method:: {member.name}({ast.unparse(member.args)}){returns}\n"
-                yield indent(ast.get_docstring(member) or "", "      ") + "\n"
-            elif isinstance(member, ast.AnnAssign) and isinstance(member.value, ast.Call):
-                yield f"   .. py:attribute:: {ast.unparse(member.target)}"
-                yield f"      :type: {ast.unparse(member.annotation)}\n"
-                yield f"      {ast.literal_eval(member.value.args[0])}\n"
+        """Give each interface and what is in it."""
+        for node in ast.parse(inspect.getsource(interfaces)).body:
+            if isinstance(node, ast.ClassDef):
+                yield f".. py:class:: blobman.interfaces.{node.name}\n"
+                yield indent(ast.get_docstring(node) or "", "   ") + "\n"
+                for member in node.body:
+                    yield from self._describe(member)
+
+    def _describe(self, member: ast.stmt) -> Iterator[str]:
+        if isinstance(member, ast.FunctionDef):
+            returns = f" -> {ast.unparse(member.returns)}" if member.returns else ""
+            yield f"   .. py:method:: {member.name}({ast.unparse(member.args)}){returns}\n"
+            yield indent(ast.get_docstring(member) or "", "      ") + "\n"
+        elif isinstance(member, ast.AnnAssign) and isinstance(member.value, ast.Call):
+            yield f"   .. py:attribute:: {ast.unparse(member.target)}"
+            yield f"      :type: {ast.unparse(member.annotation)}\n"
+            yield f"      {ast.literal_eval(member.value.args[0])}\n"
 
 
 def name_interfaces(
@@ -130,5 +128,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("status-changes", StatusChanges)
     app.add_directive("exit-codes", ExitCodes)
     app.add_directive("command-help", CommandHelp)
-    app.add_directive("interface", Interface)
+    app.add_directive("interfaces", Interfaces)
     return {"parallel_read_safe": True}
