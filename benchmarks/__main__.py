@@ -63,13 +63,20 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _find_peer() -> str | None:
+    peer = rclone.find()
+    if peer is None:
+        _say("rclone is not on this machine")
+    elif rclone.is_paced(peer):
+        _say("this rclone is slowed down: it is too old to let its pacer be turned off")
+    return peer
+
+
 def _measure(options: argparse.Namespace) -> list[Figures]:
     among = GROWTH if options.growth else STANDARD
     workloads = choose(options.only, among) if options.only else among
     transports = [False, True] if options.tls is None else [options.tls]
-    peer = rclone.find() if options.peers else None
-    if options.peers and peer is None:
-        _say("rclone is not on this machine")
+    peer = _find_peer() if options.peers else None
     measured = []
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.dir) as folder:
         bench = Bench(Path(folder).resolve(), options.runs, peer, _say)

@@ -21,6 +21,12 @@ def find() -> str | None:
     return shutil.which(PROGRAM)
 
 
+def is_paced(program: str) -> bool:
+    """Ask whether it is too old to make more than a hundred requests per second."""
+    flags = subprocess.check_output([program, "help", "flags"], text=True)
+    return "--webdav-pacer-min-sleep" not in flags
+
+
 def measure(
     program: str, folder: Path, files: Path, tls: tuple[str, str] | None
 ) -> dict[str, float]:
@@ -50,7 +56,7 @@ def _configuration(program: str, url: str) -> dict[str, str]:
         "RCLONE_CONFIG_DAV_TYPE": "webdav",
         "RCLONE_CONFIG_DAV_URL": url,
         "RCLONE_CONFIG_DAV_VENDOR": "other",
-        # Else it makes no more than a hundred requests per second.
+        # Else it paces itself.
         "RCLONE_WEBDAV_PACER_MIN_SLEEP": "0s",
         "RCLONE_CONFIG_SEALED_TYPE": "crypt",
         "RCLONE_CONFIG_SEALED_REMOTE": "dav:",
