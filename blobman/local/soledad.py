@@ -179,10 +179,14 @@ class OldDatabase:
         """
         assert blob.row is not None and blob.size is not None
         with store_errors(str(self._path)):
-            if blob.size:
-                with self._connection.blob_open("main", "blobs", "payload", blob.row, False) as it:
-                    for _ in range(0, blob.size, CHUNK_SIZE):
-                        yield it.read(CHUNK_SIZE)
+            if not blob.size:
+                return
+            payload = self._connection.blob_open("main", "blobs", "payload", blob.row, False)
+            try:
+                for _ in range(0, blob.size, CHUNK_SIZE):
+                    yield payload.read(CHUNK_SIZE)
+            finally:
+                payload.close(True)
 
     def close(self) -> None:
         """Let go of it."""

@@ -64,6 +64,7 @@ class TakeOver:
         self._patience = patience
         self._stopped = stopped
         self._built = path.with_name(path.name + ".new")
+        self._part = path.with_name(path.name + ".soledad.part")
 
     def open(self, connect_to: Callable[[], apsw.Connection]) -> apsw.Connection:
         """
@@ -169,6 +170,7 @@ class TakeOver:
     def _sweep(self, payloads: PayloadFiles) -> None:
         payloads.sweep(())
         self._built.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
 
     def _build(self, old: OldDatabase, payloads: PayloadFiles) -> SoledadReport:
         tally = Tally()
@@ -197,10 +199,9 @@ class TakeOver:
             os.link(self.path, self.kept)
         except OSError:
             # Not every file system can give a file a second name.
-            part = self.kept.with_name(self.kept.name + ".part")
-            shutil.copyfile(self.path, part)
-            fsync(part)
-            os.replace(part, self.kept)
+            shutil.copyfile(self.path, self._part)
+            fsync(self._part)
+            os.replace(self._part, self.kept)
 
     def rehearse(self) -> SoledadReport:
         """
