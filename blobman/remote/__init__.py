@@ -5,5 +5,6 @@ from __future__ import annotations
 from .client import BlobsClient
 from .exchange import IDLE_TIMEOUT, Exchanges
 from .stream import BlobsStream
+from .throttle import Throttle
 
-__all__ = ["IDLE_TIMEOUT", "BlobsClient", "BlobsStream", "Exchanges"]
+__all__ = ["IDLE_TIMEOUT", "BlobsClient", "BlobsStream", "Exchanges", "Throttle"]

@@ -31,9 +31,10 @@ from ..protocol import (
     read_tag,
     write_flags,
 )
-from .bodies import OpeningReceiver, SealedBody, deliver, sealed_tag
+from .bodies import SealedBody, sealed_tag
 from .exchange import Exchanges, Subject, check_answer
 from .idle import IdleTimer
+from .receivers import OpeningReceiver, deliver
 
 MAX_LIST_SIZE = 512 * 1024 * 1024
 """Bytes of the longest list that is read: two million of the longest ids."""
@@ -107,7 +108,7 @@ class BlobsClient:
 
         async def send(idle: IdleTimer) -> None:
             sealer = make_sealer(self._secret, payload.preamble, payload.size)
-            body = SealedBody(payload, sealer, idle, progress)
+            body = SealedBody(payload, sealer, idle, self._exchanges.throttle, progress)
             response = await self._request(idle, "PUT", subject, data=body)
             if not body.complete:
                 body.abort()
@@ -133,7 +134,8 @@ class BlobsClient:
             if response.code != 200:
                 await self._exchanges.finish(idle, response, subject)
             total = response.length if isinstance(response.length, int) else 0
-            receiver = OpeningReceiver(opener, staged, idle, total, progress)
+            throttle = self._exchanges.throttle
+            receiver = OpeningReceiver(opener, staged, idle, throttle, total, progress)
             await deliver(response, receiver)
             idle.pause()
             opener.finish()

@@ -13,9 +13,10 @@ from twisted.web.iweb import IResponse
 from ..errors import BlobError, RetriableTransferError, ServerError, describe
 from ..protocol import ProtocolError, answer_error
 from .agent import Connections
-from .bodies import Collector, deliver
 from .failures import transfer_error, was_cancelled
 from .idle import IdleTimer
+from .receivers import Collector, deliver
+from .throttle import Throttle
 
 IDLE_TIMEOUT = 60.0
 """Seconds without any progress after which an exchange is given up."""
@@ -45,6 +46,8 @@ class Exchanges:
     Makes requests in a user's name.
 
     Whatever is cancelled or times out has its connection closed.
+
+    :ivar throttle: limits the bytes of blobs in a second.
     """
 
     def __init__(
@@ -54,18 +57,21 @@ class Exchanges:
         token: str | None = None,
         cert_file: str | os.PathLike[str] | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
+        throttle: Throttle | None = None,
     ) -> None:
         """
         Nothing is connected yet.
 
         :param cert_file: a PEM file of the only authorities to trust; None for the platform's.
         :param idle_timeout: in seconds.
+        :param throttle: what limits the bytes of blobs in a second; None for no limit.
         :raise OSError: ``cert_file`` can't be read.
         :raise ValueError: ``cert_file`` holds no certificate.
         """
         self.user = user
         self._reactor = reactor
         self._idle_timeout = idle_timeout
+        self.throttle = Throttle(reactor) if throttle is None else throttle
         self._connections = Connections(reactor, user, token, cert_file)
 
     def run(

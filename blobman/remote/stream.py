@@ -11,9 +11,10 @@ from ..crypto import Opener, make_sealer
 from ..errors import ServerError
 from ..interfaces import Ended, Ids, IRemoteStream, IStagedBlob, Payloads
 from ..protocol import ProtocolError, read_results, stream_url, write_ids, write_manifest
-from .bodies import FramesReceiver, SealedStream, deliver
+from .bodies import SealedStream
 from .exchange import Exchanges, Subject, check_answer
 from .idle import IdleTimer
+from .receivers import FramesReceiver, deliver
 
 LARGEST = 4 * 1024 * 1024
 """The sealed size, in bytes, of the largest blob that comes down with others."""
@@ -57,7 +58,8 @@ class BlobsStream:
                 for (blob_id, _), sealer in zip(payloads, sealers, strict=True)
             ]
             first_line = write_manifest(entries)
-            body = SealedStream(first_line, [it for _, it in payloads], sealers, idle)
+            throttle = self._exchanges.throttle
+            body = SealedStream(first_line, [it for _, it in payloads], sealers, idle, throttle)
             response = await self._exchanges.request(idle, "POST", url, body)
             if not body.complete:
                 body.abort()
@@ -85,7 +87,8 @@ class BlobsStream:
             return Opener(self._secret, blob_id, namespace), stage(blob_id, namespace)
 
         async def receive(idle: IdleTimer) -> None:
-            receiver = FramesReceiver(blob_ids, namespace, begin, ended, idle, LARGEST)
+            throttle = self._exchanges.throttle
+            receiver = FramesReceiver(blob_ids, namespace, begin, ended, idle, throttle, LARGEST)
             response = await self._exchanges.request(idle, "POST", url, write_ids(blob_ids))
             _check_place(response.code, subject)
             if response.code != 200:
