@@ -7,33 +7,26 @@ import random
 import secrets
 import time
 from collections.abc import Iterable
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 
+from .arguments import check_doc, check_key, check_rate, check_status, check_token
 from .crypto import IV_SIZE, Preamble, check_secret, sealed_size
 from .document import BlobDoc
 from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
 from .interfaces import ITransferObserver
 from .local import BlobStore
-from .model import (
-    BlobKey,
-    Flags,
-    Priority,
-    SyncStatus,
-    check_name,
-    check_namespace,
-    check_size,
-)
+from .model import BlobKey, Flags, Priority, SyncStatus, check_name, check_namespace
+from .operations import follow
 from .protocol import check_base_url, check_flag, check_order
-from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges
+from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle
 from .retry import Jitter
 from .sync import BlobsSynchronizer
 from .transfers import Permits
+from .verification import is_the_same
 
 __all__ = ["BlobManager"]
-
-T = TypeVar("T")
 
 
 def _subtract_up_to_a_quarter(seconds: float) -> float:
@@ -78,6 +71,7 @@ class BlobManager(BlobsSynchronizer):
         observer: ITransferObserver | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
         jitter: Jitter = _subtract_up_to_a_quarter,
+        limit_rate: float | None = None,
     ) -> None:
         """
         Nothing is read, written or connected yet.
@@ -100,6 +94,7 @@ class BlobManager(BlobsSynchronizer):
         :param idle_timeout: seconds without any progress after which an exchange with the server
             is given up.
         :param jitter: takes and gives the seconds before another attempt.
+        :param limit_rate: see the property of that name.
         :raise ValueError: or ``TypeError``: an argument is wrong; the message names it.
         :raise OSError: ``cert_file`` can't be read.
         """
@@ -110,8 +105,8 @@ class BlobManager(BlobsSynchronizer):
         self.remote_stream = (
             check_base_url("remote_stream", remote_stream) if remote_stream else remote_stream
         )
-        if not isinstance(token, (str, type(None))):
-            raise TypeError(f"token must be a str, not {type(token).__name__}")
+        check_token(token)
+        self._throttle = Throttle(reactor, check_rate(limit_rate))
         checked_secret = check_secret(secret)
         local = None
         if local_path:
@@ -120,7 +115,7 @@ class BlobManager(BlobsSynchronizer):
             local = BlobStore(local_path, user, key, reactor=reactor)
         client = stream = None
         if remote:
-            exchanges = Exchanges(reactor, user, token, cert_file, idle_timeout)
+            exchanges = Exchanges(reactor, user, token, cert_file, idle_timeout, self._throttle)
             client = BlobsClient(exchanges, remote, checked_secret)
             if remote_stream:
                 stream = BlobsStream(exchanges, remote_stream, checked_secret)
@@ -130,6 +125,19 @@ class BlobManager(BlobsSynchronizer):
     def __repr__(self) -> str:
         return f"<BlobManager of {self.user} at {self.remote}>"
 
+    @property
+    def limit_rate(self) -> float | None:
+        """
+        How many bytes of blobs may travel in a second, both ways and all together; None for no
+        limit. May be set at any time, and counts at once. Wrong values raise ``ValueError`` or
+        ``TypeError``.
+        """
+        return self._throttle.rate
+
+    @limit_rate.setter
+    def limit_rate(self, rate: float | None) -> None:
+        self._throttle.rate = check_rate(rate)
+
     def close(self) -> Deferred[None]:
         """
         Cancel what is under way, close the connections and the database. May be called twice.
@@ -138,7 +146,7 @@ class BlobManager(BlobsSynchronizer):
         """
         if self._closing is None:
             self._closing = Deferred.fromCoroutine(self._close())
-        return _follow(self._closing)
+        return follow(self._closing)
 
     # -- blobs -------------------------------------------------------------------------
 
@@ -167,7 +175,7 @@ class BlobManager(BlobsSynchronizer):
 
         async def work() -> None:
             urgency = Priority.parse(priority)
-            key = _check_doc(doc, size, namespace)
+            key = check_doc(doc, size, namespace)
             status = SyncStatus.LOCAL_ONLY if local_only else SyncStatus.PENDING_UPLOAD
             await self._put_locally(doc, key, size, status, urgency)
             if status is SyncStatus.PENDING_UPLOAD:
@@ -192,7 +200,7 @@ class BlobManager(BlobsSynchronizer):
         """
 
         async def work() -> BinaryIO:
-            key = _check_key(blob_id, namespace)
+            key = check_key(blob_id, namespace)
             urgency = Priority.parse(priority)
             store = self._store()
             found = await store.get(blob_id, namespace)
@@ -214,8 +222,30 @@ class BlobManager(BlobsSynchronizer):
         """
 
         async def work() -> None:
-            key = _check_key(blob_id, namespace)
+            key = check_key(blob_id, namespace)
             await self._delete(key)
+
+        return self._operations.begin(work)
+
+    def verify(self, blob_id: str, namespace: str = "", deep: bool = False) -> Deferred[bool]:
+        """
+        Ask whether the server has the blob that is in the store. Nothing is changed.
+
+        :param deep: download and open it as well. Without, the server's tag is compared, and
+            the server could have it from memory.
+        :return: fires with True; with False if the server has another blob under that id. Fails
+            with ``BlobNotFoundError``: the server does not have it, it is not in the store, or
+            it is local only; ``InvalidBlob``: ``deep``, and what the server has does not verify.
+        """
+
+        async def work() -> bool:
+            key = check_key(blob_id, namespace)
+            store, remote = self._store(), self._remote()
+            await self._transfers.permits.acquire(Priority.DEFAULT).granted
+            try:
+                return await is_the_same(store, remote, key, deep)
+            finally:
+                self._transfers.permits.release()
 
         return self._operations.begin(work)
 
@@ -241,9 +271,7 @@ class BlobManager(BlobsSynchronizer):
         """
 
         async def work() -> list[str]:
-            return await self._store().list_status(
-                _check_status(status), check_namespace(namespace)
-            )
+            return await self._store().list_status(check_status(status), check_namespace(namespace))
 
         return self._operations.begin(work)
 
@@ -299,7 +327,7 @@ class BlobManager(BlobsSynchronizer):
         """
 
         async def work() -> None:
-            _check_key(blob_id, namespace)
+            check_key(blob_id, namespace)
             if isinstance(flags, (str, bytes)):
                 raise TypeError("flags must be a list of flags, not one of them")
             await self._remote().set_flags(blob_id, [check_flag(f) for f in flags], namespace)
@@ -314,7 +342,7 @@ class BlobManager(BlobsSynchronizer):
         """
 
         async def work() -> list[Flags]:
-            _check_key(blob_id, namespace)
+            check_key(blob_id, namespace)
             return await self._remote().get_flags(blob_id, namespace)
 
         return self._operations.begin(work)
@@ -364,47 +392,4 @@ class BlobManager(BlobsSynchronizer):
         self._remote()
         deleted = DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
         await self._transfers.cancel(key, deleted)
-        await store.update_sync_status(key.blob_id, SyncStatus.PENDING_DELETE, key.namespace)
-        try:
-            found = await self._complete_delete(key)
-        except CancelledError:
-            await self._undo_delete(key, None if record is None else record[0])
-            raise
-        if not found:
-            raise BlobNotFoundError(f"delete {describe(key.blob_id, key.namespace)}: not found")
-
-    async def _undo_delete(self, key: BlobKey, before: SyncStatus | None) -> None:
-        if before is None:
-            await self._store().delete(key.blob_id, key.namespace)
-        else:
-            await self._store().update_sync_status(key.blob_id, before, key.namespace)
-
-
-def _check_key(blob_id: str, namespace: str) -> BlobKey:
-    return BlobKey(check_namespace(namespace), check_name("blob_id", blob_id))
-
-
-def _check_doc(doc: BlobDoc, size: int, namespace: str) -> BlobKey:
-    if not getattr(doc, "is_blob", False):
-        raise TypeError(f"doc must be a BlobDoc, not {type(doc).__name__}")
-    check_size(size)
-    return _check_key(doc.blob_id, namespace)
-
-
-def _check_status(status: SyncStatus | int) -> SyncStatus:
-    if not isinstance(status, int) or isinstance(status, bool):
-        raise TypeError(f"status must be a SyncStatus, not {type(status).__name__}")
-    return SyncStatus(status)
-
-
-def _follow(deferred: Deferred[T]) -> Deferred[T]:
-    """Make a Deferred that ends as another does, and can't cancel it."""
-    follower: Deferred[T] = Deferred()
-
-    def ended(result: Any) -> Any:
-        if not follower.called:
-            follower.callback(result)
-        return result
-
-    deferred.addBoth(ended)
-    return follower
+        await self._deleter.delete(key, None if record is None else record[0])

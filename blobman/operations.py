@@ -85,3 +85,16 @@ async def in_parallel(
         for one in lanes:
             one.cancel()
         await DeferredList(lanes)
+
+
+def follow(deferred: Deferred[T]) -> Deferred[T]:
+    """Make a Deferred that ends as another does, and can't cancel it."""
+    follower: Deferred[T] = Deferred()
+
+    def ended(result: Any) -> Any:
+        if not follower.called:
+            follower.callback(result)
+        return result
+
+    deferred.addBoth(ended)
+    return follower

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
+from .deletions import Deleter
 from .downloads import Downloader
 from .errors import BlobNotFoundError, NotConfiguredError, QuotaExceededError
 from .interfaces import (
@@ -264,7 +265,7 @@ class BlobsSynchronizer:
     async def _send_deletions(self, namespace: str) -> BaseException | None:
         async def delete(key: BlobKey, place: Place) -> None:
             async with self._transfers.permits.hold(place):
-                await self._complete_delete(key)
+                await self._deleter.complete(key)
 
         def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
             return self._transfers.share(key, priority, partial(delete, key), age)
@@ -287,21 +288,6 @@ class BlobsSynchronizer:
             return attempt(BlobKey(namespace, queued.blob_id), queued.priority, age)
 
         return await TransferRun(self._clock, self._jitter, page, attempt_at).run()
-
-    async def _complete_delete(self, key: BlobKey) -> bool:
-        """
-        Delete a blob that is PENDING_DELETE, there and then here.
-
-        :return: whether either had it.
-        """
-        there = True
-        try:
-            await self._remote().delete(key.blob_id, key.namespace)
-        except BlobNotFoundError:
-            there = False
-        self._note_deleted(key)
-        here = await self._store().delete(key.blob_id, key.namespace)
-        return here or there
 
     # -- one transfer ------------------------------------------------------------------
 
@@ -365,6 +351,10 @@ class BlobsSynchronizer:
             self._transfers.permits,
             lambda: self.max_decrypt_retries,
         )
+
+    @cached_property
+    def _deleter(self) -> Deleter:
+        return Deleter(self._store(), self._remote(), self._note_deleted)
 
 
 def _raise_first(*errors: BaseException | None) -> None:

@@ -35,6 +35,7 @@ STANDS_ON: dict[str, set[str]] = {
     "bundles": {"errors", "model", "interfaces", "transfers"},
     "uploads": {"errors", "model", "interfaces", "transfers", "bundles"},
     "downloads": {"errors", "model", "interfaces", "transfers", "bundles"},
+    "deletions": {"errors", "model", "interfaces"},
     "runs": {"errors", "model", "interfaces", "retry"},
     "sync": {
         "errors",
@@ -48,10 +49,15 @@ STANDS_ON: dict[str, set[str]] = {
         "bundles",
         "uploads",
         "downloads",
+        "deletions",
     },
     "local": {"errors", "model", "protocol", "crypto", "interfaces"},
     "remote": {"errors", "model", "protocol", "crypto", "interfaces"},
+    "verification": {"errors", "model", "interfaces"},
+    "arguments": {"errors", "model", "document"},
     "manager": {
+        "arguments",
+        "verification",
         "errors",
         "model",
         "protocol",
