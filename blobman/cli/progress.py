@@ -19,6 +19,9 @@ from .text import size_text
 BAR_INTERVAL = 0.25
 """Seconds between two pictures of the bar."""
 
+ROOM = 3
+"""Columns that are left free, so that what a terminal shows for Ctrl-C does not begin a line."""
+
 LINE_INTERVAL = 10.0
 """Seconds between two lines about the same transfers."""
 
@@ -112,7 +115,7 @@ class Bar(_Display):
 
     def show(self, now: float) -> None:
         """Draw it."""
-        columns = self.screen.columns - 1
+        columns = self.screen.columns - ROOM
         self.screen.draw(self.tally.bar(now, columns) if self.tally.is_running else "")
 
     def end(self) -> None:

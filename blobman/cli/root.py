@@ -6,7 +6,9 @@ from importlib import metadata
 
 import click
 
+from .administering import quota, server
 from .changes import flags, rm
+from .completion import completion
 from .demo import demo
 from .get import get
 from .importing import import_soledad_command
@@ -16,12 +18,13 @@ from .put import put
 from .serving import serve, token
 from .settings import setting_options
 from .synchronizing import sync
+from .verifying import verify
 
 _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Start here", (demo, keygen, import_soledad_command)),
-    ("Blobs", (put, get, ls, rm, sync, status)),
+    ("Start here", (demo, keygen, import_soledad_command, completion)),
+    ("Blobs", (put, get, ls, rm, sync, status, verify)),
     ("Blobs on the server", (count, flags)),
-    ("Run a server", (serve, token)),
+    ("Run a server", (serve, token, quota, server)),
 )
 
 

@@ -122,11 +122,15 @@ def add(user: str, tokens: str, save: str | None) -> None:
 @token.command("list")
 @click.argument("user", required=False)
 @_tokens_option
-def list_tokens(user: str | None, tokens: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one object in a line.")
+def list_tokens(user: str | None, tokens: str, as_json: bool) -> None:
     """List the tokens, of all users or of one: user, token's id, and when it was made."""
+    screen = Screen(as_json)
     for it in TokenFile(tokens).list(user):
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(it.created))
-        click.echo(f"{it.user}  {it.token_id}  {made}")
+        screen.result(
+            f"{it.user}  {it.token_id}  {made}", user=it.user, id=it.token_id, created=it.created
+        )
 
 
 @token.command("revoke")

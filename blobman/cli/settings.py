@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from blobman import BlobManager, ITransferObserver
 
 from .secretfiles import RANDOM_BYTES, read_secret, read_token
+from .sizes import read_size
 
 _META = "blobman.settings"
 
@@ -46,6 +47,7 @@ SETTINGS = (
     Setting("store", "DIR", "The folder of the local store."),
     Setting("key_file", "FILE", "Holds the key of the local store."),
     Setting("secret_file", "FILE", "Holds the secret that blobs are sealed with."),
+    Setting("limit_rate", "SIZE", "Bytes of blobs in a second, in all, such as 500kB; none: any."),
 )
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -150,6 +152,7 @@ class Settings:
                 stream,
                 reactor=reactor,
                 observer=observer,
+                limit_rate=self._limit_rate(),
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error
@@ -162,6 +165,12 @@ class Settings:
         if wanted is None:
             return self.get("remote")
         return self.need("remote", "no server") if wanted else None
+
+    def _limit_rate(self) -> float | None:
+        try:
+            return read_size(self.get("limit_rate") or "none")
+        except ValueError as error:
+            raise click.UsageError(f"--limit-rate: {error}") from error
 
     def _read_key(self) -> bytes:
         return read_secret("key", self.need("key_file", "no key for the local store"))

@@ -25,7 +25,7 @@ class WhereTests(ServerCase):
 
     async def test_what_is_missing_is_named(self) -> None:
         for setting in SETTINGS:
-            if setting.name in ("ca", "remote_stream"):
+            if setting.name in ("ca", "remote_stream", "limit_rate"):
                 continue
             with self.subTest(setting.name):
                 before = os.environ[setting.variable]
@@ -42,6 +42,8 @@ class WhereTests(ServerCase):
             (["--ca", self.path("missing")], f"{self.path('missing')!r}: No such file"),
             (["--ca", self.path("key")], "holds no PEM certificate"),
             (["--secret-file", self.write("short", b"s" * 64)], "secret must have"),
+            (["--limit-rate", "fast"], "'fast' is no number of bytes"),
+            (["--limit-rate", "0"], "limit_rate must be above 0"),
         ):
             self.assertIn(named, await self.refuse(2, "sync", *arguments))
 
@@ -133,7 +135,16 @@ class HelpTests(CommandCase):
         self.assertEqual(outcome.out, (await self.succeed("--help")).out)
 
     async def test_all_commands_have_help_that_fits(self) -> None:
-        for command in (*root.commands, "token add", "token list", "token revoke"):
+        for command in (
+            *root.commands,
+            "token add",
+            "token list",
+            "token revoke",
+            "quota set",
+            "quota unset",
+            "server usage",
+            "server reindex",
+        ):
             outcome = await self.succeed(*command.split(), "--help")
             self.assertTrue(outcome.out.startswith(f"Usage: blobman {command} "), outcome.out)
             self.assertLessEqual(max(map(len, outcome.lines)), 80, command)
@@ -145,6 +156,17 @@ class HelpTests(CommandCase):
         for setting in SETTINGS:
             self.assertIn(setting.flag, settings)
             self.assertIn(setting.variable, settings)
+
+    async def test_completion(self) -> None:
+        for shell, expected in (
+            ("bash", "complete -o"),
+            ("zsh", "#compdef blobman"),
+            ("fish", "complete --no-files"),
+        ):
+            outcome = await self.succeed("completion", shell)
+            self.assertIn(expected, outcome.out)
+            self.assertIn(f"_BLOBMAN_COMPLETE={shell}_complete", outcome.out)
+        self.assertIn("bash", await self.refuse(2, "completion", "csh"))
 
     async def test_mistakes(self) -> None:
         for arguments in (["nonsense"], ["count", "--nonsense"], ["get"], ["count", "x"]):

@@ -1,0 +1,88 @@
+"""``blobman quota`` and ``blobman server``: what an administrator does to a data folder."""
+
+from __future__ import annotations
+
+import click
+
+from blobman.server import admin
+
+from .screen import Screen
+from .sizes import size_value
+from .text import size_text, table_lines
+
+_data_option = click.option(
+    "--data",
+    metavar="DIR",
+    required=True,
+    envvar="BLOBMAN_DATA",
+    show_envvar=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="The folder of the blobs.",
+)
+
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="As JSON, one object in a line."
+)
+
+
+@click.group("quota")
+def quota() -> None:
+    """Set how much each user may keep on the server. A running server follows."""
+
+
+@quota.command("set")
+@click.argument("size", callback=size_value)
+@click.argument("user", required=False)
+@click.option("--default", "everyone", is_flag=True, help="Of users that have none of their own.")
+@_data_option
+def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -> None:
+    """
+    Set the quota of USER to SIZE.
+
+    SIZE is in bytes of sealed blobs, such as 500MB, 2GiB, or none for no limit.
+    """
+    if everyone == (user is not None):
+        raise click.UsageError("give a user, or --default")
+    admin.set_quota(data, user, None if size is None else int(size))
+
+
+@quota.command("unset")
+@click.argument("user")
+@_data_option
+def unset_quota(user: str, data: str) -> None:
+    """Give USER the default quota again."""
+    admin.unset_quota(data, user)
+
+
+@click.group("server")
+def server() -> None:
+    """Look after the folder of a server."""
+
+
+@server.command("usage")
+@_data_option
+@_json_option
+def usage(data: str, as_json: bool) -> None:
+    """List users: how many blobs they keep, how much that is, and their quota."""
+    users = admin.read_usage(data)
+    if as_json:
+        for it in users:
+            Screen(as_json=True).result(
+                "", user=it.user, blobs=it.blobs, size=it.size, quota=it.quota
+            )
+        return
+    rows = [(it.user, str(it.blobs), size_text(it.size), _limit_text(it.quota)) for it in users]
+    for line in table_lines([("user", "blobs", "size", "quota"), *rows]):
+        click.echo(line)
+
+
+@server.command("reindex")
+@_data_option
+def reindex(data: str) -> None:
+    """Make the index of the folder anew from its files. No server may be running."""
+    blobs = admin.reindex(data)
+    click.echo(f"{blobs} {'blob' if blobs == 1 else 'blobs'}")
+
+
+def _limit_text(size: int | None) -> str:
+    return "none" if size is None else size_text(size)

@@ -1,0 +1,52 @@
+"""``blobman verify``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from blobman import BlobError, BlobManager, InvalidBlob, StoreError, SyncStatus, UnauthorizedError
+
+from .commands import Session, client_command, namespace_option
+from .waiting import in_lanes
+
+LANES = 4
+"""How many blobs are compared at a time."""
+
+
+@client_command("verify")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@namespace_option
+@click.option("--deep", is_flag=True, help="Download and open each too; nothing is stored.")
+async def verify(session: Session, ids: tuple[str, ...], namespace: str, deep: bool) -> None:
+    """
+    Look whether the server still has what is here.
+
+    Compares the blobs given, or all that are in step, with the tags that the server reports,
+    without downloading them. The exit code is not 0 if one differs or is missing.
+    """
+    equal = 0
+
+    async def compare(blob_id: str) -> None:
+        nonlocal equal
+        try:
+            if not await manager.verify(blob_id, namespace, deep):
+                raise InvalidBlob(f"verify {blob_id!r}: the server has another blob of that id")
+        except (StoreError, UnauthorizedError):
+            # The next one would fare no better.
+            raise
+        except (BlobError, ValueError) as error:
+            session.screen.failure(blob_id, error)
+        else:
+            equal += 1
+            if session.screen.as_json:
+                session.screen.result("", verified=blob_id)
+
+    async with session.manager(store=True, server=True, secret=True) as manager:
+        await in_lanes(LANES, ids or await _in_step(manager, namespace), compare)
+    session.screen.remark(f"{equal} {'are' if equal != 1 else 'is'} the same on the server")
+
+
+async def _in_step(manager: BlobManager, namespace: str) -> Iterable[str]:
+    return await manager.local_list_status(SyncStatus.SYNCED, namespace)
