@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import threading
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.cli.targets import check_target, write_file, write_pipe
+from blobman.cli.targets import PATIENCE, check_target, write_file, write_pipe
 
 
 class _Unreadable(io.BytesIO):
@@ -93,10 +95,20 @@ class WritePipeTests(SynchronousTestCase):
     def test_it_stops_when_the_pipe_is_full(self) -> None:
         self.addCleanup(os.close, self.reading)
         content = io.BytesIO(b"x" * 10_000_000)
-        timer = threading.Timer(0.01, self.stop.set)
-        timer.start()
-        self.addCleanup(timer.join)
+        looks = []
+        look: Any = select.select
+
+        def look_at_once(*arguments: Any) -> Any:
+            """Look without waiting; when it is full, it is to stop."""
+            looks.append(arguments[3])
+            found = look(*arguments[:3], 0)
+            if not found[1]:
+                self.stop.set()
+            return found
+
+        self.patch(select, "select", look_at_once)
         self.assertRaises(CancelledError, write_pipe, content, self.writing, self.stop)
+        self.assertEqual(set(looks), {PATIENCE})
 
     def test_nobody_reads(self) -> None:
         os.close(self.reading)
