@@ -37,7 +37,10 @@ def check_status(status: SyncStatus | int) -> SyncStatus:
     """
     if not isinstance(status, int) or isinstance(status, bool):
         raise TypeError(f"status must be a SyncStatus, not {type(status).__name__}")
-    return SyncStatus(status)
+    try:
+        return SyncStatus(status)
+    except ValueError:
+        raise ValueError(f"status must be a SyncStatus (1 to 7), not {status}") from None
 
 
 def check_token(token: object) -> None:

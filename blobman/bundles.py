@@ -69,7 +69,6 @@ class _Bundle:
 
     def __init__(self, passengers: list[Passenger]) -> None:
         self.passengers = passengers
-        self.left = len(passengers)
         self.over = False
         self.watchers: list[Deferred[None]] = []
         self.work: Deferred[None] | None = None
@@ -138,11 +137,12 @@ class Bundler:
                 waiter, self._waiter = self._waiter, None
                 waiter.granted.cancel()
             return
-        bundle.left -= 1
-        if bundle.left == 0 and not bundle.over and bundle.work is not None:
+        # Until it is over, the server may still get the blob, or the store.
+        if not bundle.over and bundle.work is not None:
             watcher: Deferred[None] = Deferred()
             bundle.watchers.append(watcher)
-            bundle.work.cancel()
+            if all(each.arrived.called for each in bundle.passengers):
+                bundle.work.cancel()
             await watcher
 
     def _depart(self) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from twisted.internet.defer import CancelledError
 
-from .errors import BlobNotFoundError, describe
+from .errors import BlobNotFoundError, IllegalStatusChange, describe
 from .interfaces import IBlobStore, IRemote
 from .model import BlobKey, SyncStatus
 
@@ -59,7 +60,9 @@ class Deleter:
         return here or there
 
     async def _restore(self, key: BlobKey, before: SyncStatus | None) -> None:
-        if before is None:
-            await self._store.delete(key.blob_id, key.namespace)
-        else:
-            await self._store.update_sync_status(key.blob_id, before, key.namespace)
+        # If it was too late, the blob is gone, and stays so.
+        with suppress(IllegalStatusChange):
+            if before is None:
+                await self._store.delete(key.blob_id, key.namespace)
+            else:
+                await self._store.update_sync_status(key.blob_id, before, key.namespace)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
+from zope.interface import implementer
 
 from .bundles import Bundler, Outcome, Passenger
 from .errors import (
@@ -17,7 +18,7 @@ from .errors import (
     MaximumRetriesError,
     describe,
 )
-from .interfaces import IBlobStore, IRemote, IRemoteStream, Progress
+from .interfaces import IBlobStore, IRemote, IRemoteStream, IStagedBlob, Progress
 from .model import UNAVAILABLE_STATUSES, BlobKey, Priority, SyncStatus
 from .transfers import Permits, Place
 
@@ -49,10 +50,11 @@ class Downloader:
         self._attempts = attempts
         self._bundlers: dict[str, Bundler] = {}
 
-    async def download(self, key: BlobKey, place: Place, report: Progress) -> None:
+    async def download(self, key: BlobKey, place: Place, report: Progress, asked_for: bool) -> None:
         """
         Download a blob, if it is not here yet.
 
+        :param asked_for: whether it is wanted though it is not PENDING_DOWNLOAD.
         :raise BlobNotFoundError: the server does not have it, or it is being deleted; nothing is
             recorded of it any more.
         :raise MaximumRetriesError: it does not verify; it is FAILED_DOWNLOAD now.
@@ -63,18 +65,23 @@ class Downloader:
         before = None if record is None else record[0]
         if before is SyncStatus.PENDING_DELETE:
             raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} is being deleted")
+        if before is None and not asked_for:
+            raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
         if before is not None and before not in UNAVAILABLE_STATUSES:
             return
-        if before is not SyncStatus.PENDING_DOWNLOAD:
-            await store.update_sync_status(
-                key.blob_id, SyncStatus.PENDING_DOWNLOAD, key.namespace, Priority(place.priority)
-            )
         try:
+            if before is not SyncStatus.PENDING_DOWNLOAD:
+                urgency = Priority(place.priority)
+                await store.update_sync_status(
+                    key.blob_id, SyncStatus.PENDING_DOWNLOAD, key.namespace, urgency
+                )
             await self._download_verified(key, place, report)
         except BlobNotFoundError:
             await store.forget(key.blob_id, key.namespace)
             raise
         except IllegalStatusChange as error:
+            if await store.exists(key.blob_id, key.namespace):
+                return
             what = describe(key.blob_id, key.namespace)
             raise DeletedMeanwhile(f"{what} was deleted meanwhile") from error
         except CancelledError:
@@ -137,10 +144,33 @@ class Downloader:
             else:
                 passenger.arrive(Outcome.ALONE if outcome is None else outcome)
 
-        await self._stream.download_many(list(by_id), self._store.stage, ended, namespace)
+        def stage(blob_id: str, namespace: str) -> IStagedBlob:
+            return _Unless(by_id[blob_id].arrived, self._store.stage(blob_id, namespace))
+
+        await self._stream.download_many(list(by_id), stage, ended, namespace)
 
     async def _restore(self, key: BlobKey, before: SyncStatus | None) -> None:
         if before is None:
             await self._store.forget(key.blob_id, key.namespace)
         elif before is SyncStatus.FAILED_DOWNLOAD:
             await self._store.update_sync_status(key.blob_id, before, key.namespace)
+
+
+@implementer(IStagedBlob)
+class _Unless:
+    """A staged blob that is not published once nobody waits for it any more."""
+
+    def __init__(self, arrived: Deferred[Any], staged: IStagedBlob) -> None:
+        self._arrived = arrived
+        self._staged = staged
+
+    def write(self, data: bytes | bytearray | memoryview) -> Deferred[None] | None:
+        return None if self._arrived.called else self._staged.write(data)
+
+    def publish(self, preamble: bytes, external: bool = False) -> Deferred[None]:
+        if not self._arrived.called:
+            return self._staged.publish(preamble, external)
+        return self._staged.discard().addCallback(lambda _: fail(CancelledError()))
+
+    def discard(self) -> Deferred[None]:
+        return self._staged.discard()

@@ -23,7 +23,7 @@ from .protocol import check_base_url, check_flag, check_order
 from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle
 from .retry import Jitter
 from .sync import BlobsSynchronizer
-from .transfers import Permits
+from .transfers import Permits, Place
 from .verification import is_the_same
 
 __all__ = ["BlobManager"]
@@ -179,7 +179,7 @@ class BlobManager(BlobsSynchronizer):
             status = SyncStatus.LOCAL_ONLY if local_only else SyncStatus.PENDING_UPLOAD
             await self._put_locally(doc, key, size, status, urgency)
             if status is SyncStatus.PENDING_UPLOAD:
-                await self._share_upload(key, urgency, self._upload)
+                await self._share_upload(key, urgency)
 
         return self._operations.begin(work)
 
@@ -328,8 +328,8 @@ class BlobManager(BlobsSynchronizer):
 
         async def work() -> None:
             check_key(blob_id, namespace)
-            if isinstance(flags, (str, bytes)):
-                raise TypeError("flags must be a list of flags, not one of them")
+            if isinstance(flags, (str, bytes)) or not isinstance(flags, Iterable):
+                raise TypeError(f"flags must be a list of flags, not {type(flags).__name__}")
             await self._remote().set_flags(blob_id, [check_flag(f) for f in flags], namespace)
 
         return self._operations.begin(work)
@@ -390,6 +390,11 @@ class BlobManager(BlobsSynchronizer):
             await store.delete(key.blob_id, key.namespace)
             return
         self._remote()
+
+        async def delete(_: Place) -> None:
+            # A transfer that was cancelled for this may have changed the status.
+            now = await store.get_sync_status(key.blob_id, key.namespace)
+            await self._deleter.delete(key, None if now is None else now[0])
+
         deleted = DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
-        await self._transfers.cancel(key, deleted)
-        await self._deleter.delete(key, None if record is None else record[0])
+        await self._transfers.replace(key, "delete", Priority.URGENT, delete, deleted)

@@ -22,7 +22,7 @@ class Operations:
 
     def __init__(self) -> None:
         self.closed = False
-        self._under_way: set[Deferred[Any]] = set()
+        self._under_way: dict[Deferred[Any], list[Deferred[None]]] = {}
 
     def begin(self, work: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
         """
@@ -35,29 +35,28 @@ class Operations:
             return fail(ClosedError("the manager is closed"))
         operation = Deferred.fromCoroutine(work())
         if not operation.called:
-            self._under_way.add(operation)
+            self._under_way[operation] = []
             operation.addBoth(self._ended, operation)
         return operation
 
     def _ended(self, result: Any, operation: Deferred[Any]) -> Any:
-        self._under_way.discard(operation)
+        # Before anything that the application has added behind: that may wait for the end, too.
+        for watcher in self._under_way.pop(operation, ()):
+            watcher.callback(None)
         return result
 
     async def close(self) -> None:
         """Let no more begin, cancel what is under way, and wait until all of it has ended."""
         self.closed = True
         ended = []
-        for operation in list(self._under_way):
+        for operation, watchers in list(self._under_way.items()):
             end: Deferred[None] = Deferred()
-            operation.addBoth(_passing_by, end)
-            operation.cancel()
+            watchers.append(end)
             ended.append(end)
+            # One that has been cancelled is putting things back as they were: it is let be.
+            if not operation.called:
+                operation.cancel()
         await DeferredList(ended)
-
-
-def _passing_by(result: Any, end: Deferred[None]) -> Any:
-    end.callback(None)
-    return result
 
 
 async def in_parallel(

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from .deletions import Deleter
 from .downloads import Downloader
-from .errors import BlobNotFoundError, NotConfiguredError, QuotaExceededError
+from .errors import BlobError, IllegalStatusChange, NotConfiguredError, QuotaExceededError
 from .interfaces import (
     IBlobStore,
     IRemote,
@@ -28,7 +28,7 @@ from .interfaces import (
 from .model import BlobKey, Priority, QueuedTransfer, SyncStatus, check_namespace
 from .operations import Operations, in_parallel
 from .progress import Reporter
-from .retry import Jitter
+from .retry import Jitter, ends_run
 from .runs import PAGE_SIZE, TransferRun
 from .transfers import Place, Transfers
 from .uploads import Uploader
@@ -92,6 +92,11 @@ class BlobsSynchronizer:
         self._transfers = Transfers(lambda: self.concurrent_transfers_limit)
         self._locks: dict[str, DeferredLock] = {}
         self._own_changes: dict[str, list[_OwnChanges]] = {}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "concurrent_transfers_limit" and "_transfers" in vars(self):
+            self._transfers.permits.limit_changed()
 
     # -- the public operations ---------------------------------------------------------
 
@@ -219,7 +224,9 @@ class BlobsSynchronizer:
         await in_parallel(
             self.concurrent_transfers_limit,
             (BlobKey(namespace, blob_id) for blob_id in unsettled),
-            lambda key: self._transfers.share(key, Priority.DEFAULT, partial(self._settle, key)),
+            lambda key: self._transfers.share(
+                key, "settle", Priority.DEFAULT, partial(self._settle, key)
+            ),
         )
         return error
 
@@ -248,19 +255,26 @@ class BlobsSynchronizer:
     async def _settle(self, key: BlobKey, place: Place) -> None:
         """Find out whether the blob of ours that the server lists is one that we sent."""
         async with self._transfers.permits.hold(place):
-            with suppress(BlobNotFoundError):
+            try:
                 await self._uploader.settle(key)
+            except BlobError as error:
+                # The others go on; sending this one will meet the same, if it has not passed.
+                if ends_run(error):
+                    raise
 
     # -- runs --------------------------------------------------------------------------
 
     async def _send_missing(self, namespace: str) -> BaseException | None:
         def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            return self._share_upload(key, priority, self._upload_or_fail, age)
+            return Deferred.fromCoroutine(self._upload_or_fail(key, priority, age))
 
         return await self._run(SyncStatus.PENDING_UPLOAD, namespace, attempt)
 
     async def _fetch_missing(self, namespace: str) -> BaseException | None:
-        return await self._run(SyncStatus.PENDING_DOWNLOAD, namespace, self._share_download)
+        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
+            return self._share(key, priority, "download", self._download, age)
+
+        return await self._run(SyncStatus.PENDING_DOWNLOAD, namespace, attempt)
 
     async def _send_deletions(self, namespace: str) -> BaseException | None:
         async def delete(key: BlobKey, place: Place) -> None:
@@ -268,7 +282,7 @@ class BlobsSynchronizer:
                 await self._deleter.complete(key)
 
         def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            return self._transfers.share(key, priority, partial(delete, key), age)
+            return self._transfers.share(key, "delete", priority, partial(delete, key), age)
 
         return await self._run(SyncStatus.PENDING_DELETE, namespace, attempt)
 
@@ -291,15 +305,11 @@ class BlobsSynchronizer:
 
     # -- one transfer ------------------------------------------------------------------
 
-    def _share_upload(
-        self, key: BlobKey, priority: int, upload: Transfer, age: int | None = None
-    ) -> Deferred[None]:
-        return self._share(key, priority, "upload", upload, age)
+    def _share_upload(self, key: BlobKey, priority: int, age: int | None = None) -> Deferred[None]:
+        return self._share(key, priority, "upload", self._uploader.upload, age)
 
-    def _share_download(
-        self, key: BlobKey, priority: int, age: int | None = None
-    ) -> Deferred[None]:
-        return self._share(key, priority, "download", self._download, age)
+    def _share_download(self, key: BlobKey, priority: int) -> Deferred[None]:
+        return self._share(key, priority, "download", self._download_if_asked_for, None)
 
     def _share(
         self, key: BlobKey, priority: int, direction: str, transfer: Transfer, age: int | None
@@ -314,23 +324,24 @@ class BlobsSynchronizer:
                 transferring = report.follow(transferring)
             await transferring
 
-        return self._transfers.share(key, priority, start, age)
+        return self._transfers.share(key, direction, priority, start, age)
 
-    async def _upload(self, key: BlobKey, place: Place, report: Progress) -> None:
-        await self._uploader.upload(key, place, report)
-
-    async def _upload_or_fail(self, key: BlobKey, place: Place, report: Progress) -> None:
+    async def _upload_or_fail(self, key: BlobKey, priority: int, age: int) -> None:
         """Upload; without space on the server, it is for the application to make some."""
         try:
-            await self._upload(key, place, report)
+            await self._share_upload(key, priority, age)
         except QuotaExceededError:
-            await self._store().update_sync_status(
-                key.blob_id, SyncStatus.FAILED_UPLOAD, key.namespace
-            )
+            with suppress(IllegalStatusChange):
+                await self._store().update_sync_status(
+                    key.blob_id, SyncStatus.FAILED_UPLOAD, key.namespace
+                )
             raise
 
     async def _download(self, key: BlobKey, place: Place, report: Progress) -> None:
-        await self._downloader.download(key, place, report)
+        await self._downloader.download(key, place, report, asked_for=False)
+
+    async def _download_if_asked_for(self, key: BlobKey, place: Place, report: Progress) -> None:
+        await self._downloader.download(key, place, report, asked_for=True)
 
     @cached_property
     def _uploader(self) -> Uploader:

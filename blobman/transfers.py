@@ -130,6 +130,10 @@ class Permits:
         self.active -= 1
         self._grant()
 
+    def limit_changed(self) -> None:
+        """Ask for the limit at once, rather than when the next permit is given back."""
+        self._grant()
+
     def _enqueue(self, waiter: Waiter) -> None:
         entry = (-waiter.priority, waiter.age, next(self._entries), waiter)
         heapq.heappush(self._queue, entry)
@@ -147,6 +151,7 @@ class _Transfer:
     """
     One transfer that is waiting for its permit or under way, and those who wait for it.
 
+    :ivar kind: upload, download or delete.
     :ivar place: what its turn depends on.
     :ivar callers: each fires as the transfer ends.
     :ivar watchers: each fires with None when it is over and all cleaned up, however it ended.
@@ -155,7 +160,8 @@ class _Transfer:
     :ivar reason: what its callers are told if it was cancelled for all of them.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, kind: str, place: Place) -> None:
+        self.kind = kind
         self.place = place
         self.callers: list[Deferred[None]] = []
         self.watchers: list[Deferred[None]] = []
@@ -229,42 +235,54 @@ class Transfers:
         self._transfers: dict[BlobKey, _Transfer] = {}
 
     def share(
-        self, key: BlobKey, priority: int, start: Start, age: int | None = None
+        self, key: BlobKey, kind: str, priority: int, start: Start, age: int | None = None
     ) -> Deferred[None]:
         """
         Take part in the transfer of a blob; begin it if there is none.
 
+        One of another kind is waited for first.
+
+        :param kind: what is done with the blob: only those that want the same share it.
         :param priority: one that is waiting moves up to it.
         :param start: makes the transfer, if it is to be begun.
         :param age: a number from ``permits.new_age``; None for a new one.
         :return: fires with None, or fails, as the transfer does.
         """
-        return Deferred.fromCoroutine(self._share(key, priority, start, age))
+        return Deferred.fromCoroutine(self._share(key, kind, priority, start, age))
 
-    async def cancel(self, key: BlobKey, reason: BaseException) -> None:
+    def replace(
+        self, key: BlobKey, kind: str, priority: int, start: Start, reason: BaseException
+    ) -> Deferred[None]:
         """
-        Cancel the transfer of a blob, if there is one, and wait for its end.
+        Do the same, but cancel one of another kind rather than wait for it.
 
-        :param reason: what all who wait for it fail with.
+        :param reason: what all who wait for that one fail with.
+        :return: as ``share``.
         """
-        transfer = self._transfers.get(key)
-        if transfer is not None:
-            transfer.cancel(reason)
-            await transfer.wait()
 
-    async def _share(self, key: BlobKey, priority: int, start: Start, age: int | None) -> None:
+        async def cancel_and_share() -> None:
+            while (other := self._transfers.get(key)) is not None and other.kind != kind:
+                other.cancel(reason)
+                await other.wait()
+            await self._share(key, kind, priority, start, None)
+
+        return Deferred.fromCoroutine(cancel_and_share())
+
+    async def _share(
+        self, key: BlobKey, kind: str, priority: int, start: Start, age: int | None
+    ) -> None:
         transfer = self._transfers.get(key)
-        while transfer is not None and transfer.cancelled:
+        while transfer is not None and (transfer.cancelled or transfer.kind != kind):
             await transfer.wait()
             transfer = self._transfers.get(key)
         if transfer is None:
             age = self.permits.new_age() if age is None else age
-            transfer = self._begin(key, Place(priority, age), start)
+            transfer = self._begin(key, kind, Place(priority, age), start)
         transfer.place.promote(priority)
         await transfer.join()
 
-    def _begin(self, key: BlobKey, place: Place, start: Start) -> _Transfer:
-        transfer = self._transfers[key] = _Transfer(place)
+    def _begin(self, key: BlobKey, kind: str, place: Place, start: Start) -> _Transfer:
+        transfer = self._transfers[key] = _Transfer(kind, place)
         transfer.work = Deferred.fromCoroutine(start(place))
         transfer.work.addBoth(self._finish, key, transfer)
         return transfer

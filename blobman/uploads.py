@@ -99,7 +99,12 @@ class Uploader:
         if not payloads:
             return
         results = await stream.upload_many(list(payloads.items()), namespace)
-        created = [blob_id for blob_id, result in results.items() if result == "created"]
+        # Of one that was cancelled meanwhile nothing is recorded: its tag will tell.
+        created = [
+            blob_id
+            for blob_id, result in results.items()
+            if result == "created" and not by_id[blob_id].arrived.called
+        ]
         for blob_id in created:
             self._note_uploaded(by_id[blob_id].key)
         await self._store.mark_uploaded(created, namespace)

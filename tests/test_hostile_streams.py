@@ -109,6 +109,11 @@ class StreamTests(ScriptedTestCase):
                 await self.manager.get("x")
             self.assertEqual(await self.manager.local_list(), [])
 
+    async def test_an_empty_frame_is_not_an_empty_blob(self) -> None:
+        self.streams(write_frame_header(0, b"t" * 16))
+        await self.expect(BlobNotFoundError, "x")
+        self.assertEqual(await self.manager.local_list(), [])
+
     async def test_not_there(self) -> None:
         self.streams(write_frame_header(*NOT_THERE))
         await self.expect(BlobNotFoundError, "x")

@@ -8,7 +8,7 @@ import os
 import uuid
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
 from twisted.internet.error import ConnectionRefusedError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -225,6 +225,83 @@ class PutTests(ServerTestCase):
             await putting
         self.assertIsNone(await status_of(laptop, "x"))
         self.assertEqual(await laptop.remote_list(), [])
+
+
+class AtOnceTests(ServerTestCase):
+    """Operations on one blob that meet each other."""
+
+    async def test_put_and_get(self) -> None:
+        laptop = self.manager()
+        for number in range(20):
+            blob_id = f"x{number}"
+            both: list[Deferred[Any]] = [
+                laptop.get(blob_id),
+                laptop.put(doc(b"data", blob_id), 4),
+            ]
+            results = await DeferredList(both, consumeErrors=True)
+            for succeeded, result in results:
+                if not succeeded:
+                    kinds = (BlobNotFoundError, BlobAlreadyExistsError)
+                    self.assertIsInstance(result.value, kinds)
+            there = await laptop.remote_list()
+            self.assertEqual(results[1][0], blob_id in there)
+
+    async def test_get_and_delete(self) -> None:
+        other, laptop = self.manager("other"), self.manager()
+        for number in range(20):
+            blob_id = f"x{number}"
+            await other.put(doc(content(300_000), blob_id), 300_000)
+            both: list[Deferred[Any]] = [laptop.get(blob_id), laptop.delete(blob_id)]
+            await DeferredList(both, consumeErrors=True)
+            self.assertEqual(await laptop.sync_progress, {})
+            self.assertEqual(await laptop.remote_list(), [])
+
+    async def test_put_and_delete(self) -> None:
+        laptop = self.manager()
+        for number in range(20):
+            blob_id = f"x{number}"
+            putting = laptop.put(doc(content(300_000), blob_id), 300_000)
+            while not await laptop.local_list():
+                pass
+            await laptop.delete(blob_id)
+            await DeferredList([putting], consumeErrors=True)
+            self.assertEqual(await laptop.sync_progress, {})
+            self.assertEqual(await laptop.remote_list(), [])
+
+    async def test_two_deletes(self) -> None:
+        laptop = self.manager()
+        await laptop.put(doc(b"data", "x"), 4)
+        results = await DeferredList([laptop.delete("x"), laptop.delete("x")], consumeErrors=True)
+        self.assertTrue(results[0][0])
+        self.assertEqual(await laptop.sync_progress, {})
+
+    async def test_cancelled_at_once(self) -> None:
+        laptop = self.manager()
+        await laptop.put(doc(b"data", "x"), 4)
+        for operation in (laptop.count(), laptop.delete("x"), laptop.sync(), laptop.get("y")):
+            operation.cancel()
+            with self.assertRaises(CancelledError):
+                await operation
+        self.assertEqual(await laptop.sync_progress, {"SYNCED": 1})
+
+    async def test_an_errback_that_closes(self) -> None:
+        laptop = self.manager()
+        getting = laptop.get("x")
+        getting.addErrback(lambda _: laptop.close())
+        await laptop.close()
+        await getting
+
+    async def test_a_limit_that_is_raised_counts_at_once(self) -> None:
+        laptop = self.manager()
+        laptop.concurrent_transfers_limit = 1
+        permits = laptop._transfers.permits
+        waiters = [permits.acquire(2) for _ in range(3)]
+        laptop.concurrent_transfers_limit = 3
+        self.assertTrue(all(waiter.granted.called for waiter in waiters))
+
+
+class AtOnceInStreamsTests(AtOnceTests):
+    streams = True
 
 
 class PutInStreamsTests(PutTests):

@@ -18,6 +18,8 @@ from blobman.model import BlobKey, QueuedTransfer
 from blobman.runs import TransferRun
 from blobman.transfers import Place, Start, Transfers
 
+from .test_bundles import end_quietly
+
 
 class RunTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -47,7 +49,11 @@ class RunTests(SynchronousTestCase):
 
     def attempt(self, queued: QueuedTransfer) -> Deferred[None]:
         return self.transfers.share(
-            BlobKey("", queued.blob_id), queued.priority, self.start(queued.blob_id), self.age
+            BlobKey("", queued.blob_id),
+            "upload",
+            queued.priority,
+            self.start(queued.blob_id),
+            self.age,
         )
 
     def start(self, blob_id: str) -> Start:
@@ -65,7 +71,9 @@ class RunTests(SynchronousTestCase):
     def run_it(self) -> Deferred[BaseException | None]:
         self.age = self.permits.new_age()
         run = TransferRun(self.clock, lambda s: s, self.page, self.attempt)
-        return Deferred.fromCoroutine(run.run())
+        running = Deferred.fromCoroutine(run.run())
+        self.addCleanup(end_quietly, running)
+        return running
 
     def finish(self, *blob_ids: str) -> None:
         for blob_id in blob_ids:

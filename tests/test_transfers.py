@@ -11,6 +11,8 @@ from blobman import BlobNotFoundError
 from blobman.model import BlobKey
 from blobman.transfers import Permits, Place, Start, Transfers, Waiter
 
+from .test_bundles import end_quietly
+
 
 class PermitsTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -182,8 +184,10 @@ class TransfersTests(SynchronousTestCase):
 
         return work
 
-    def share(self, key: BlobKey = KEY, priority: int = 2) -> Deferred[None]:
-        return self.transfers.share(key, priority, self.start(key))
+    def share(self, key: BlobKey = KEY, priority: int = 2, kind: str = "upload") -> Deferred[None]:
+        sharing = self.transfers.share(key, kind, priority, self.start(key))
+        self.addCleanup(end_quietly, sharing)
+        return sharing
 
     def test_callers_share_one(self) -> None:
         callers = [self.share() for _ in range(3)]
@@ -207,9 +211,9 @@ class TransfersTests(SynchronousTestCase):
         async def broken(place: Place) -> None:
             raise BlobNotFoundError("gone")
 
-        self.successResultOf(self.transfers.share(KEY, 2, work))
-        self.failureResultOf(self.transfers.share(KEY, 2, broken), BlobNotFoundError)
-        self.successResultOf(self.transfers.share(KEY, 2, work))
+        self.successResultOf(self.transfers.share(KEY, "upload", 2, work))
+        self.failureResultOf(self.transfers.share(KEY, "upload", 2, broken), BlobNotFoundError)
+        self.successResultOf(self.transfers.share(KEY, "upload", 2, work))
         self.assertEqual((self.starts, self.transfers.permits.active), ([KEY, KEY], 0))
 
     def test_cancelling_one_leaves_the_others(self) -> None:
@@ -239,7 +243,7 @@ class TransfersTests(SynchronousTestCase):
                 await cleaning
                 raise
 
-        caller = self.transfers.share(KEY, 2, work)
+        caller = self.transfers.share(KEY, "upload", 2, work)
         caller.cancel()
         return caller, cleaning
 
@@ -275,13 +279,44 @@ class TransfersTests(SynchronousTestCase):
         self.under_way[OTHER].callback(None)
         self.assertEqual(self.starts, [OTHER, KEY])
 
-    def test_cancelled_for_all(self) -> None:
+    def test_another_kind_is_waited_for(self) -> None:
+        first = self.share()
+        other = self.share(kind="download")
+        self.assertEqual(self.starts, [KEY])
+        self.under_way[KEY].errback(BlobNotFoundError("gone"))
+        self.failureResultOf(first, BlobNotFoundError)
+        self.assertEqual(self.starts, [KEY, KEY])
+        self.under_way[KEY].callback(None)
+        self.successResultOf(other)
+
+    def replace(self, reason: BaseException) -> Deferred[None]:
+        return self.transfers.replace(KEY, "delete", 4, self.start(KEY), reason)
+
+    def test_replaced(self) -> None:
         callers = [self.share(), self.share()]
         gone = BlobNotFoundError("deleted")
-        self.successResultOf(Deferred.fromCoroutine(self.transfers.cancel(KEY, gone)))
+        deleting = self.replace(gone)
         for caller in callers:
             self.assertIs(self.failureResultOf(caller).value, gone)
+        late = self.share()
+        self.assertEqual(self.starts, [KEY, KEY])
+        self.under_way[KEY].callback(None)
+        self.successResultOf(deleting)
+        self.assertEqual(self.starts, [KEY, KEY, KEY])
+        self.under_way[KEY].callback(None)
+        self.successResultOf(late)
 
-    def test_nothing_to_cancel(self) -> None:
-        gone = BlobNotFoundError("deleted")
-        self.successResultOf(Deferred.fromCoroutine(self.transfers.cancel(KEY, gone)))
+    def test_one_of_the_same_kind_is_not_replaced(self) -> None:
+        deleting = [self.replace(BlobNotFoundError("deleted")) for _ in range(2)]
+        self.assertEqual(self.starts, [KEY])
+        self.under_way[KEY].callback(None)
+        for one in deleting:
+            self.successResultOf(one)
+
+    def test_the_limit_is_asked_for_when_it_changed(self) -> None:
+        limit = 1
+        permits = Permits(lambda: limit)
+        waiters = [permits.acquire(2) for _ in range(3)]
+        limit = 3
+        permits.limit_changed()
+        self.assertTrue(all(waiter.granted.called for waiter in waiters))

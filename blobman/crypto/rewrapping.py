@@ -4,8 +4,6 @@ Giving a server back what it lost, as it was: for the blobs that others sealed, 
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from ..errors import InvalidBlob
 from .preamble import DELIVERED, Preamble, Scheme
 from .sealing import Sealer
@@ -72,8 +70,13 @@ def make_sealer(secret: bytes, preamble: bytes, size: int) -> Sealer | Rewrapper
     :raise ValueError: as :class:`Sealer` does.
     """
     # A look at the byte behind the magic spares most blobs the decoding, which Sealer does again.
-    if preamble[2:3] == bytes([Scheme.EXTERNAL]):
-        with suppress(InvalidBlob):
-            if Preamble.decode(preamble).kind == DELIVERED:
-                return Rewrapper(preamble, size)
+    if preamble[2:3] == bytes([Scheme.EXTERNAL]) and _is_delivered(preamble):
+        return Rewrapper(preamble, size)
     return Sealer(secret, preamble, size)
+
+
+def _is_delivered(preamble: bytes) -> bool:
+    try:
+        return Preamble.decode(preamble).kind == DELIVERED
+    except InvalidBlob:
+        return False

@@ -25,6 +25,9 @@ Record = Callable[[apsw.Connection, Payload], "int | None"]
 _IN_MEMORY = 16 * CHUNK_SIZE
 """How many bytes of small files may be on their way into the database at once."""
 
+_COPIES = 4
+"""How many larger files are copied at a time."""
+
 _STEP = 8
 """How many chunks of a file are copied before others get their turn."""
 
@@ -39,6 +42,7 @@ class Intake:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._budget = ByteBudget(_IN_MEMORY)
+        self._copies = ByteBudget(_COPIES)
 
     async def take_small(self, source: Source, size: int, preamble: bytes, record: Record) -> None:
         """
@@ -59,7 +63,12 @@ class Intake:
 
         :raise BlobError: it could not be read, written or recorded; then nothing is left of it.
         """
-        writer = await self._copy(source, size)
+        # Each takes some megabytes while it is copied, whatever its size.
+        await self._copies.acquire(1)
+        try:
+            writer = await self._copy(source, size)
+        finally:
+            self._copies.release(1)
         await self.publish(Payload(size, preamble, False, file=writer.file), writer, record)
 
     async def _copy(self, source: Source, size: int) -> PayloadWriter:
@@ -110,7 +119,7 @@ class Intake:
 
     def _take_back(self, writer: PayloadWriter | None, row: int | None) -> None:
         if row is not None:
-            removed = self._database.write(lambda connection: records.forget(connection, row))
+            removed = self._database.write(lambda connection: records.take_back(connection, row))
             if writer is None:
                 removed.addErrback(lambda _: None)
             else:

@@ -39,6 +39,7 @@ __all__ = [
     "remove",
     "restore",
     "set_priority",
+    "take_back",
 ]
 
 _RESETTING = (SyncStatus.PENDING_DOWNLOAD, SyncStatus.SYNCED)
@@ -220,13 +221,10 @@ def publish(connection: apsw.Connection, key: BlobKey, payload: Payload) -> int 
     :raise IllegalStatusChange: the blob is to be deleted, or is not to be downloaded.
     """
     record = find(connection, key)
-    if record is None:
-        status = SyncStatus.SYNCED
-        added = _add_payload(connection, payload)
-        return _insert(connection, key, status, Priority.DEFAULT, added)
-    if record.status == SyncStatus.PENDING_DELETE:
+    if record is None or record.status == SyncStatus.PENDING_DELETE:
         name = describe(key.blob_id, key.namespace)
-        raise IllegalStatusChange(f"{name} is to be deleted, so it can't become SYNCED")
+        gone = "has been deleted" if record is None else "is to be deleted"
+        raise IllegalStatusChange(f"{name} {gone}, so it can't become SYNCED")
     if record.payload is not None:
         return None
     _check_change(key, record.status, SyncStatus.SYNCED)
@@ -327,6 +325,22 @@ def forget(connection: apsw.Connection, row: int) -> Removed:
             )
             return Removed(True, found[0])
     return Removed(False, None)
+
+
+def take_back(connection: apsw.Connection, row: int) -> None:
+    """
+    Undo what was recorded last: a blob that was put is gone, one that came waits again.
+    """
+    query = "SELECT status, payload FROM blobs WHERE id = ?"
+    for status, payload in _rows(connection, query, (row,)):
+        if status == SyncStatus.SYNCED:
+            connection.execute(
+                "UPDATE blobs SET status = ?, payload = NULL WHERE id = ?",
+                (SyncStatus.PENDING_DOWNLOAD, row),
+            )
+            connection.execute("DELETE FROM payloads WHERE id = ?", (payload,))
+        else:
+            forget(connection, row)
 
 
 def forget_missing(connection: apsw.Connection, key: BlobKey) -> None:

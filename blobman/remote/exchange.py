@@ -111,9 +111,25 @@ class Exchanges:
         :param data: bytes, or an ``IBodyProducer``.
         :return: the answer, its body still to come.
         """
-        response: IResponse = await self._connections.http.request(
+        requested: Deferred[Any] = self._connections.http.request(
             method, url, data=data, allow_redirects=False, unbuffered=True
         )
+        cancelled: list[bool] = []
+
+        def cancel(_: object) -> None:
+            cancelled.append(True)
+            requested.cancel()
+
+        # What becomes of a request that is cancelled depends on how far it was: Twisted calls it
+        # a failed look-up of the host's name while it connects.
+        answered: Deferred[IResponse] = Deferred(cancel)
+        requested.chainDeferred(answered)
+        try:
+            response = await answered
+        except Exception as error:
+            if cancelled:
+                raise CancelledError from error
+            raise
         idle.reset()
         return response
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -272,8 +272,6 @@ class FramesReceiver(_PausingReceiver):
     def _open(self, frame: _Frame, piece: memoryview) -> None:
         try:
             cleartext = frame.opener.feed(piece)
-            if not frame.missing:
-                frame.opener.finish()
         except InvalidBlob as error:
             frame.error = error
             return
@@ -286,6 +284,11 @@ class FramesReceiver(_PausingReceiver):
         if frame is None or frame.missing:
             return
         self._frame = None
+        if frame.error is None:
+            try:
+                frame.opener.finish()
+            except InvalidBlob as error:
+                frame.error = error
         ending = Deferred.fromCoroutine(self._end_frame(frame))
         self._unpublished += frame.size
         self._endings.add(ending)
@@ -300,7 +303,7 @@ class FramesReceiver(_PausingReceiver):
         if error is None:
             try:
                 await frame.staged.publish(frame.opener.preamble, frame.opener.external)
-            except Exception as failed:
+            except (Exception, CancelledError) as failed:
                 error = failed
         else:
             await frame.staged.discard()

@@ -151,11 +151,11 @@ class MemoryStore(MemoryStatusStore):
         return MemoryStagedBlob(publish)
 
     def _publish(self, key: BlobKey, content: bytes, preamble: bytes, external: bool) -> None:
-        record = self._records.get(key) or self._add(key, _S.PENDING_DOWNLOAD)
-        if record.is_available:
+        record = self._records.get(key)
+        if record is not None and record.is_available:
             return
-        if record.status is not _S.PENDING_DOWNLOAD:
-            raise illegal_change(key, record.status, _S.SYNCED)
+        if record is None or record.status is not _S.PENDING_DOWNLOAD:
+            raise illegal_change(key, None if record is None else record.status, _S.SYNCED)
         record.status, record.retries = _S.SYNCED, 0
         record.content, record.preamble, record.external = content, preamble, external
 

@@ -95,7 +95,7 @@ class WritePipeTests(SynchronousTestCase):
     def test_it_stops_when_the_pipe_is_full(self) -> None:
         self.addCleanup(os.close, self.reading)
         content = io.BytesIO(b"x" * 10_000_000)
-        looks = []
+        looks: list[Any] = []
         look: Any = select.select
 
         def look_at_once(*arguments: Any) -> Any:

@@ -141,6 +141,7 @@ class TwoProcessesTests(DiskTestCase):
     async def test_what_another_one_stages_is_left_alone(self) -> None:
         child = self.start(
             """
+            await store.update_sync_status('theirs', SyncStatus.PENDING_DOWNLOAD)
             staged = store.stage('theirs')
             await staged.write(content(6_000_000))
             say('staged')
@@ -153,6 +154,7 @@ class TwoProcessesTests(DiskTestCase):
         self.assertEqual(child.stdout.readline(), "staged\n")
         store = self.open()
         self.assertEqual(await store.list(), [])
+        await store.update_sync_status("mine", SyncStatus.PENDING_DOWNLOAD)
         mine = store.stage("mine")
         mine.write(content(4 * MIB))
         another = self.open()

@@ -16,6 +16,7 @@ from blobman.errors import BlobError, ClosedError
 from blobman.local import BlobStore
 from blobman.local.budget import ByteBudget
 from blobman.local.database import _FILERS
+from blobman.model import SyncStatus
 
 from .contract import MIB, content
 from .pump import Pump
@@ -92,6 +93,8 @@ class CancelTests(PumpedTestCase):
     def test_publish_at_every_step(self) -> None:
         for size in (1000, 5 * MIB):
             for steps in range(30):
+                wanted = SyncStatus.PENDING_DOWNLOAD
+                self.pump.wait(self.store.update_sync_status(f"s{size}", wanted))
                 staged = self.store.stage(f"s{size}")
                 staged.write(content(size))
                 outcome: list[Any] = []
@@ -104,7 +107,8 @@ class CancelTests(PumpedTestCase):
                 self.pump.wait(staged.discard())
                 outcome[0].trap(CancelledError)
                 self.settle()
-                self.assertIsNone(self.pump.wait(self.store.get_sync_status(f"s{size}")))
+                status = self.pump.wait(self.store.get_sync_status(f"s{size}"))
+                self.assertEqual(status, (SyncStatus.PENDING_DOWNLOAD, 0))
                 self.assertEqual(self.payload_files(), [])
             self.assertEqual(outcome, [None])
 

@@ -54,6 +54,7 @@ class RemoteContract(Base):
 
     async def download(self, blob_id: str, namespace: str = "") -> bytes:
         store = MemoryStore()
+        await store.update_sync_status(blob_id, SyncStatus.PENDING_DOWNLOAD, namespace)
         await self.remote.download(blob_id, store.stage(blob_id, namespace), namespace)
         file = await store.get(blob_id, namespace)
         assert file is not None
@@ -145,6 +146,8 @@ class RemoteContract(Base):
 
     async def fetch(self, *ids: str, namespace: str = "") -> tuple[MemoryStore, dict[str, object]]:
         store, ended = MemoryStore(), dict[str, object]()
+        for blob_id in ids:
+            await store.update_sync_status(blob_id, SyncStatus.PENDING_DOWNLOAD, namespace)
         await self.stream.download_many(list(ids), store.stage, ended.__setitem__, namespace)
         return store, ended
 
@@ -161,7 +164,9 @@ class RemoteContract(Base):
             file = await store.get(f"x{size}", "mail")
             assert file is not None
             self.assertEqual(file.read(), content(size))
-        self.assertEqual(await store.get_sync_progress("mail"), {"SYNCED": len(SIZES)})
+        self.assertEqual(
+            await store.get_sync_progress("mail"), {"SYNCED": len(SIZES), "PENDING_DOWNLOAD": 2}
+        )
 
     async def test_stream_with_one_that_does_not_verify(self) -> None:
         await self.upload("a", content(100))
