@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,9 @@ T = TypeVar("T")
 
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "cache_size=-2048")
 _READERS = 2
+_LOOK_AGAIN = 0.01
+"""Seconds between two attempts at what SQLite does not wait for."""
+
 _FILERS = 3
 _BATCH = 500
 
@@ -184,7 +188,7 @@ class Database:
             pass
 
     def _begin(self, connection: apsw.Connection) -> None:
-        pragma(connection, "journal_mode=WAL")
+        self._keep_a_log(connection)
         schema.upgrade(connection, str(self.path))
         lock = StoreLock(self.path.with_suffix(".lock"))
         try:
@@ -193,6 +197,14 @@ class Database:
             lock.release()
             raise
         self._lock = lock
+
+    def _keep_a_log(self, connection: apsw.Connection) -> None:
+        # For this SQLite does not wait by itself while another one has the database open.
+        deadline = time.monotonic() + self._patience
+        while not _log_is_kept(connection):
+            if time.monotonic() >= deadline:
+                raise StoreError(f"{self.path} is locked by another process")
+            time.sleep(_LOOK_AGAIN)
 
     def _sweep(self, connection: apsw.Connection) -> None:
         rows = connection.execute("SELECT file FROM payloads WHERE file IS NOT NULL")
@@ -263,3 +275,11 @@ def _make_folder(path: Path) -> None:
     if not path.exists():
         _make_folder(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
+
+
+def _log_is_kept(connection: apsw.Connection) -> bool:
+    try:
+        pragma(connection, "journal_mode=WAL")
+    except apsw.BusyError:
+        return False
+    return True

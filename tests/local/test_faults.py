@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import apsw
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from blobman.errors import BlobNotFoundError, StoreError, WrongKeyError
@@ -330,6 +331,22 @@ class FullTests(DiskTestCase):
 
 
 class LockTests(DiskTestCase):
+    async def test_a_new_database_that_another_one_reads(self) -> None:
+        self.folder.mkdir(parents=True)
+        other = connect(str(self.path), derive_key(KEY))
+        self.addCleanup(other.close)
+        other.execute("CREATE TABLE something (column)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM something").fetchall()
+        listing = self.open().list()
+        # Long enough to be refused, if it did not wait.
+        await deferToThread(lambda: other.execute("SELECT 1").fetchall())
+        for _ in range(1000):
+            await deferToThread(lambda: None)
+        self.assertFalse(listing.called)
+        other.execute("COMMIT")
+        self.assertEqual(await listing, [])
+
     async def test_locked_by_another_process(self) -> None:
         store = self.open(patience=0.05)
         await put(store, "a", b"data")
