@@ -19,6 +19,7 @@ import apsw
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 
+from ..errors import StoreError
 from . import schema
 from .connection import connect, derive_key, pragma
 from .faults import store_error, store_errors

@@ -9,8 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import apsw
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.trial.unittest import TestCase
 
 from blobman.errors import BlobNotFoundError, StoreError, WrongKeyError
@@ -331,21 +330,15 @@ class FullTests(DiskTestCase):
 
 
 class LockTests(DiskTestCase):
-    async def test_a_new_database_that_another_one_reads(self) -> None:
-        self.folder.mkdir(parents=True)
-        other = connect(str(self.path), derive_key(KEY))
-        self.addCleanup(other.close)
-        other.execute("CREATE TABLE something (column)")
-        other.execute("BEGIN")
-        other.execute("SELECT * FROM something").fetchall()
-        listing = self.open().list()
-        # Long enough to be refused, if it did not wait.
-        await deferToThread(lambda: other.execute("SELECT 1").fetchall())
-        for _ in range(1000):
-            await deferToThread(lambda: None)
-        self.assertFalse(listing.called)
-        other.execute("COMMIT")
-        self.assertEqual(await listing, [])
+    async def test_new_ones_that_are_opened_by_many_at_once(self) -> None:
+        for number in range(20):
+            self.folder = Path(self.mktemp()).absolute()
+            stores = [self.open() for _ in range(4)]
+            putting = [put(store, f"{n}", b"data") for n, store in enumerate(stores)]
+            await gatherResults(putting)
+            self.assertEqual(len(await stores[0].list()), len(stores), number)
+            for store in stores:
+                await store.close()
 
     async def test_locked_by_another_process(self) -> None:
         store = self.open(patience=0.05)
