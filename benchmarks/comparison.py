@@ -16,37 +16,16 @@ import time
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import LoopingCall, react
+from twisted.internet.task import react
 
 from blobman import BlobManager
 from blobman.server.app import BlobsService
 from blobman.server.auth import TokenFile
 
+from .meter import PauseProbe
+
 USER = "bench"
 BATCH = 1000
-PROBE = 0.002
-
-
-class Pauses:
-    """Finds the longest time for which the reactor was busy with one thing."""
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-        self._last = time.monotonic()
-        self._probe = LoopingCall(self._look)
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        self.longest = max(self.longest, now - self._last - PROBE)
-        self._last = now
-
-    def start(self) -> None:
-        self._last = time.monotonic()
-        self._probe.start(PROBE)
-
-    def stop(self) -> float:
-        self._probe.stop()
-        return self.longest
 
 
 def names(number: int) -> list[str]:
@@ -90,12 +69,13 @@ async def compare(reactor: Any, folder: str, number: int) -> None:
     manager = BlobManager(os.path.join(folder, "client"), url, "k", "s" * 96, USER, token)
     await fill_store(manager, ids)
     await manager.count()
-    before, pauses, started = memory(), Pauses(), time.monotonic()
-    pauses.start()
+    before, probe, started = memory(), PauseProbe(reactor), time.monotonic()
     await manager.sync()
-    seconds, pause = time.monotonic() - started, pauses.stop()
+    seconds = time.monotonic() - started
+    probe.stop()
+    pause = probe.longest * 1000
     print(f"{number} ids on the server and {number} here, compared by one sync:")
-    print(f"  {seconds:.2f} s, {number / seconds:.0f} ids/s, longest pause {pause * 1000:.0f} ms")
+    print(f"  {seconds:.2f} s, {number / seconds:.0f} ids/s, longest pause {pause:.0f} ms")
     print(
         f"  peak memory {memory():.0f} MiB, client and server in one process ({before:.0f} before)"
     )

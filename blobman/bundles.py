@@ -7,6 +7,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Coroutine
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -73,27 +74,64 @@ class _Bundle:
         self.watchers: list[Deferred[None]] = []
         self.work: Deferred[None] | None = None
 
-    def end(self) -> None:
-        self.over = True
+    def tell(self) -> None:
+        """Tell those who wait for the end."""
         watchers, self.watchers = self.watchers, []
         for watcher in watchers:
             watcher.callback(None)
 
 
-Carry = Callable[[list[Passenger]], Coroutine[Deferred[Any], Any, None]]
+Carry = Callable[[str, list[Passenger]], Coroutine[Deferred[Any], Any, None]]
 """
-Makes one request for some blobs, and lets each arrive. Those that have not when it returns are
-to try again (alone, if none has); if it fails, they fail with it.
+Makes one request for some blobs of a namespace, and lets each arrive. Those that have not when it
+returns are to try again (alone, if none has); if it fails, they fail with it.
 """
 
 
-class Bundler:
-    """Collects the blobs that wait, and sends them off together, most urgent first."""
+class Bundlers:
+    """One :class:`Bundler` for each namespace: a request is for blobs of one."""
 
     def __init__(self, permits: Permits, carry: Carry, limit: int) -> None:
         """
         Nobody waits.
 
+        :param limit: see :class:`Bundler`.
+        """
+        self._permits = permits
+        self._carry = carry
+        self._limit = limit
+        self._bundlers: dict[str, Bundler] = {}
+
+    async def transfer(self, what: str, key: BlobKey, place: Place, report: Progress) -> bool:
+        """
+        Go along with requests until one has room.
+
+        :param what: how an error about the blob begins.
+        :return: whether that was enough; else the blob needs a request of its own.
+        """
+        bundler = self._bundlers.get(key.namespace)
+        if bundler is None:
+            bundler = Bundler(self._permits, partial(self._carry, key.namespace), self._limit)
+            self._bundlers[key.namespace] = bundler
+        outcome = Outcome.AGAIN
+        while outcome is Outcome.AGAIN:
+            outcome = await bundler.take_along(what, key, place, report)
+        return outcome is Outcome.DONE
+
+
+class Bundler:
+    """Collects the blobs that wait, and sends them off together, most urgent first."""
+
+    def __init__(
+        self,
+        permits: Permits,
+        carry: Callable[[list[Passenger]], Coroutine[Deferred[Any], Any, None]],
+        limit: int,
+    ) -> None:
+        """
+        Nobody waits.
+
+        :param carry: a :data:`Carry` for one namespace.
         :param limit: how many blobs go along with one request at most.
         """
         self._permits = permits
@@ -169,9 +207,10 @@ class Bundler:
         except (Exception, CancelledError) as error:
             outcome = error
         finally:
+            bundle.over = True
             self._permits.release()
             for passenger in bundle.passengers:
                 passenger.arrive(
                     outcome.about(passenger.what) if isinstance(outcome, BlobError) else outcome
                 )
-            bundle.end()
+            bundle.tell()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from zope.interface import implementer
 
-from .bundles import Bundler, Outcome, Passenger
+from .bundles import Bundlers, Outcome, Passenger
 from .errors import (
     BlobNotFoundError,
     DeletedMeanwhile,
@@ -48,7 +47,7 @@ class Downloader:
         self._stream = stream
         self._permits = permits
         self._attempts = attempts
-        self._bundlers: dict[str, Bundler] = {}
+        self._bundlers = Bundlers(permits, self._carry, BUNDLE_LIMIT)
 
     async def download(self, key: BlobKey, place: Place, report: Progress, asked_for: bool) -> None:
         """
@@ -116,21 +115,9 @@ class Downloader:
             await self._remote.download(key.blob_id, staged, key.namespace, report)
 
     async def _download_with_others(self, key: BlobKey, place: Place, report: Progress) -> None:
-        bundler = self._bundler(key.namespace)
         what = f"get {describe(key.blob_id, key.namespace)}"
-        outcome = Outcome.AGAIN
-        while outcome is Outcome.AGAIN:
-            outcome = await bundler.take_along(what, key, place, report)
-        if outcome is Outcome.ALONE:
+        if not await self._bundlers.transfer(what, key, place, report):
             await self._download_alone(key, place, report)
-
-    def _bundler(self, namespace: str) -> Bundler:
-        bundler = self._bundlers.get(namespace)
-        if bundler is None:
-            carry: Callable[[list[Passenger]], Coroutine[Deferred[Any], Any, None]]
-            carry = partial(self._carry, namespace)
-            bundler = self._bundlers[namespace] = Bundler(self._permits, carry, BUNDLE_LIMIT)
-        return bundler
 
     async def _carry(self, namespace: str, passengers: list[Passenger]) -> None:
         assert self._stream is not None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
-from .bundles import Bundler, Outcome, Passenger
+from .bundles import Bundlers, Outcome, Passenger
 from .errors import BlobAlreadyExistsError, QuotaExceededError, ServerError, describe
 from .interfaces import IBlobStore, IRemote, IRemoteStream, Progress
 from .model import BlobKey, SyncStatus
@@ -40,7 +39,7 @@ class Uploader:
         self._stream = stream
         self._permits = permits
         self._note_uploaded = note_uploaded
-        self._bundlers: dict[str, Bundler] = {}
+        self._bundlers = Bundlers(permits, self._carry, BUNDLE_LIMIT)
 
     async def upload(self, key: BlobKey, place: Place, report: Progress) -> None:
         """
@@ -49,28 +48,18 @@ class Uploader:
         :raise BlobAlreadyExistsError: another blob has the id; it is FAILED_UPLOAD now.
         :raise BlobError: what else the server or the store said; it is as it was.
         """
-        outcome = Outcome.ALONE
         if self._stream is not None:
-            bundler = self._bundler(key.namespace, self._stream)
-            outcome = Outcome.AGAIN
-            while outcome is Outcome.AGAIN:
-                outcome = await bundler.take_along(_what(key), key, place, report)
-        if outcome is Outcome.ALONE:
-            async with self._permits.hold(place):
-                await self._upload_alone(key, report)
+            what = f"put {describe(key.blob_id, key.namespace)}"
+            if await self._bundlers.transfer(what, key, place, report):
+                return
+        async with self._permits.hold(place):
+            await self._upload_alone(key, report)
 
     async def settle(self, key: BlobKey) -> None:
         """Find out whether the server's blob of that id is ours, and record it if so."""
         payload = await self._store.open_payload(key.blob_id, key.namespace)
         if payload is not None and await self._remote.holds(key.blob_id, payload, key.namespace):
             await self._set_status(key, SyncStatus.SYNCED)
-
-    def _bundler(self, namespace: str, stream: IRemoteStream) -> Bundler:
-        bundler = self._bundlers.get(namespace)
-        if bundler is None:
-            carry = partial(self._carry, namespace, stream)
-            bundler = self._bundlers[namespace] = Bundler(self._permits, carry, BUNDLE_LIMIT)
-        return bundler
 
     async def _upload_alone(self, key: BlobKey, report: Progress) -> None:
         store, remote = self._store, self._remote
@@ -89,16 +78,15 @@ class Uploader:
         self._note_uploaded(key)
         await self._set_status(key, SyncStatus.SYNCED)
 
-    async def _carry(
-        self, namespace: str, stream: IRemoteStream, passengers: list[Passenger]
-    ) -> None:
+    async def _carry(self, namespace: str, passengers: list[Passenger]) -> None:
+        assert self._stream is not None
         by_id = {passenger.key.blob_id: passenger for passenger in passengers}
         payloads = await self._store.open_pending_uploads(list(by_id), namespace, SMALL)
         for blob_id in by_id.keys() - payloads.keys():
             by_id[blob_id].arrive(Outcome.ALONE)
         if not payloads:
             return
-        results = await stream.upload_many(list(payloads.items()), namespace)
+        results = await self._stream.upload_many(list(payloads.items()), namespace)
         # Of one that was cancelled meanwhile nothing is recorded: its tag will tell.
         created = [
             blob_id
@@ -117,10 +105,6 @@ class Uploader:
 
     async def _set_status(self, key: BlobKey, status: SyncStatus) -> None:
         await self._store.update_sync_status(key.blob_id, status, key.namespace)
-
-
-def _what(key: BlobKey) -> str:
-    return f"put {describe(key.blob_id, key.namespace)}"
 
 
 def _outcome(what: str, result: str | None) -> Outcome | Exception:
