@@ -122,6 +122,9 @@ class BlobsSite(Site):
         """Offer HTTP/1.1 only."""
         return [b"http/1.1"]
 
+    def startFactory(self) -> None:
+        """Begin with no log, and no clock for its lines."""
+
     def log(self, request: HTTPRequest) -> None:
         """Write no line in the common format."""
 

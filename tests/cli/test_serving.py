@@ -60,8 +60,15 @@ class ServeTests(CommandCase):
 
     async def test_an_address_that_is_taken(self) -> None:
         settings = "--data", self.path("data"), "--tokens", self.path("tokens.json")
-        path = self.path("socket")
+        # Relative, because a socket's path can't be long.
+        path = os.path.relpath(self.path("socket"))
         line = await self.refuse(
             1, "serve", *settings, "--listen", f"unix:{path}", "--listen", f"unix:{path}"
         )
+        self.assertIn(path, line)
+
+    async def test_an_address_that_is_too_long(self) -> None:
+        settings = "--data", self.path("data"), "--tokens", self.path("tokens.json")
+        path = self.path("s" * 108)
+        line = await self.refuse(1, "serve", *settings, "--listen", f"unix:{path}")
         self.assertIn(path, line)
