@@ -6,6 +6,7 @@ All of this blocks; it runs in threads.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import secrets
@@ -23,6 +24,45 @@ def sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_data(descriptor: int) -> None:
+    """Make the bytes of an open file durable."""
+    # Not everywhere is there one that leaves out what only concerns dates.
+    getattr(os, "fdatasync", os.fsync)(descriptor)
+
+
+def sync_path(path: str) -> None:
+    """Make the bytes of a file durable, if it is there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+
+
+def can_sync_file_system() -> bool:
+    """Tell whether :func:`sync_file_system` works here; it does on Linux."""
+    return _syncfs is not None
+
+
+def sync_file_system(descriptor: int) -> None:
+    """
+    Make all files of a file system durable.
+
+    :param descriptor: of something in it, open since before they were written.
+    :raise OSError: something is not durable. (Before Linux 5.8 the system did not tell.)
+    """
+    assert _syncfs is not None
+    if _syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def make_folders(path: str) -> list[str]:

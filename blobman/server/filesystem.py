@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from ..errors import BlobError, ClosedError
+from ..errors import ClosedError
 from ..model import Flags
 from ..protocol import ListQuery
 from . import walking
@@ -21,12 +22,18 @@ from .staging import OpenBlob, StagedFile
 from .storage import BlobName, FlagList, IBlobsBackend, Ids, IStoredBlob, IUpload, Outcomes
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorFromThreads
+    from twisted.internet.interfaces import IDelayedCall
 
 _T = TypeVar("_T")
 
 THREADS = 10
 """How many operations on the disk run at once; more wait."""
+
+SETTLE_AFTER = 5.0
+"""Seconds after which small blobs are moved out of the journal."""
+
+JOURNAL_LIMIT = 64 * 1024 * 1024
+"""Bytes in the journal that are too many to wait that long."""
 
 
 @implementer(IBlobsBackend)
@@ -42,18 +49,15 @@ class FilesystemBackend:
 
     _log = Logger()
 
-    def __init__(
-        self, root: str, reactor: IReactorFromThreads | None = None, threads: int = THREADS
-    ) -> None:
+    def __init__(self, root: str, reactor: Any = None, threads: int = THREADS) -> None:
         if reactor is None:
-            from twisted.internet import reactor as global_reactor
-
-            reactor = cast("IReactorFromThreads", global_reactor)
+            from twisted.internet import reactor
         self._reactor = reactor
         self._folder = BlobFolder(root)
         self._threads = threads
         self._pool: ThreadPool
         self._is_open = False
+        self._settling: IDelayedCall | None = None
         self.verified: Deferred[None] = succeed(None)
 
     def _run(self, call: Callable[..., _T], *arguments: object) -> Deferred[_T]:
@@ -99,10 +103,15 @@ class FilesystemBackend:
             return done
         self._is_open = False
         pool = self._pool
+        if self._settling is not None and self._settling.active():
+            self._settling.cancel()
 
         def stop() -> None:
             pool.stop()
-            self._folder.close()
+            try:
+                self._folder.close()
+            except OSError:
+                self._reactor.callFromThread(self._log_unsettled, Failure())
             self._reactor.callFromThread(done.callback, None)
 
         # ThreadPool.stop waits for its threads, so it needs one that is not among them.
@@ -134,33 +143,28 @@ class FilesystemBackend:
         return StagedFile(name, size, self._folder, self._run)
 
     def store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Deferred[Outcomes]:
-        """Store small blobs, with one wait for the folders; see :class:`IBlobsBackend`."""
-        return self._run(self._store, blobs)
+        """Store small blobs, with one wait for the disk; see :class:`IBlobsBackend`."""
+        return self._run(self._folder.store, blobs).addCallback(self._settle_later)
 
-    def _store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Outcomes:
-        staged: list[StagedFile | BlobError] = []
-        try:
-            for name, content in blobs:
-                staged.append(self._stage_whole(name, content))
-            files = [it for it in staged if isinstance(it, StagedFile)]
-            published = iter(self._folder.publish([it.finish() for it in files]))
-            return [next(published) if isinstance(it, StagedFile) else it for it in staged]
-        finally:
-            for it in staged:
-                if isinstance(it, StagedFile):
-                    it.discard_now()
+    def _settle_later(self, result: _T) -> _T:
+        if self._is_open:
+            full = self._folder.journal.size >= JOURNAL_LIMIT
+            if self._settling is None:
+                wait = 0 if full else SETTLE_AFTER
+                self._settling = self._reactor.callLater(wait, self._settle)
+            elif full and self._settling.active():
+                self._settling.reset(0)
+        return result
 
-    def _stage_whole(self, name: BlobName, content: bytes) -> StagedFile | BlobError:
-        try:
-            staged = self._stage(name, len(content))
-        except BlobError as error:
-            return error
-        try:
-            staged.write_now([content])
-        except BaseException:
-            staged.discard_now()
-            raise
-        return staged
+    def _settle(self) -> None:
+        self._run(self._folder.settle).addErrback(self._log_unsettled).addBoth(self._settled)
+
+    def _settled(self, _: object) -> None:
+        self._settling = None
+
+    def _log_unsettled(self, failure: object) -> None:
+        # It stays in the journal, and is tried again after the next blobs.
+        self._log.error("Blobs could not be moved from the journal: {why}", why=failure)
 
     def delete(self, name: BlobName) -> Deferred[None]:
         """Delete a blob; see :class:`IBlobsBackend`."""

@@ -12,7 +12,8 @@ import fcntl
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from ..errors import (
@@ -26,6 +27,7 @@ from ..model import Flags
 from ..protocol import read_flags, write_flags
 from . import disk, layout
 from .index import Entry, Index, bits
+from .journal import Journal, NamedBlob
 from .quotas import Accounts, QuotaFile
 from .storage import BlobName
 from .ways import Ways
@@ -56,6 +58,7 @@ class BlobFolder:
     :ivar staging: where files are until they are whole.
     :ivar index: what is in the folder; every change is taken down in it.
     :ivar accounts: how much each user keeps.
+    :ivar journal: the small blobs whose files may not be durable yet.
     :ivar is_in_order: whether the index agrees with the files, but for changes by others.
     """
 
@@ -65,9 +68,11 @@ class BlobFolder:
         self.staging = os.path.join(self.own, "staging")
         self.index = Index(os.path.join(self.own, "index.sqlite"))
         self.accounts = Accounts(QuotaFile(os.path.join(self.own, "quotas.json")))
+        self.journal = Journal(os.path.join(self.own, "journal"))
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._ways = Ways(self.root)
         self._lock_file = -1
+        self._root_descriptor = -1
         self.is_in_order = False
 
     # -- opening and closing ---------------------------------------------------------
@@ -89,6 +94,8 @@ class BlobFolder:
             raise StoreError("another server has the data folder open") from error
         for leftover in os.scandir(self.staging):
             disk.remove(leftover.path)
+        self._root_descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        self._recover()
         self.is_in_order = self.index.open()
         return self.is_in_order
 
@@ -98,14 +105,22 @@ class BlobFolder:
 
     def close(self) -> None:
         """Leave the place to others."""
-        if self._lock_file >= 0:
-            self.index.close(self.is_in_order)
-        self._unlock()
+        try:
+            if self._lock_file >= 0:
+                self.settle()
+        except BaseException:
+            self.is_in_order = False
+            raise
+        finally:
+            if self._lock_file >= 0:
+                self.index.close(self.is_in_order)
+            self._unlock()
 
     def _unlock(self) -> None:
-        descriptor, self._lock_file = self._lock_file, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        for descriptor in self._root_descriptor, self._lock_file:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._root_descriptor = self._lock_file = -1
 
     # -- blobs -----------------------------------------------------------------------
 
@@ -144,6 +159,55 @@ class BlobFolder:
         if os.path.lexists(self._path(name)):
             raise BlobAlreadyExistsError(f"{name} exists")
 
+    def store(self, blobs: Sequence[NamedBlob]) -> list[BlobError | None]:
+        """
+        Store small blobs: durably in the journal, visibly in their places.
+
+        :return: for each, None if it is there now; or ``BlobAlreadyExistsError`` or
+            ``QuotaExceededError``, and all is as it was.
+        """
+        accepted: dict[BlobName, bytes] = {}
+        with self._all_locked(name for name, _ in blobs):
+            try:
+                outcomes = [self._accept(name, content, accepted) for name, content in blobs]
+                if accepted:
+                    with self.journal.kept(list(accepted.items())):
+                        for name, content in accepted.items():
+                            self._put_in_place(name, content, os.link)
+            finally:
+                self._note_all(accepted)
+        return outcomes
+
+    def _accept(
+        self, name: BlobName, content: bytes, accepted: dict[BlobName, bytes]
+    ) -> BlobError | None:
+        try:
+            self.check_absent(name)
+            if name in accepted:
+                raise BlobAlreadyExistsError(f"{name} came twice")
+            self.accounts.reserve(name.user, len(content))
+        except BlobError as error:
+            return error
+        accepted[name] = content
+        return None
+
+    def _put_in_place(
+        self, name: BlobName, content: bytes, move: Callable[[str, str], None]
+    ) -> None:
+        """Make the file of a blob, whole when it appears; it is not durable."""
+        disk.make_folders(layout.folder_of(self.root, name))
+        path = self.new_staging_path()
+        descriptor = disk.create(path)
+        try:
+            try:
+                disk.write_all(descriptor, content)
+                disk.date(descriptor)
+            finally:
+                os.close(descriptor)
+            move(path, self._path(name))
+        finally:
+            disk.remove(path)
+
     def publish(self, files: Sequence[Staged]) -> list[BlobError | None]:
         """
         Make files durable and move them to their places, durably for all of them at once.
@@ -163,6 +227,7 @@ class BlobFolder:
         with self._locked(name):
             try:
                 self.check_absent(name)
+                self._let_go(name)
                 if staged.flags:
                     self._write_flags(name, staged.flags)
                 os.link(staged.path, self._path(name))
@@ -186,6 +251,7 @@ class BlobFolder:
         path = self._path(name)
         with self._locked(name):
             self._check_present(name)
+            self._let_go(name)
             self._write_tombstone(name)
             disk.remove(path)
             disk.remove(self._sidecar(name, layout.FLAGS))
@@ -207,6 +273,7 @@ class BlobFolder:
         """
         with self._locked(name):
             self._check_present(name)
+            self._let_go(name)
             self._write_flags(name, flags)
             self._note(name)
 
@@ -241,6 +308,14 @@ class BlobFolder:
         with self._locked(name):
             self._note(name)
 
+    def _note_all(self, arrived: dict[BlobName, bytes]) -> None:
+        grown = [0] * len(arrived)
+        try:
+            grown = self.index.note_all([(name, self.look(name)) for name in arrived])
+        finally:
+            for (name, content), more in zip(arrived.items(), grown, strict=True):
+                self.accounts.settle(name.user, len(content), more)
+
     def _note(self, name: BlobName, reserved: int = 0) -> None:
         grown = self.index.note(name, self.look(name))
         self.accounts.settle(name.user, reserved, grown)
@@ -252,6 +327,55 @@ class BlobFolder:
     def _locked(self, name: BlobName) -> threading.Lock:
         """Give the lock under which a blob's files change; some blobs share one."""
         return self._locks[hash(name) % _LOCKS]
+
+    @contextmanager
+    def _all_locked(self, names: Iterable[BlobName]) -> Iterator[None]:
+        with ExitStack() as locked:
+            # Always in the same order: no two can wait for each other.
+            for number in sorted({hash(name) % _LOCKS for name in names}):
+                locked.enter_context(self._locks[number])
+            yield
+
+    # -- the journal -------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Empty the journal, once all that is in it is durable in its place."""
+        self.journal.settle(self._make_durable)
+
+    def _recover(self) -> None:
+        self.journal.recover(self._restore, self._make_durable)
+
+    def _restore(self, name: BlobName, content: bytes) -> None:
+        try:
+            with open(self._path(name), "rb") as file:
+                is_whole = file.read(len(content) + 1) == content
+        except FileNotFoundError:
+            is_whole = False
+        if not is_whole:
+            self._put_in_place(name, content, os.replace)
+
+    def _let_go(self, name: BlobName) -> None:
+        """Free a name from the journal, before it changes in a way that is not in there."""
+        if self.journal.holds(name):
+            self._make_each_durable([name])
+            self.journal.let_go(name)
+
+    def _make_durable(self, names: Collection[BlobName]) -> None:
+        if disk.can_sync_file_system():
+            disk.sync_file_system(self._root_descriptor)
+        else:
+            self._make_each_durable(names)
+
+    def _make_each_durable(self, names: Collection[BlobName]) -> None:
+        folders: set[str] = set()
+        for name in names:
+            disk.sync_path(self._path(name))
+            folder = layout.folder_of(self.root, name)
+            while len(folder) >= len(self.root):
+                folders.add(folder)
+                folder = os.path.dirname(folder)
+        for folder in folders:
+            disk.sync_folder(folder)
 
 
 def read_flags_file(path: str) -> list[Flags]:

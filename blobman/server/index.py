@@ -149,13 +149,16 @@ class Index:
 
     # -- changing --------------------------------------------------------------------
 
-    def note_all(self, entries: Iterable[tuple[BlobName, Entry]]) -> None:
-        """Take down what is known about many names, as one transaction."""
+    def note_all(self, entries: Iterable[tuple[BlobName, Entry]]) -> list[int]:
+        """
+        Take down what is known about many names, as one transaction.
+
+        :return: for each, what :meth:`note` does.
+        """
         with self._lock:
             self._get_writer().execute("BEGIN IMMEDIATE")
             try:
-                for name, entry in entries:
-                    self.note(name, entry)
+                return [self.note(name, entry) for name, entry in entries]
             finally:
                 # Each is a fact about files: what is known is kept.
                 self._get_writer().execute("COMMIT")

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from .request import BlobsRequest
 
 
-SMALL = 64 * 1024
-"""Bytes up to which a blob is stored in one step when it is there, not written as it comes."""
+SMALL = 144 * 1024
+"""
+Bytes up to which a blob is stored in one step when it is there, not written as it comes.
+
+It has room for what clients send many to a request.
+"""
 
 
 def check_sealed_size(size: int) -> None:

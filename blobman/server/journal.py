@@ -1,0 +1,233 @@
+"""
+A log of small blobs: what was promised is durable in it until its files are durable themselves.
+
+A file of its own costs a small blob several waits for the disk: for its bytes, and for every
+folder on its way. Appended to a log, many blobs cost one. Their files are written at once all the
+same, and may reach the disk when the system likes; a start after a power cut writes again what
+did not. The log is a row of segments. A record is::
+
+    kind       1 byte    b"P": the blob is to be there; b"K": what is in its place is right
+    name       4 bytes   length, big-endian
+    content    4 bytes   length, big-endian
+    checksum   4 bytes   CRC-32 of name and content, big-endian
+    name                 JSON: [user, namespace, id]
+    content              the sealed blob; empty in "K"
+
+The last whole record of a name counts. A segment ends where a record is not whole.
+
+All of this blocks; it may be called from several threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from . import disk
+from .storage import BlobName
+
+_HEADER = struct.Struct(">cIII")
+_PUT = b"P"
+_KEEP = b"K"
+
+NamedBlob = tuple[BlobName, bytes]
+
+
+class _Record(NamedTuple):
+    kind: bytes
+    name: BlobName
+    content: bytes
+
+
+def _encode(kind: bytes, name: BlobName, content: bytes = b"") -> bytes:
+    text = json.dumps(name).encode("ascii")
+    checksum = zlib.crc32(content, zlib.crc32(text))
+    return b"".join((_HEADER.pack(kind, len(text), len(content), checksum), text, content))
+
+
+def _read(path: str) -> Iterator[_Record]:
+    """Read the whole records of a segment, one by one."""
+    left = os.path.getsize(path)
+    with open(path, "rb") as file:
+        while len(header := file.read(_HEADER.size)) == _HEADER.size:
+            kind, name_size, content_size, checksum = _HEADER.unpack(header)
+            left -= _HEADER.size + name_size + content_size
+            if kind not in (_PUT, _KEEP) or left < 0:
+                return
+            text, content = file.read(name_size), file.read(content_size)
+            if zlib.crc32(content, zlib.crc32(text)) != checksum:
+                return
+            yield _Record(kind, BlobName(*json.loads(text)), content)
+
+
+class _Segment:
+    """A file that is appended to; :attr:`users` are those who still put files in their places."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.users = 0
+        self.size = 0
+        self.names: set[BlobName] = set()
+        self._descriptor = disk.create(path)
+        disk.sync_folder(os.path.dirname(path))
+
+    def append(self, records: bytes) -> None:
+        self.size += len(records)
+        disk.write_all(self._descriptor, records)
+
+    def make_durable(self) -> None:
+        disk.sync_data(self._descriptor)
+
+    def remove(self) -> None:
+        os.close(self._descriptor)
+        _remove_durably(self.path)
+
+
+def _remove_durably(path: str) -> None:
+    # One at a time: a record must not outlive one that came after it.
+    disk.remove(path)
+    disk.sync_folder(os.path.dirname(path))
+
+
+class Journal:
+    """
+    The log.
+
+    :param folder: where its segments are.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._changed = threading.Condition()
+        self._settling = threading.Lock()
+        self._segments: list[_Segment] = []
+        self._current: _Segment | None = None
+        self._number = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes are in it."""
+        return sum(segment.size for segment in self._segments)
+
+    def holds(self, name: BlobName) -> bool:
+        """Tell whether a blob depends on it."""
+        with self._changed:
+            return any(name in segment.names for segment in self._segments)
+
+    # -- writing ---------------------------------------------------------------------
+
+    @contextmanager
+    def kept(self, blobs: Sequence[NamedBlob]) -> Iterator[None]:
+        """
+        Make blobs durable; in the block their files are put in their places.
+
+        :raise OSError: they are not durable; the block has not been entered.
+        """
+        records = b"".join(_encode(_PUT, name, content) for name, content in blobs)
+        with self._appended(records, [name for name, _ in blobs]):
+            yield
+
+    def let_go(self, name: BlobName) -> None:
+        """
+        Make it known, durably, that a blob does not depend on the log any more.
+
+        Whatever happens to its file now counts; it has to be durable already.
+        """
+        with self._appended(_encode(_KEEP, name), []), self._changed:
+            for segment in self._segments:
+                segment.names.discard(name)
+
+    @contextmanager
+    def _appended(self, records: bytes, names: Iterable[BlobName]) -> Iterator[None]:
+        with self._changed:
+            segment = self._current or self._begin()
+            segment.users += 1
+        try:
+            self._append(segment, records, names)
+            yield
+        finally:
+            with self._changed:
+                segment.users -= 1
+                self._changed.notify_all()
+
+    def _append(self, segment: _Segment, records: bytes, names: Iterable[BlobName]) -> None:
+        try:
+            with self._changed:
+                # Even if it fails: who knows what of it is on the disk.
+                segment.names.update(names)
+                segment.append(records)
+            # Several may wait for the disk at once: the system lets them wait together.
+            segment.make_durable()
+        except BaseException:
+            # What comes after a record that is not whole would never be read.
+            with self._changed:
+                if self._current is segment:
+                    self._current = None
+            raise
+
+    def _begin(self) -> _Segment:
+        os.makedirs(self._folder, disk.FOLDER_MODE, exist_ok=True)
+        self._number += 1
+        self._current = _Segment(os.path.join(self._folder, f"{self._number:012}"))
+        self._segments.append(self._current)
+        return self._current
+
+    # -- ending ----------------------------------------------------------------------
+
+    def settle(self, make_durable: Callable[[Collection[BlobName]], None]) -> None:
+        """
+        Drop what is in it, once that is durable where it belongs.
+
+        :param make_durable: makes the files of these names durable in their places.
+        """
+        with self._settling:
+            with self._changed:
+                self._current = None
+                ended = list(self._segments)
+                self._changed.wait_for(lambda: not any(segment.users for segment in ended))
+            if ended:
+                make_durable({name for segment in ended for name in segment.names})
+            for segment in ended:
+                segment.remove()
+                with self._changed:
+                    self._segments.remove(segment)
+
+    def recover(
+        self,
+        restore: Callable[[BlobName, bytes], None],
+        make_durable: Callable[[Collection[BlobName]], None],
+    ) -> None:
+        """
+        Put in order what the last process left; before anything else.
+
+        :param restore: is called with every blob that depended on the log, to see to it that it
+            is in its place, whole.
+        :param make_durable: see :meth:`settle`.
+        """
+        paths = self._left_over()
+        last = {
+            record.name: (path, number, record.kind)
+            for path in paths
+            for number, record in enumerate(_read(path))
+        }
+        for path in paths:
+            for number, record in enumerate(_read(path)):
+                if last[record.name] == (path, number, _PUT):
+                    restore(record.name, record.content)
+        if last:
+            make_durable([name for name, (_, _, kind) in last.items() if kind == _PUT])
+        for path in paths:
+            _remove_durably(path)
+
+    def _left_over(self) -> list[str]:
+        try:
+            names = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return []
+        return [os.path.join(self._folder, name) for name in names]

@@ -1,0 +1,289 @@
+"""Small blobs through a power cut: only the journal is sure to be on the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from blobman.errors import BlobNotFoundError
+from blobman.model import Flags
+from blobman.server import disk, filesystem
+from blobman.server.filesystem import FilesystemBackend
+from blobman.server.folder import BlobFolder
+from blobman.server.journal import Journal
+from blobman.server.layout import TOMBSTONE, folder_of
+from blobman.server.storage import BlobName
+
+from .blobs import sealed
+from .contract import name, query
+
+
+def empty(path: str) -> None:
+    os.truncate(path, 0)
+
+
+def cut(path: str) -> None:
+    os.truncate(path, os.path.getsize(path) // 2)
+
+
+def garble(path: str) -> None:
+    with open(path, "r+b") as file:
+        file.write(b"\0" * 100)
+
+
+DAMAGES: tuple[Callable[[str], Any], ...] = (empty, cut, garble, os.unlink)
+
+
+class BackendCase(TestCase):
+    """A backend whose folder can be taken as a power cut would leave it."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.root = self.mktemp()
+        self.backend = await self.open(self.root)
+
+    async def open(self, root: str) -> FilesystemBackend:
+        backend = FilesystemBackend(root, threads=1)
+        await backend.open()
+        self.addCleanup(backend.close)
+        return backend
+
+    def path(self, blob: BlobName, root: str) -> str:
+        return os.path.join(folder_of(root, blob), blob.blob_id)
+
+    async def after_a_power_cut(
+        self, damage: Callable[[str], Any], *damaged: BlobName
+    ) -> FilesystemBackend:
+        root = self.mktemp()
+        shutil.copytree(self.root, root)
+        for blob in damaged:
+            damage(self.path(blob, root))
+        return await self.open(root)
+
+    async def content(self, backend: FilesystemBackend, blob: BlobName) -> bytes:
+        stored = await backend.read(blob)
+        self.addCleanup(stored.close)
+        return await stored.read(0, stored.size)
+
+
+class PowerCutTests(BackendCase):
+    async def test_what_was_stored_is_there(self) -> None:
+        batch = [(name(f"blob{number}"), sealed(str(number))) for number in range(20)]
+        self.assertEqual(await self.backend.store(batch), [None] * 20)
+        for damage in DAMAGES:
+            after = await self.after_a_power_cut(damage, *(blob for blob, _ in batch[5:]))
+            for blob, content in batch:
+                self.assertEqual(await self.content(after, blob), content)
+            self.assertEqual(await after.count("alice", query()), 20)
+
+    async def test_a_folder_that_is_gone(self) -> None:
+        await self.backend.store([(name("a"), sealed())])
+        after = await self.after_a_power_cut(lambda _: None)
+        await after.close()
+        root = os.path.join(self.mktemp(), "data")
+        shutil.copytree(self.root, root, ignore=shutil.ignore_patterns("alice"))
+        self.assertEqual(await self.content(await self.open(root), name("a")), sealed())
+
+    async def test_what_was_deleted_is_gone(self) -> None:
+        await self.backend.store([(name("a"), sealed()), (name("b"), sealed())])
+        await self.backend.delete(name("a"))
+        after = await self.after_a_power_cut(empty, name("b"))
+        await self.assertFailure(after.read(name("a")), BlobNotFoundError)
+        self.assertEqual(await after.list("alice", query(deleted=True)), ["a"])
+        self.assertEqual(await self.content(after, name("b")), sealed())
+
+    async def test_the_last_of_a_name_counts(self) -> None:
+        await self.backend.store([(name("a"), sealed("first"))])
+        await self.backend.delete(name("a"))
+        await self.backend.store([(name("a"), sealed("second"))])
+        after = await self.after_a_power_cut(empty, name("a"))
+        self.assertEqual(await self.content(after, name("a")), sealed("second"))
+
+    async def test_a_large_one_takes_the_place_of_a_small_one(self) -> None:
+        await self.backend.store([(name("a"), sealed("small"))])
+        await self.backend.delete(name("a"))
+        upload = await self.backend.receive(name("a"))
+        await upload.write([sealed("large", 1_000_000)])
+        await upload.publish()
+        after = await self.after_a_power_cut(lambda _: None)
+        self.assertEqual(await self.content(after, name("a")), sealed("large", 1_000_000))
+
+    async def test_flags_stay(self) -> None:
+        await self.backend.store([(name("a"), sealed())])
+        await self.backend.set_flags(name("a"), [Flags.PROCESSED])
+        after = await self.after_a_power_cut(lambda _: None)
+        self.assertEqual(await after.get_flags(name("a")), [Flags.PROCESSED])
+        self.assertEqual(await self.content(after, name("a")), sealed())
+
+    async def test_two_power_cuts(self) -> None:
+        await self.backend.store([(name("a"), sealed())])
+        journal = os.path.join(self.root, ".blobman", "journal")
+        first = self.mktemp()
+        shutil.copytree(journal, first)
+        after = await self.after_a_power_cut(empty, name("a"))
+        await after.close()
+        # The second came before the segments were gone.
+        shutil.rmtree(journal)
+        shutil.copytree(first, journal)
+        again = await self.after_a_power_cut(cut, name("a"))
+        self.assertEqual(await self.content(again, name("a")), sealed())
+        self.assertEqual(os.listdir(os.path.join(self.root, ".blobman", "staging")), [])
+
+    async def test_a_disk_that_is_full(self) -> None:
+        await self.backend.store([(name("a"), sealed("a"))])
+        self.fail_to_write()
+        await self.assertFailure(self.backend.store([(name("b"), sealed("b"))]), OSError)
+        self.assertEqual(await self.backend.list("alice", query()), ["a"])
+        self.restore()
+        self.assertEqual(await self.backend.store([(name("c"), sealed("c"))]), [None])
+        after = await self.after_a_power_cut(empty, name("a"), name("c"))
+        self.assertEqual(await after.list("alice", query()), ["a", "c"])
+        self.assertEqual(await self.content(after, name("c")), sealed("c"))
+
+    def fail_to_write(self) -> None:
+        write_all = disk.write_all
+
+        def write_half(descriptor: int, data: bytes) -> None:
+            write_all(descriptor, memoryview(data)[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch = self.patch(disk, "write_all", write_half)
+        self.restore = patch.restore
+
+    async def test_where_all_has_to_be_synced_one_by_one(self) -> None:
+        self.patch(disk, "_syncfs", None)
+        await self.backend.store([(name("a"), sealed("a")), (name("gone"), sealed())])
+        after = await self.after_a_power_cut(os.unlink, name("gone"))
+        self.assertEqual(await self.content(after, name("gone")), sealed())
+        await after.close()
+        await self.backend.delete(name("gone"))
+        await self.backend.close()
+        self.assertEqual(os.listdir(os.path.join(self.root, ".blobman", "journal")), [])
+
+
+class SettlingTests(BackendCase):
+    def segments(self) -> list[str]:
+        return os.listdir(os.path.join(self.root, ".blobman", "journal"))
+
+    async def test_the_end(self) -> None:
+        await self.backend.store([(name("a"), sealed())])
+        self.assertEqual(len(self.segments()), 1)
+        await self.backend.close()
+        self.assertEqual(self.segments(), [])
+
+    async def test_after_some_time(self) -> None:
+        clock, reactor = Clock(), self.backend._reactor
+        self.patch(self.backend, "_reactor", _WithClock(reactor, clock))
+        await self.backend.store([(name("a"), sealed())])
+        await self.backend.store([(name("b"), sealed())])
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        clock.advance(filesystem.SETTLE_AFTER)
+        # The one thread does one thing after another.
+        self.assertEqual(await self.backend.count("alice", query()), 2)
+        self.assertEqual(self.segments(), [])
+
+    async def test_when_it_is_full(self) -> None:
+        clock, reactor = Clock(), self.backend._reactor
+        self.patch(self.backend, "_reactor", _WithClock(reactor, clock))
+        await self.backend.store([(name("a"), sealed())])
+        self.patch(filesystem, "JOURNAL_LIMIT", 1000)
+        await self.backend.store([(name("b"), sealed())])
+        self.assertEqual([it.getTime() for it in clock.getDelayedCalls()], [0])
+
+    async def test_a_disk_that_fails(self) -> None:
+        await self.backend.store([(name("a"), sealed())])
+
+        def fail(_: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        patch = self.patch(disk, "sync_file_system", fail)
+        await self.backend.close()
+        self.assertEqual(len(self.segments()), 1)
+        patch.restore()
+        await self.backend.open()
+        self.assertEqual(self.segments(), [])
+        self.assertEqual(await self.content(self.backend, name("a")), sealed())
+
+
+class _WithClock:
+    """A reactor whose time is a clock's."""
+
+    def __init__(self, reactor: Any, clock: Clock) -> None:
+        self.callFromThread = reactor.callFromThread
+        self.callLater = clock.callLater
+
+
+class RecoveryTests(SynchronousTestCase):
+    """A segment that ends anywhere."""
+
+    blobs = tuple((name(f"{number}", namespace="n"), sealed(str(number))) for number in range(3))
+
+    def write(self) -> str:
+        folder = str(self.mktemp())
+        journal = Journal(folder)
+        for blob in self.blobs:
+            with journal.kept([blob]):
+                pass
+        (segment,) = os.listdir(folder)
+        return f"{folder}/{segment}"
+
+    def recover(self, folder: str) -> dict[BlobName, bytes]:
+        recovered: dict[BlobName, bytes] = {}
+        durable: list[BlobName] = []
+        Journal(folder).recover(recovered.__setitem__, durable.extend)
+        self.assertEqual(sorted(durable), sorted(recovered))
+        self.assertEqual([*Path(folder).glob("*")], [])
+        return recovered
+
+    def test_cut_anywhere(self) -> None:
+        path = self.write()
+        with open(path, "rb") as file:
+            whole = file.read()
+        size = len(whole) // len(self.blobs)
+        for end in range(len(whole) + 1):
+            with open(path, "wb") as file:
+                file.write(whole[:end])
+            expected = dict(self.blobs[: end // size])
+            self.assertEqual(self.recover(os.path.dirname(path)), expected)
+
+    @given(st.data())
+    def test_bytes_that_changed(self, data: st.DataObject) -> None:
+        path = self.write()
+        with open(path, "rb") as file:
+            whole = bytearray(file.read())
+        place = data.draw(st.integers(0, len(whole) - 1))
+        whole[place] ^= data.draw(st.integers(1, 255))
+        with open(path, "wb") as file:
+            file.write(whole)
+        recovered = self.recover(os.path.dirname(path))
+        self.assertEqual(recovered.items() - dict(self.blobs).items(), set())
+
+    def test_zeros_at_the_end(self) -> None:
+        path = self.write()
+        with open(path, "ab") as file:
+            file.write(bytes(5000))
+        self.assertEqual(self.recover(os.path.dirname(path)), dict(self.blobs))
+
+    def test_none(self) -> None:
+        self.assertEqual(self.recover(self.mktemp()), {})
+
+
+class LockTests(SynchronousTestCase):
+    def test_a_name_twice_in_a_batch(self) -> None:
+        folder = BlobFolder(self.mktemp())
+        folder.open()
+        self.addCleanup(folder.close)
+        outcomes = folder.store([(name("a"), sealed("1")), (name("a"), sealed("2"))])
+        self.assertEqual(
+            [type(it).__name__ for it in outcomes], ["NoneType", "BlobAlreadyExistsError"]
+        )
+        self.assertEqual(folder.accounts.used("alice"), 800)
+        self.assertNotIn(TOMBSTONE, os.listdir(folder_of(folder.root, name("a"))))
