@@ -14,6 +14,7 @@ from . import floor, rclone
 from .calls import Worker
 from .data import make_files
 from .figures import STEPS, Cost, Figures, middle
+from .floor import Floor
 from .workloads import Workload
 
 STORES = {"put": "laptop", "sync": "desktop", "get": "desktop"}
@@ -69,11 +70,11 @@ class Bench:
             for step in STEPS
         ]
 
-    def _floors(self, workload: Workload, files: Path, tls: bool) -> dict[str, float]:
+    def _floors(self, workload: Workload, files: Path, tls: bool) -> dict[str, Floor]:
         with Worker("bare") as server, Worker("bare") as client:
             url = server.call("listen", self._pem if tls else None)
             client.call("connect", url, self._ca_file)
-            return {step: floor.seconds_of(step, client, files, workload) for step in STEPS}
+            return {step: floor.measure(step, client, files, workload) for step in STEPS}
 
     def _costs(self, files: Path, tls: bool) -> dict[str, tuple[Cost, Cost]]:
         folder = self._folder / "blobman"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
+from .floor import Floor
 from .workloads import Workload
 
 STEPS = ("put", "sync", "get")
@@ -31,7 +32,7 @@ class Figures(NamedTuple):
     """
     A step of a workload.
 
-    :ivar floor: the seconds that its bare work took: files, and requests.
+    :ivar floor: what its bare work took.
     :ivar peer: the seconds that rclone took; None if that was not measured.
     """
 
@@ -40,7 +41,7 @@ class Figures(NamedTuple):
     step: str
     client: Cost
     server: Cost
-    floor: float
+    floor: Floor
     peer: float | None = None
 
     @property
@@ -61,7 +62,17 @@ class Figures(NamedTuple):
     @property
     def of_floor(self) -> float:
         """The speed, where that of the bare work is 1."""
-        return self.floor / self.seconds
+        return self.floor.seconds / self.seconds
+
+    @property
+    def of_requests(self) -> float | None:
+        """The speed, where that of the bare requests alone is 1; None if there are none."""
+        return None if self.floor.requests is None else self.floor.requests / self.seconds
+
+    @property
+    def of_peer(self) -> float | None:
+        """The speed, where that of rclone is 1; None if it was not measured."""
+        return None if self.peer is None else self.peer / self.seconds
 
     def as_json(self) -> dict[str, Any]:
         """All of it, with plain types."""
@@ -74,8 +85,9 @@ class Figures(NamedTuple):
             "seconds": self.seconds,
             "bytes_per_second": self.bytes_per_second,
             "blobs_per_second": self.blobs_per_second,
-            "floor_seconds": self.floor,
+            "floor": self.floor._asdict(),
             "of_floor": self.of_floor,
+            "of_requests": self.of_requests,
             "rclone_seconds": self.peer,
             "client": self.client._asdict(),
             "server": self.server._asdict(),
@@ -89,10 +101,15 @@ def middle(runs: Sequence[Figures]) -> Figures:
     return first._replace(
         client=_middle_cost([run.client for run in runs]),
         server=_middle_cost([run.server for run in runs]),
-        floor=median(run.floor for run in runs),
+        floor=_middle_floor([run.floor for run in runs]),
         peer=median(peers) if peers else None,
     )
 
 
 def _middle_cost(costs: Sequence[Cost]) -> Cost:
     return Cost(*(median(values) for values in zip(*costs, strict=True)))
+
+
+def _middle_floor(floors: Sequence[Floor]) -> Floor:
+    requests = [floor.requests for floor in floors if floor.requests is not None]
+    return Floor(median(floor.files for floor in floors), median(requests) if requests else None)

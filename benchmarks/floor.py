@@ -6,13 +6,31 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from .calls import Worker
 from .data import PIECE, pieces
 from .workloads import Workload
 
 
-def seconds_of(step: str, client: Worker, files: Path, workload: Workload) -> float:
+class Floor(NamedTuple):
+    """
+    The least that a step takes, in seconds.
+
+    :ivar files: to write, or read, the bytes.
+    :ivar requests: to have them sent, or received; None if nothing is.
+    """
+
+    files: float
+    requests: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.files + (self.requests or 0)
+
+
+def measure(step: str, client: Worker, files: Path, workload: Workload) -> Floor:
     """
     Do the bare work of a step.
 
@@ -24,11 +42,11 @@ def seconds_of(step: str, client: Worker, files: Path, workload: Workload) -> fl
     """
     count, size = workload.number, workload.size
     if step == "get":
-        return _read(files)
+        return Floor(_read(files))
     copies = 2 if step == "put" else 1
     written = sum(_write(files.with_name("floor"), workload) for _ in range(copies))
     requests: float = client.call("send" if step == "put" else "receive", count, size)
-    return written + requests
+    return Floor(written, requests)
 
 
 def _write(folder: Path, workload: Workload) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .figures import STEPS, Figures
+from .workloads import Workload
 
 _COLOURS = {"put": "#3465a4", "sync": "#73a946", "get": "#e9a03b"}
 
@@ -25,7 +26,7 @@ def draw(figures: Sequence[Figures], path: str) -> None:
     for tls, (one,) in zip(transports, axes, strict=True):
         _draw_bars(one, [it for it in figures if it.tls is tls])
         one.set_ylabel(f"speed over {'TLS' if tls else 'TCP'},\nthat of the floor is 1")
-    axes[0][0].legend(loc="upper left", ncols=len(STEPS))
+    axes[0][0].legend(loc="upper left", ncols=len(STEPS) + 1)
     picture.savefig(path)
 
 
@@ -36,6 +37,21 @@ def _draw_bars(axes: Any, figures: Sequence[Figures]) -> None:
         shares = [one.of_floor for one in figures if one.step == step]
         places = [place + (number - 1) * width for place in range(len(workloads))]
         axes.bar(places, shares, width, label=step, color=_COLOURS[step])
+    _mark_peer(axes, figures, workloads, width)
     axes.axhline(1, color="black", linewidth=0.8)
     labels = [str(workload).replace(": ", "\n") for workload in workloads]
     axes.set_xticks(range(len(workloads)), labels, fontsize=8)
+
+
+def _mark_peer(
+    axes: Any, figures: Sequence[Figures], workloads: list[Workload], width: float
+) -> None:
+    marks = [
+        (workloads.index(one.workload) + (STEPS.index(one.step) - 1) * width, one)
+        for one in figures
+        if one.peer is not None
+    ]
+    if marks:
+        places, measured = zip(*marks, strict=True)
+        shares = [one.floor.seconds / one.peer for one in measured]
+        axes.scatter(places, shares, 25, "black", "D", label="rclone crypt", zorder=3)

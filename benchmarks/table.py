@@ -22,8 +22,9 @@ _COLUMNS = [
     _Column("seconds", lambda it: _short(it.seconds)),
     _Column("MB/s", lambda it: _short(it.bytes_per_second / 1e6)),
     _Column("blobs/s", lambda it: _short(it.blobs_per_second)),
-    _Column("floor s", lambda it: _short(it.floor)),
+    _Column("floor s", lambda it: _short(it.floor.seconds)),
     _Column("of floor", lambda it: f"{it.of_floor:.2f}"),
+    _Column("of req.", lambda it: "" if it.of_requests is None else f"{it.of_requests:.2f}"),
     _Column("rclone s", lambda it: "" if it.peer is None else _short(it.peer)),
     _Column("client MiB", lambda it: _short(it.client.memory / MIB)),
     _Column("CPU s", lambda it: _short(it.client.cpu)),
@@ -35,7 +36,7 @@ _COLUMNS = [
 
 LEGEND = (
     "MiB: peak memory above idle; pause: the reactor's longest; floor: files and bare requests;\n"
-    "of floor: our speed, where that of the floor is 1."
+    "of floor: our speed, where that of the floor is 1; of req.: where that of its requests is 1."
 )
 
 
