@@ -125,7 +125,7 @@ class BlobFolder:
     # -- blobs -----------------------------------------------------------------------
 
     def _path(self, name: BlobName) -> str:
-        return os.path.join(layout.folder_of(self.root, name), name.blob_id)
+        return layout.folder_of(self.root, name) + os.sep + name.blob_id
 
     def _sidecar(self, name: BlobName, suffix: str) -> str:
         return os.path.join(layout.folder_of(self.root, name), layout.sidecar(name.blob_id, suffix))
