@@ -4,9 +4,14 @@ The ``blobman`` command.
 A command line is taken through these steps:
 
 - ``entry`` parses it with the commands that ``root`` lists, and reports how it ends;
-- a command (``put``, ``get``, ``lists``, ``changes``, ``serving``, ``files``, ``demo``) gives the
+- a command (``put``, ``get``, ``lists``, ``changes``, ``serving``, ``demo``) gives the
   work to be done, as a function of a reactor; ``commands`` has what they have in common;
-- ``settings`` knows where the server, the store and their keys are, and makes the manager;
+- ``options`` lists the settings, ``settings`` takes their values from the command line, the
+  environment and the ``configuration``, opens the keys, and makes the manager;
 - ``running`` does the work under the reactor, and ends it on Ctrl-C;
 - ``screen`` is told the results, ``failures`` gives each error its line and its exit code.
+
+The keys of a user come from a seed (``seeds``), which is kept under a passphrase (``keysfile``).
+The passphrase comes from a file, the ``terminal`` or one of the ``keyrings`` (``locks``). ``init``
+and ``passphrase`` make and change these files; they need no reactor.
 """

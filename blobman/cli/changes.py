@@ -13,7 +13,7 @@ LANES = 8
 """How many blobs are deleted at a time."""
 
 
-@client_command("rm")
+@client_command("rm", store=True)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @namespace_option
 async def rm(session: Session, ids: tuple[str, ...], namespace: str) -> None:
@@ -32,7 +32,7 @@ async def rm(session: Session, ids: tuple[str, ...], namespace: str) -> None:
             if session.screen.as_json:
                 session.screen.result("", deleted=blob_id)
 
-    async with session.manager(store=True) as manager:
+    async with session.manager() as manager:
         await in_lanes(LANES, ids, remove)
 
 

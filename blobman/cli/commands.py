@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred
 
 from blobman import BlobManager
 
+from .options import SETTINGS, setting_options
 from .progress import showing_progress
 from .running import Work
 from .screen import Screen
-from .settings import SETTINGS, Settings, setting_options
+from .settings import Settings
 from .waiting import until_ended
 
 Begin = Callable[..., Coroutine[Deferred[Any], Any, "int | None"]]
@@ -30,19 +31,21 @@ class Session:
     :ivar reactor: the reactor that it runs under.
     :ivar settings: where the server and the store are.
     :ivar screen: where results go.
+    :ivar store: whether it is with the local store.
+    :ivar secret: whether blobs are going to be sealed or opened.
     """
 
     reactor: Any
     settings: Settings
     screen: Screen
+    store: bool = False
+    secret: bool = False
 
     @asynccontextmanager
     async def manager(
         self,
         *,
-        store: bool = False,
         server: bool | None = None,
-        secret: bool = False,
         by_blob: bool = False,
     ) -> AsyncIterator[BlobManager]:
         """
@@ -52,7 +55,7 @@ class Session:
         """
         with showing_progress(self.reactor, self.screen, by_blob) as observer:
             manager = self.settings.open_manager(
-                self.reactor, observer, store=store, server=server, secret=secret
+                self.reactor, observer, store=self.store, server=server, secret=self.secret
             )
             try:
                 yield manager
@@ -78,21 +81,30 @@ class ClientCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def client_command(name: str) -> Callable[[Begin], click.Command]:
+def client_command(
+    name: str, *, store: bool | Callable[..., bool] = False, secret: bool = False
+) -> Callable[[Begin], click.Command]:
     """
     Make a command of a coroutine function that takes a session, and its options by name.
 
-    It gives an exit code, or None for that of the first failure that the screen was told.
+    It gives an exit code, or None for that of the first failure that the screen was told. The user
+    is asked for a passphrase, if the keys need one, before the reactor runs.
+
+    :param store: whether it is with the local store; or a function that is given the options.
+    :param secret: whether it seals or opens blobs.
     """
 
     def decorate(begin: Begin) -> click.Command:
         @functools.wraps(begin)
         def give_work(as_json: bool, quiet: bool, **options: object) -> Work:
+            with_store = store(**options) if callable(store) else store
             settings = Settings.of(click.get_current_context())
+            settings = settings.unlock(store=with_store, secret=secret)
             screen = Screen(as_json, quiet)
 
             async def work(reactor: Any) -> int:
-                return await begin(Session(reactor, settings, screen), **options) or screen.code
+                session = Session(reactor, settings, screen, with_store, secret)
+                return await begin(session, **options) or screen.code
 
             return Work(work)
 

@@ -24,6 +24,8 @@ from blobman import (
     WrongKeyError,
 )
 
+from .keysfile import WrongPassphraseError
+
 
 class ExitCode(NamedTuple):
     """A row of the table of exit codes."""
@@ -42,7 +44,7 @@ EXIT_CODES: tuple[ExitCode, ...] = (
     ExitCode(6, (RetriableTransferError,), "the server can't be reached, or asks to come later"),
     ExitCode(7, (InvalidBlob, MaximumRetriesError), "a blob does not verify"),
     ExitCode(8, (QuotaExceededError,), "the space on the server is used up"),
-    ExitCode(9, (WrongKeyError,), "the key does not open the local store"),
+    ExitCode(9, (WrongKeyError, WrongPassphraseError), "the key, or the passphrase, is wrong"),
     ExitCode(10, (StoreError,), "the local store is locked, full or damaged"),
     ExitCode(1, (Exception,), "it failed for another reason"),
 )
@@ -55,6 +57,7 @@ _EXPECTED = (
     OSError,
     TypeError,
     ValueError,
+    WrongPassphraseError,
     click.ClickException,
 )
 

@@ -13,7 +13,7 @@ from .targets import check_target, write_file, write_pipe
 from .waiting import in_thread
 
 
-@client_command("get")
+@client_command("get", store=True, secret=True)
 @click.argument("blob_id", metavar="ID")
 @namespace_option
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write to a file.")
@@ -31,7 +31,7 @@ async def get(session: Session, blob_id: str, namespace: str, output: str, force
         # Standard output is for the content.
         session = replace(session, screen=Screen(quiet=True))
     sys.stdout.flush()
-    async with session.manager(store=True, secret=True) as manager:
+    async with session.manager() as manager:
         with await manager.get(blob_id, namespace) as content:
             if output == "-":
                 target = sys.stdout.fileno()

@@ -36,7 +36,7 @@ class _Entry(NamedTuple):
         return {name: value for name, value in values.items() if value is not None}
 
 
-@client_command("ls")
+@client_command("ls", store=lambda where, **_: where != "server")
 @namespace_option
 @click.option(
     "-w",
@@ -69,7 +69,7 @@ async def ls(
         raise click.UsageError("--order, --deleted and --flag are for --where server")
     if where == "server" and long:
         raise click.UsageError("--long is for --where local and --where both")
-    async with session.manager(store=where != "server", server=where != "local") as manager:
+    async with session.manager(server=where != "local") as manager:
         if where == "server":
             listed = await manager.remote_list(namespace, order, deleted, flag or False)
             entries = [_Entry(blob_id) for blob_id in listed]
@@ -121,7 +121,7 @@ async def count(session: Session, namespace: str) -> None:
     session.screen.result(str(counted["count"]), **counted)
 
 
-@client_command("status")
+@client_command("status", store=True)
 @click.argument(
     "status",
     metavar="[STATUS]",
@@ -137,7 +137,7 @@ async def status(session: Session, status: str | None, namespace: str | None) ->
     blob first. STATUS is SYNCED, PENDING_UPLOAD, PENDING_DOWNLOAD, FAILED_UPLOAD,
     FAILED_DOWNLOAD, PENDING_DELETE or LOCAL_ONLY.
     """
-    async with session.manager(store=True, server=False) as manager:
+    async with session.manager(server=False) as manager:
         if status is not None:
             ids = await manager.local_list_status(SyncStatus[status.upper()], namespace or "")
             _show(session, [_Entry(blob_id) for blob_id in ids], long=False)

@@ -30,7 +30,7 @@ class Wishes(NamedTuple):
     blob_id: str | None
 
 
-@client_command("put")
+@client_command("put", store=True, secret=True)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @namespace_option
 @click.option(
@@ -62,7 +62,7 @@ async def put(
     wishes = Wishes(namespace, priority, local_only, blob_id)
     found = find_files(files, session.screen.failure)
     async with (
-        session.manager(store=True, server=not local_only, secret=True) as manager,
+        session.manager(server=not local_only) as manager,
         telling_what_is_left(session, manager),
     ):
         await in_lanes(LANES, found, lambda path: _put_file(session, manager, path, wishes))

@@ -12,16 +12,18 @@ from .completion import completion
 from .demo import demo
 from .get import get
 from .importing import import_soledad_command
+from .init import init
 from .keygen import keygen
 from .lists import count, ls, status
+from .options import setting_options
+from .passphrase import passphrase
 from .put import put
 from .serving import serve, token
-from .settings import setting_options
 from .synchronizing import sync
 from .verifying import verify
 
 _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Start here", (demo, keygen, import_soledad_command, completion)),
+    ("Start here", (demo, init, passphrase, keygen, import_soledad_command, completion)),
     ("Blobs", (put, get, ls, rm, sync, status, verify)),
     ("Blobs on the server", (count, flags)),
     ("Run a server", (serve, token, quota, server)),
@@ -60,8 +62,8 @@ def root(context: click.Context) -> None:
     """
     Keep files as end-to-end encrypted blobs: here, and on a server that can't read them.
 
-    Each command has a --help. Its settings can be given before or after it, or as variables
-    BLOBMAN_..., such as BLOBMAN_REMOTE.
+    Each command has a --help. Its settings can be given before or after it, as variables
+    BLOBMAN_..., such as BLOBMAN_REMOTE, or once and for all with blobman init.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

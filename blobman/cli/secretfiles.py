@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import tempfile
+from pathlib import Path
 
 import click
+
+from blobman.server.disk import sync_folder
 
 RANDOM_BYTES = 96
 """
@@ -31,7 +35,7 @@ def read_secret(what: str, path: str) -> bytes:
         with open(path, "rb") as file:
             content = file.read(MAX_SIZE + 1)
     except FileNotFoundError as error:
-        hint = "" if what == "token" else f"; blobman keygen {path} makes one"
+        hint = f"; blobman keygen {path} makes one" if what in ("key", "secret") else ""
         raise click.UsageError(f"there is no {what} file {path!r}{hint}") from error
     except OSError as error:
         raise click.UsageError(f"{what} file {path!r}: {error.strerror}") from error
@@ -75,6 +79,27 @@ def write_secret(path: str, content: str) -> None:
     except BaseException:
         os.unlink(path)
         raise
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """
+    Make a file hold just this, at once and durably; only its owner can read it.
+
+    :raise OSError: it can't be written; nothing has changed.
+    """
+    path = Path(os.path.realpath(path))
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    descriptor, temporary = tempfile.mkstemp(".part", ".blobman-", path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    sync_folder(str(path.parent))
 
 
 def new_secret() -> str:

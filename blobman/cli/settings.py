@@ -3,84 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from blobman import BlobManager, ITransferObserver
 
+from .configuration import Configuration
+from .locks import open_keys
+from .options import BY_NAME, given_settings
 from .secretfiles import RANDOM_BYTES, read_secret, read_token
+from .seeds import Keys, derive_keys
 from .sizes import read_size
-
-_META = "blobman.settings"
-
-F = TypeVar("F", bound=Callable[..., object])
-
-
-class Setting(NamedTuple):
-    """A setting: an option before or after the command, or a variable ``BLOBMAN_...``."""
-
-    name: str
-    metavar: str
-    help: str
-
-    @property
-    def flag(self) -> str:
-        """The option."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        """The environment variable."""
-        return "BLOBMAN_" + self.name.upper()
-
-
-SETTINGS = (
-    Setting("remote", "URL", "The server's blobs, such as https://host/blobs/."),
-    Setting("remote_stream", "URL", "The server's streams, such as https://host/stream/."),
-    Setting("user", "NAME", "The user's name on the server, and in the store."),
-    Setting("token_file", "FILE", "Holds the token that the server knows the user by."),
-    Setting("ca", "FILE", "PEM file of the only authorities to trust for TLS."),
-    Setting("store", "DIR", "The folder of the local store."),
-    Setting("key_file", "FILE", "Holds the key of the local store."),
-    Setting("secret_file", "FILE", "Holds the secret that blobs are sealed with."),
-    Setting("limit_rate", "SIZE", "Bytes of blobs in a second, in all, such as 500kB; none: any."),
-)
-
-_BY_NAME = {setting.name: setting for setting in SETTINGS}
-
-
-def setting_options(hidden: bool = False) -> Callable[[F], F]:
-    """Give a command an option for each setting. Their values are for ``Settings.of``."""
-
-    def decorate(command: F) -> F:
-        for setting in reversed(SETTINGS):
-            command = click.option(
-                setting.flag,
-                setting.name,
-                metavar=setting.metavar,
-                envvar=setting.variable,
-                show_envvar=True,
-                help=setting.help,
-                hidden=hidden,
-                expose_value=False,
-                callback=_remember,
-            )(command)
-        return command
-
-    return decorate
-
-
-def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    """Let what is typed after the command win, then what is typed before it, then variables."""
-    values = context.meta.setdefault(_META, {})
-    name = str(parameter.name)
-    typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    if value and (typed or name not in values):
-        values[name] = value
 
 
 @dataclass(frozen=True)
@@ -89,14 +25,47 @@ class Settings:
     The settings of a command line.
 
     :ivar values: by name; names of files, not what they hold.
+    :ivar keys: what the configuration has for settings that name no file; None while it is locked.
     """
 
     values: Mapping[str, str]
+    configuration: Configuration
+    keys: Keys | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, context: click.Context) -> Settings:
-        """Take those of the present command line."""
-        return cls(dict(context.meta.get(_META, {})))
+        """
+        Take those of the present command line, then variables, then the configuration.
+
+        :raise click.UsageError: the configuration can't be read, or is not where it is said to be.
+        """
+        given = given_settings(context)
+        configuration = Configuration(given.get("config"))
+        kept = configuration.read_settings()
+        if kept is None and not configuration.is_default:
+            path = configuration.path
+            raise click.UsageError(
+                f"there are no settings in {path}: blobman --config {path} init makes them"
+            )
+        return cls({**(kept or {}), **given}, configuration)
+
+    def unlock(self, *, store: bool, secret: bool) -> Settings:
+        """
+        Open the file of the keys, if that is what has the keys that are needed. Blocks.
+
+        :param store: the key of the local store is needed.
+        :param secret: the secret is needed, if there is a server.
+        :raise WrongPassphraseError: the passphrase is wrong.
+        :raise click.ClickException: there is none to be had, or the file is damaged.
+        """
+        needs_key = store and not self.get("key_file")
+        needs_secret = secret and self.get("remote") and not self.get("secret_file")
+        if not (needs_key or needs_secret):
+            return self
+        file = self.configuration.read_keys()
+        if file is None:
+            return self
+        return replace(self, keys=derive_keys(open_keys(file, self.get("passphrase_file"))))
 
     def get(self, name: str) -> str | None:
         """Give a setting, or None."""
@@ -111,8 +80,10 @@ class Settings:
         """
         value = self.get(name)
         if value is None:
-            setting = _BY_NAME[name]
-            raise click.UsageError(f"{why}: give {setting.flag}, or set {setting.variable}")
+            setting = BY_NAME[name]
+            raise click.UsageError(
+                f"{why}: give {setting.flag}, or set {setting.variable}, or run blobman init"
+            )
         return value
 
     def open_manager(
@@ -173,10 +144,14 @@ class Settings:
             raise click.UsageError(f"--limit-rate: {error}") from error
 
     def _read_key(self) -> bytes:
+        if self.keys is not None and not self.get("key_file"):
+            return self.keys.store
         return read_secret("key", self.need("key_file", "no key for the local store"))
 
     def _read_token(self) -> str:
         return read_token(self.need("token_file", "no token for the server"))
 
     def _read_secret(self) -> bytes:
+        if self.keys is not None and not self.get("secret_file"):
+            return self.keys.secret
         return read_secret("secret", self.need("secret_file", "no secret to seal blobs with"))

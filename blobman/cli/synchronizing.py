@@ -26,7 +26,7 @@ _LEFT = {
 }
 
 
-@client_command("sync")
+@client_command("sync", store=True, secret=True)
 @click.option(
     "-n",
     "--namespace",
@@ -55,7 +55,7 @@ async def sync(
     it works.
     """
     async with (
-        session.manager(store=True, server=True, secret=True, by_blob=True) as manager,
+        session.manager(server=True, by_blob=True) as manager,
         telling_what_is_left(session, manager),
     ):
         await _sync_all(session, manager, await _choose(manager, namespaces, everything))

@@ -15,7 +15,7 @@ LANES = 4
 """How many blobs are compared at a time."""
 
 
-@client_command("verify")
+@client_command("verify", store=True, secret=True)
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @namespace_option
 @click.option("--deep", is_flag=True, help="Download and open each too; nothing is stored.")
@@ -43,7 +43,7 @@ async def verify(session: Session, ids: tuple[str, ...], namespace: str, deep: b
             if session.screen.as_json:
                 session.screen.result("", verified=blob_id)
 
-    async with session.manager(store=True, server=True, secret=True) as manager:
+    async with session.manager(server=True) as manager:
         await in_lanes(LANES, ids or await _in_step(manager, namespace), compare)
     session.screen.remark(f"{equal} {'are' if equal != 1 else 'is'} the same on the server")
 

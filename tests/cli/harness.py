@@ -45,13 +45,15 @@ class Outcome(NamedTuple):
 
 
 class CommandCase(TestCase):
-    """Runs command lines. No variable ``BLOBMAN_...`` is set."""
+    """Runs command lines. No variable ``BLOBMAN_...`` is set, and the user's folders are empty."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         others = {name: it for name, it in os.environ.items() if not name.startswith("BLOBMAN_")}
-        self.patch(os, "environ", others)
+        home = self.path("home")
+        own = {"HOME": home, "XDG_CONFIG_HOME": f"{home}/config", "XDG_DATA_HOME": f"{home}/data"}
+        self.patch(os, "environ", {**others, **own})
 
     def path(self, name: str) -> str:
         return str(self.folder / name)

@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import stat
 
+from blobman.cli.options import SETTINGS
 from blobman.cli.root import root
 from blobman.cli.secretfiles import new_secret, read_secret, write_secret
-from blobman.cli.settings import SETTINGS
 
 from .harness import NOWHERE, CommandCase, ServerCase
+
+OPTIONAL = ("config", "ca", "remote_stream", "passphrase_file", "limit_rate")
 
 
 class WhereTests(ServerCase):
@@ -25,7 +27,7 @@ class WhereTests(ServerCase):
 
     async def test_what_is_missing_is_named(self) -> None:
         for setting in SETTINGS:
-            if setting.name in ("ca", "remote_stream", "limit_rate"):
+            if setting.name in OPTIONAL:
                 continue
             with self.subTest(setting.name):
                 before = os.environ[setting.variable]

@@ -1,0 +1,92 @@
+"""The settings that a command line can have: options, and variables ``BLOBMAN_...``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import NamedTuple, TypeVar
+
+import click
+from click.core import ParameterSource
+
+_META = "blobman.settings"
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Setting(NamedTuple):
+    """A setting: an option before or after the command, or a variable ``BLOBMAN_...``."""
+
+    name: str
+    metavar: str
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """The option."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it names a file or a folder."""
+        return self.metavar in ("FILE", "DIR")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "BLOBMAN_" + self.name.upper()
+
+
+SETTINGS = (
+    Setting("config", "DIR", "The folder that blobman init makes."),
+    Setting("remote", "URL", "The server's blobs, such as https://host/blobs/."),
+    Setting("remote_stream", "URL", "The server's streams, such as https://host/stream/."),
+    Setting("user", "NAME", "The user's name on the server, and in the store."),
+    Setting("token_file", "FILE", "Holds the token that the server knows the user by."),
+    Setting("ca", "FILE", "PEM file of the only authorities to trust for TLS."),
+    Setting("store", "DIR", "The folder of the local store."),
+    Setting("key_file", "FILE", "Holds the key of the local store."),
+    Setting("secret_file", "FILE", "Holds the secret that blobs are sealed with."),
+    Setting("passphrase_file", "FILE", "Holds the passphrase, if nobody is there to be asked."),
+    Setting("limit_rate", "SIZE", "Bytes of blobs in a second, in all, such as 500kB; none: any."),
+)
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def setting_options(hidden: bool = False, names: Container[str] = BY_NAME) -> Callable[[F], F]:
+    """
+    Give a command an option for each setting. Their values are for ``given_settings``.
+
+    :param names: of the settings, if not all.
+    """
+
+    def decorate(command: F) -> F:
+        for setting in reversed([it for it in SETTINGS if it.name in names]):
+            command = click.option(
+                setting.flag,
+                setting.name,
+                metavar=setting.metavar,
+                envvar=setting.variable,
+                show_envvar=True,
+                help=setting.help,
+                hidden=hidden,
+                expose_value=False,
+                callback=_remember,
+            )(command)
+        return command
+
+    return decorate
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Let what is typed after the command win, then what is typed before it, then variables."""
+    values = context.meta.setdefault(_META, {})
+    name = str(parameter.name)
+    typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    if value and (typed or name not in values):
+        values[name] = value
+
+
+def given_settings(context: click.Context) -> dict[str, str]:
+    """Give the settings of the present command line, and of the variables."""
+    return dict(context.meta.get(_META, {}))

@@ -1,0 +1,175 @@
+"""What ``blobman init`` has to know, from the command line or from the user."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from blobman import BlobManager
+
+from .failures import describe_error
+from .options import BY_NAME
+from .secretfiles import RANDOM_BYTES, read_token
+from .sizes import read_size
+from .terminal import ask, ask_hidden, has_terminal, tell
+
+NO_SERVER = "none"
+"""What is given instead of a server's address."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """
+    What the user wants.
+
+    :ivar values: settings by name, but for the token and the authorities.
+    :ivar token: None if there was none.
+    :ivar authorities: the content of a PEM file; None if there was none.
+    """
+
+    values: Mapping[str, str]
+    token: str | None = field(default=None, repr=False)
+    authorities: bytes | None = None
+
+
+def check_settings(given: Mapping[str, str]) -> Answers:
+    """
+    Take settings as they were given.
+
+    :param given: settings by name.
+    :raise click.UsageError: one is wrong, or names a file that can't be used.
+    """
+    values = {name: _from_anywhere(name, value) for name, value in given.items()}
+    _check(values)
+    kept = {name: it for name, it in values.items() if name not in ("token_file", "ca")}
+    token = read_token(values["token_file"]) if "token_file" in values else None
+    authorities = Path(values["ca"]).read_bytes() if "ca" in values else None
+    return Answers(kept, token, authorities)
+
+
+def ask_for_settings(given: Mapping[str, str], default_store: str) -> Answers:
+    """
+    Take settings as they were given, and ask for what is missing.
+
+    If that is something without which it can't go on, what is optional is asked for, too.
+
+    :param given: settings by name.
+    :raise click.UsageError: one is wrong; or is missing, and there is no terminal.
+    """
+    check_settings(given)
+    questions = _Questions({name: _from_anywhere(name, it) for name, it in given.items()})
+    values = questions.values
+    questions.need("remote", f"The server's blobs, such as https://host/blobs/, or {NO_SERVER}")
+    questions.need("user", "Your user name")
+    token = None
+    if values["remote"] != NO_SERVER and "token_file" not in values:
+        token = questions.need_token()
+    if values["remote"].startswith("https:"):
+        questions.offer("ca", "PEM file of the only authorities to trust [the system's]", None)
+    questions.offer("store", f"Folder of the local store [{default_store}]", default_store)
+    answers = check_settings(values)
+    return Answers(answers.values, token or answers.token, answers.authorities)
+
+
+class _Questions:
+    """
+    Asks for settings.
+
+    :ivar values: those that are known by now.
+    """
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+        self._has_asked = False
+
+    def need(self, name: str, question: str) -> None:
+        """
+        Ask for a setting, unless it is known.
+
+        :raise click.UsageError: there is no terminal.
+        """
+        while name not in self.values:
+            self._begin(name)
+            self._take(name, ask(f"{question}: "))
+
+    def need_token(self) -> str:
+        """
+        Ask for the token itself.
+
+        :raise click.UsageError: there is no terminal.
+        """
+        self._begin("token_file")
+        while True:
+            token = ask_hidden("The token that the server knows you by (not shown): ").strip()
+            if token and token.isascii() and token.isprintable():
+                return token
+            tell("That is no token.")
+
+    def offer(self, name: str, question: str, default: str | None) -> None:
+        """Ask for a setting, if this is the time for questions; an empty answer is the default."""
+        while self._has_asked and name not in self.values:
+            answer = ask(f"{question}: ")
+            if not answer:
+                break
+            self._take(name, answer)
+        if default is not None:
+            self.values.setdefault(name, default)
+
+    def _begin(self, name: str) -> None:
+        if not has_terminal():
+            setting = BY_NAME[name]
+            raise click.UsageError(
+                f"there is no terminal to ask on: give {setting.flag}, or set {setting.variable}"
+            )
+        self._has_asked = True
+
+    def _take(self, name: str, answer: str) -> None:
+        values = {**self.values, name: _from_anywhere(name, answer)}
+        try:
+            _check(values)
+        except click.UsageError as error:
+            tell(describe_error(error))
+        else:
+            self.values.update(values)
+
+
+def _from_anywhere(name: str, value: str) -> str:
+    """Make a path absolute: the settings are going to be used in other folders."""
+    return os.path.abspath(os.path.expanduser(value)) if BY_NAME[name].is_path else value
+
+
+def _check(values: Mapping[str, str]) -> None:
+    """
+    Check what is known so far.
+
+    :raise click.UsageError: something is wrong.
+    """
+    from twisted.internet import reactor
+
+    store = values.get("store")
+    if store is not None and os.path.lexists(store) and not os.path.isdir(store):
+        raise click.UsageError(f"store {store!r} is not a folder")
+    remote = values.get("remote", NO_SERVER)
+    try:
+        # It refuses what is wrong, and neither reads nor connects yet.
+        BlobManager(
+            None,
+            "https://localhost/" if remote == NO_SERVER else remote,
+            None,
+            secrets.token_bytes(RANDOM_BYTES),
+            values.get("user", "anybody"),
+            None,
+            values.get("ca"),
+            values.get("remote_stream"),
+            reactor=reactor,
+            limit_rate=read_size(values.get("limit_rate", "none")),
+        )
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,56 @@
+"""Asks the user on the terminal, whatever standard input and output are."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import os
+
+import click
+
+_PATH = "/dev/tty"
+
+
+def has_terminal() -> bool:
+    """Look whether there is anybody to ask."""
+    try:
+        os.close(os.open(_PATH, os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def ask(question: str) -> str:
+    """
+    Ask for a line. Blocks.
+
+    :raise OSError: there is no terminal.
+    :raise EOFError: the user has ended the input.
+    """
+    descriptor = os.open(_PATH, os.O_RDWR | os.O_NOCTTY)
+    with io.TextIOWrapper(io.FileIO(descriptor, "r+"), errors="replace") as terminal:
+        terminal.write(question)
+        terminal.flush()
+        line = terminal.readline()
+    if not line:
+        raise EOFError
+    return line.strip()
+
+
+def ask_hidden(question: str) -> str:
+    """
+    Ask for a line that is not shown. Blocks.
+
+    :raise click.UsageError: what was typed is no text.
+    :raise EOFError: the user has ended the input.
+    """
+    try:
+        return getpass.getpass(question)
+    except UnicodeDecodeError:
+        # It holds what was typed.
+        raise click.UsageError("what was typed is no text in the terminal's encoding") from None
+
+
+def tell(text: str) -> None:
+    """Say something between two questions."""
+    click.echo(text, err=True)
