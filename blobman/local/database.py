@@ -26,12 +26,13 @@ from .faults import store_error, store_errors
 from .lock import StoreLock
 from .payloads import PayloadFiles
 from .takeover import TakeOver
-from .workers import Job, Outbox, Workers
+from .workers import Job, Outbox, Relay, TwoSteps, Workers
 from .writer import Writer
 
 __all__ = ["Database"]
 
 T = TypeVar("T")
+G = TypeVar("G")
 
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "cache_size=-2048")
 _READERS = 2
@@ -72,7 +73,8 @@ class Database:
         writer = Writer(self._connection, str(path))
         self._writer = Workers("writer", 1, writer.run, outbox, _BATCH, writer.checkpoint)
         self._readers = Workers("reader", _READERS, self._run_reads, outbox)
-        self._filers = Workers("files", _FILERS, self._run_files, outbox)
+        relay = Relay(self._writer, outbox)
+        self._filers = Workers("files", _FILERS, self._run_files, relay)
 
     def __repr__(self) -> str:
         return f"<Database {self.path}>"
@@ -120,6 +122,24 @@ class Database:
         """
         self._watch_for_shutdown()
         return self._filers.submit(lambda _: work(), undo)
+
+    def read_and_write(
+        self,
+        read: Callable[[apsw.Connection], G],
+        record: Callable[[apsw.Connection, G], T],
+        undo: Callable[[T | None], object] | None = None,
+    ) -> Deferred[T]:
+        """
+        Read a file in a thread, then record what it held, without coming back in between.
+
+        :param read: called in a thread for files, with a connection to look something up.
+        :param record: called as the work of :meth:`write` is, and with what ``read`` gave.
+        :param undo: as for :meth:`write`.
+        :return: as :meth:`write` does.
+        """
+        self._watch_for_shutdown()
+        self._writer.be_ready()
+        return self._filers.begin(TwoSteps(lambda _: read(self._connection()), record, undo))
 
     def remove_files(self, names: Sequence[str]) -> Deferred[None]:
         """

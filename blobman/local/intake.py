@@ -17,7 +17,10 @@ from .records import Payload
 from .schema import CHUNK_SIZE
 from .source import Source
 
-__all__ = ["Intake", "Record"]
+__all__ = ["Check", "Intake", "Record"]
+
+Check = Callable[[apsw.Connection], None]
+"""Raises what is to be told if a payload is not wanted."""
 
 Record = Callable[[apsw.Connection, Payload], "int | None"]
 """Records a payload in a transaction; gives the row, or None if the payload is not wanted."""
@@ -44,25 +47,37 @@ class Intake:
         self._budget = ByteBudget(_IN_MEMORY)
         self._copies = ByteBudget(_COPIES)
 
-    async def take_small(self, source: Source, size: int, preamble: bytes, record: Record) -> None:
+    async def take_small(
+        self, source: Source, size: int, preamble: bytes, check: Check, record: Record
+    ) -> None:
         """
         Store a file of at most one chunk: read it, then record it with its content.
 
+        :param check: says whether the file is wanted at all.
         :raise BlobError: it could not be read, written or recorded; then nothing is left of it.
         """
+
+        def read(connection: apsw.Connection) -> Payload:
+            check(connection)
+            return Payload(size, preamble, False, source.read_all())
+
         await self._budget.acquire(size)
         try:
-            content = await self._database.handle_files(source.read_all)
-            await self.publish(Payload(size, preamble, False, content), None, record)
+            take_back = partial(self._take_back, None)
+            await self._database.read_and_write(read, record, take_back)
         finally:
             self._budget.release(size)
 
-    async def take_large(self, source: Source, size: int, preamble: bytes, record: Record) -> None:
+    async def take_large(
+        self, source: Source, size: int, preamble: bytes, check: Check, record: Record
+    ) -> None:
         """
         Store a larger file: copy it, then record where it is.
 
+        :param check: says whether the file is wanted at all.
         :raise BlobError: it could not be read, written or recorded; then nothing is left of it.
         """
+        await self._database.read(check)
         # Each takes some megabytes while it is copied, whatever its size.
         await self._copies.acquire(1)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -123,11 +124,10 @@ class BlobStore(StatusStore):
         def record(connection: apsw.Connection, payload: Payload) -> int:
             return records.add_new(connection, key, payload, status, priority)
 
-        await self._database.read(lambda connection: records.check_absent(connection, key))
-        if size > CHUNK_SIZE:
-            await self._intake.take_large(source, size, preamble, record)
-        else:
-            await self._intake.take_small(source, size, preamble, record)
+        check = partial(records.check_absent, key=key)
+        intake = self._intake
+        take = intake.take_large if size > CHUNK_SIZE else intake.take_small
+        await take(source, size, preamble, check, record)
 
     def get(self, blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.BlobReader`."""

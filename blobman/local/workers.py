@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from ..errors import ClosedError
 
-__all__ = ["Job", "Outbox", "Workers"]
+__all__ = ["Job", "Outbox", "Relay", "TwoSteps", "Workers"]
 
 T = TypeVar("T")
 
@@ -33,6 +33,7 @@ class Job(Generic[T]):
 
     :ivar work: what is to be done; called in a thread with what the worker works with.
     :ivar cancelled: nobody wants it any more.
+    :ivar deferred: tells how it went; gone afterwards.
     """
 
     __slots__ = ("_failure", "_result", "_undo", "cancelled", "deferred", "work")
@@ -44,6 +45,10 @@ class Job(Generic[T]):
         self._undo = undo
         self._result: T | None = None
         self._failure: Failure | None = None
+
+    def is_ready_for_more(self) -> bool:
+        """Whether a step is done and another one is left, which :attr:`work` is now."""
+        return False
 
     def _cancel(self, _: Deferred[T]) -> None:
         # Safe at any time: a worker skips it, or takes its work back, or `fire` undoes it.
@@ -59,13 +64,45 @@ class Job(Generic[T]):
 
     def fire(self) -> None:
         """Tell how it went; in the reactor's thread."""
+        deferred = self.deferred
+        del self.deferred, self.work  # What both hold should not wait for the garbage collector.
         if self.cancelled:
             if self._undo is not None:
                 self._undo(None if self._failure is not None else self._result)
         elif self._failure is not None:
-            self.deferred.errback(self._failure)
+            deferred.errback(self._failure)
         else:
-            self.deferred.callback(self._result)  # type: ignore[arg-type]
+            deferred.callback(self._result)  # type: ignore[arg-type]
+
+
+class TwoSteps(Job[T]):
+    """
+    A piece of work for one kind of thread, then another with what it gave for another kind.
+
+    :param first: called as :attr:`work` is.
+    :param second: called in the other thread with what its worker works with, and with what
+        ``first`` returned.
+    """
+
+    __slots__ = ("_second",)
+
+    def __init__(
+        self,
+        first: Callable[[Any], Any],
+        second: Callable[[Any, Any], T],
+        undo: Callable[[T | None], object] | None,
+    ) -> None:
+        super().__init__(first, undo)
+        self._second: Callable[[Any, Any], T] | None = second
+
+    def is_ready_for_more(self) -> bool:
+        """Whether the first step is done, and nothing is in the way of the second."""
+        second, self._second = self._second, None
+        given, self._result = self._result, None
+        if second is None or self._failure is not None or self.cancelled:
+            return False
+        self.work = lambda what: second(what, given)
+        return True
 
 
 class Outbox:
@@ -115,7 +152,7 @@ class Workers:
     :param run: does a batch of jobs, in a thread: each succeeds, fails or is cancelled.
         It never raises.
     :param batch: how many jobs it may get at once.
-    :param outbox: where they go afterwards.
+    :param outbox: where they go afterwards; has :meth:`Outbox.deliver`.
     :param rest: called in the thread after each batch has been delivered. It never raises.
     """
 
@@ -124,7 +161,7 @@ class Workers:
         name: str,
         count: int,
         run: Callable[[Sequence[Job[Any]]], None],
-        outbox: Outbox,
+        outbox: Outbox | Relay,
         batch: int = 1,
         rest: Callable[[], None] = lambda: None,
     ) -> None:
@@ -149,14 +186,33 @@ class Workers:
         :return: fires with what the work returns, or fails with what it raises, or with
             ``ClosedError``. Cancelling it keeps the work from beginning.
         """
-        job = Job(work, undo)
+        return self.begin(Job(work, undo))
+
+    def begin(self, job: Job[T]) -> Deferred[T]:
+        """
+        Have a job done; called in the reactor's thread.
+
+        :return: as :meth:`submit` does.
+        """
         if self._closed:
             job.deferred.errback(ClosedError("the store is closed"))
         else:
-            if len(self._threads) < self._count:
-                self._start()
+            self.be_ready()
             self._queue.put(job)
         return job.deferred
+
+    def take_over(self, job: Job[Any]) -> None:
+        """
+        Have the next step of a job done; called in a thread.
+
+        :meth:`be_ready` has been called before, and :meth:`join` is called after the last one.
+        """
+        self._queue.put(job)
+
+    def be_ready(self) -> None:
+        """See to it that a thread is there; called in the reactor's thread."""
+        if len(self._threads) < self._count and not self._closed:
+            self._start()
 
     def _start(self) -> None:
         # A daemon: an application that forgets to close may end all the same.
@@ -205,3 +261,27 @@ class Workers:
         """Wait until the threads have ended; called in another thread, after :meth:`close`."""
         for thread in self._threads:
             thread.join()
+        while not self._queue.empty():
+            # What was taken over too late for the threads.
+            job = self._queue.get()
+            if job is not None:
+                self._do([job])
+
+
+class Relay:
+    """Where jobs go after a step: to the workers of the next one, or with the others that ended."""
+
+    def __init__(self, workers: Workers, outbox: Outbox) -> None:
+        self._workers = workers
+        self._outbox = outbox
+
+    def deliver(self, jobs: Sequence[Job[Any]]) -> None:
+        """Pass these on; called in a thread."""
+        ended = []
+        for job in jobs:
+            if job.is_ready_for_more():
+                self._workers.take_over(job)
+            else:
+                ended.append(job)
+        if ended:
+            self._outbox.deliver(ended)

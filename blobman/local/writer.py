@@ -71,9 +71,19 @@ class Writer:
     def _run_together(self, connection: apsw.Connection, jobs: Sequence[Job[Any]]) -> None:
         if not jobs:
             return
-        with transaction(connection):
-            for job in jobs:
-                self._run_one(connection, job)
+        try:
+            with transaction(connection):
+                for job in jobs:
+                    job.succeed(job.work(connection))
+                if any(job.cancelled for job in jobs):
+                    raise CancelledError
+        except (apsw.Error, OSError, MemoryError):
+            raise
+        except Exception:
+            # One of them is to be taken back, which is rare: only now each gets a savepoint.
+            with transaction(connection):
+                for job in jobs:
+                    self._run_one(connection, job)
 
     def _run_one(self, connection: apsw.Connection, job: Job[Any]) -> None:
         """Do a job inside a savepoint; what is wrong with the database itself is raised."""

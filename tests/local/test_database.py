@@ -115,9 +115,6 @@ class CancelTests(PumpedTestCase):
     def test_committed_before_it_was_cancelled(self) -> None:
         """The commit is done, but nobody has been told: it is taken back."""
         committed = threading.Event()
-        put = self.put("a", 1000)
-        put.addErrback(lambda failure: failure.trap(CancelledError))
-        self.pump.step()  # Nothing is recorded under this id.
         outbox = self.database._writer._outbox
         original = outbox.deliver
 
@@ -126,7 +123,8 @@ class CancelTests(PumpedTestCase):
             committed.set()
 
         self.patch(outbox, "deliver", deliver)
-        self.pump.step()  # The file has been read.
+        put = self.put("a", 1000)
+        put.addErrback(lambda failure: failure.trap(CancelledError))
         self.assertTrue(committed.wait(60))
         put.cancel()
         self.settle()
