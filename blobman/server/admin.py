@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from ..errors import StoreError
 from . import disk, layout, walking
 from .folder import BlobFolder
-from .quotas import QuotaFile
+from .quotas import QuotaFile, Quotas
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,29 @@ def read_usage(data: str) -> list[Usage]:
     :return: users that have blobs, by name.
     :raise StoreError: there is no index yet, or it or the quota file can't be read.
     """
-    quotas = _quota_file(data)
-    path = os.path.join(os.path.abspath(data), layout.OWN_FOLDER, "index.sqlite")
+    quotas = read_quotas(data)
+    path = os.path.join(_own_folder(data), "index.sqlite")
+    if not os.path.exists(path):
+        raise StoreError("no server has made an index of that folder yet")
+    # Nothing is to be made here, not even SQLite's own files beside an index that is not in use.
+    mode = "ro" if os.path.exists(path + "-wal") else "ro&immutable=1"
     statement = "SELECT user, count(*), sum(size) FROM blobs GROUP BY user ORDER BY user"
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
+        with closing(sqlite3.connect(f"file:{quote(path)}?mode={mode}", uri=True)) as connection:
             rows = connection.execute(statement).fetchall()
-        finally:
-            connection.close()
     except sqlite3.Error as error:
-        raise StoreError("no server has made an index of that folder yet") from error
-    return [Usage(user, blobs, size, quotas.get(user)) for user, blobs, size in rows]
+        raise StoreError(f"the index can't be read: {error}") from error
+    return [Usage(user, blobs, size, quotas.of(user)) for user, blobs, size in rows]
+
+
+def read_quotas(data: str) -> Quotas:
+    """
+    Tell who may keep how much.
+
+    :param data: the data folder.
+    :raise StoreError: the quota file can't be read.
+    """
+    return _quota_file(data).read()
 
 
 def reindex(data: str) -> int:
@@ -82,6 +95,7 @@ def set_quota(data: str, user: str | None, size: int | None) -> None:
     :raise ValueError: that can't be a user's name, or a size.
     :raise StoreError: the quota file can't be read.
     """
+    disk.make_folders(_own_folder(data))
     _quota_file(data).set(user, size)
 
 
@@ -91,10 +105,13 @@ def unset_quota(data: str, user: str) -> None:
 
     :raise StoreError: the quota file can't be read.
     """
+    disk.make_folders(_own_folder(data))
     _quota_file(data).unset(user)
 
 
 def _quota_file(data: str) -> QuotaFile:
-    own = os.path.join(os.path.abspath(data), layout.OWN_FOLDER)
-    disk.make_folders(own)
-    return QuotaFile(os.path.join(own, "quotas.json"))
+    return QuotaFile(os.path.join(_own_folder(data), "quotas.json"))
+
+
+def _own_folder(data: str) -> str:
+    return os.path.join(os.path.abspath(data), layout.OWN_FOLDER)

@@ -18,6 +18,7 @@ from ..errors import (
     InvalidBlob,
     InvalidFlagsError,
     QuotaExceededError,
+    StoreError,
 )
 from ..protocol import ProtocolError
 from .body import BodyTooLargeError, ClientGoneError
@@ -74,6 +75,12 @@ def refusal_for(error: Exception) -> Refusal:
 
 async def answer(
     request: BlobsRequest,
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        _log.error("Too many files are open: {reason}", reason=error.strerror)
+        return Refusal(503, "the server has too much to do", [("Retry-After", "5")])
+    if isinstance(error, StoreError):
+        _log.error("A request was refused: {reason}", reason=str(error))
+        return Refusal(503, "the server has to be looked after", [("Retry-After", "60")])
     code: int,
     body: bytes = b"",
     content_type: str = "",

@@ -7,10 +7,10 @@ nothing to guess.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
+import math
 import os
 import re
 import secrets
@@ -39,6 +39,14 @@ if TYPE_CHECKING:
 
 TOKEN_BYTES = 32
 _ID_LENGTH = 12
+KEPT = 60.0
+"""Seconds for which the tokens that were read last count while the file can't be read."""
+
+RETRY_AFTER = 1.0
+"""Seconds after which a file that could not be read is tried again, if it has not changed."""
+
+Version = tuple[int, ...] | None
+
 _NOBODY = hashlib.sha256(b"").hexdigest()
 
 
@@ -82,6 +90,7 @@ class TokenFile:
 
         :raise ValueError: that can't be a user's name.
         :raise StoreError: the file is not a token file.
+        :raise FileNotFoundError: the folder that it belongs in is missing.
         """
         check_name("user", user)
         token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -141,15 +150,11 @@ class TokenFile:
     @contextmanager
     def _changing(self) -> Iterator[Tokens]:
         """Give the tokens to be changed, while nobody else can; write them at the end."""
-        lock = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT, disk.FILE_MODE)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with disk.locked(self.path + ".lock"):
             tokens = self._read()
             yield tokens
             text = json.dumps({"tokens": [asdict(it) for it in tokens]}, indent=1)
             disk.replace_file(self.path, text.encode(), os.path.dirname(self.path))
-        finally:
-            os.close(lock)
 
 
 def _read_entry(entry: dict[str, object]) -> TokenInfo:
@@ -204,36 +209,50 @@ class TokenChecker:
     """
     Compares tokens with those of a file, and reads it again when it has changed.
 
-    A file that can't be read leaves things as they were, and says so in the log.
+    While the file can't be read, who has been revoked is not known. What it said last counts
+    for :data:`KEPT` seconds after it was last seen unchanged; then nobody is let in.
 
     :param reactor: whose threads read the file; the global one if None.
+    :param now: gives seconds that never go back.
     """
 
     credentialInterfaces = (ITokenCredentials,)
     _log = Logger()
 
-    def __init__(self, tokens: TokenFile, reactor: IReactorThreads | None = None) -> None:
+    def __init__(
+        self,
+        tokens: TokenFile,
+        reactor: IReactorThreads | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         if reactor is None:
             from twisted.internet import reactor as global_reactor
 
             reactor = cast("IReactorThreads", global_reactor)
         self._reactor = reactor
         self._tokens = tokens
-        self._version: tuple[int, ...] | None = None
+        self._now = now
         self._digests: dict[str, tuple[str, ...]] = {}
+        self._version: Version = None
+        self._known_at = -math.inf
+        self._failed_version: Version = None
+        self._failed_at = -math.inf
         self._reading = DeferredLock()
 
     def requestAvatarId(self, credentials: TokenCredentials) -> Deferred[bytes | tuple[()]]:
         """
         Check a token.
 
-        :return: fires with the user's name, as bytes. Fails with ``UnauthorizedLogin``.
+        :return: fires with the user's name, as bytes. Fails with ``UnauthorizedLogin``, or
+            ``StoreError`` if the token file can't be read.
         """
         return Deferred.fromCoroutine(self._check(credentials))
 
     async def _check(self, credentials: TokenCredentials) -> bytes:
-        if self._tokens.version() != self._version:
+        if self._is_to_be_read(self._look()):
             await self._reading.run(self._read_again)
+        if self._now() >= self._known_at + KEPT:
+            raise StoreError("the token file can't be read")
         presented = digest(credentials.token)
         known = self._digests.get(credentials.user, ())
         # Every one is compared, and one if there are none: the time tells nothing.
@@ -242,25 +261,43 @@ class TokenChecker:
             return credentials.user.encode()
         raise UnauthorizedLogin
 
-    def _read_again(self) -> Deferred[None]:
-        version = self._tokens.version()
+    def _look(self) -> Version:
+        """Give the file's version now; None if it can't be told."""
+        # In this thread: it takes a microsecond, and a revocation counts from the next request.
+        try:
+            version = self._tokens.version()
+        except OSError:
+            return None
         if version == self._version:
+            self._known_at = self._now()
+        return version
+
+    def _is_to_be_read(self, version: Version) -> bool:
+        if version is not None and version == self._version:
+            return False
+        return version != self._failed_version or self._now() >= self._failed_at + RETRY_AFTER
+
+    def _read_again(self) -> Deferred[None]:
+        version = self._look()
+        if not self._is_to_be_read(version):
             return succeed(None)
         pool = self._reactor.getThreadPool()
         reading = deferToThreadPool(self._reactor, pool, self._tokens.digests)
-        return reading.addCallbacks(self._set, self._keep).addCallback(self._note, version)
-
-    def _set(self, digests: dict[str, tuple[str, ...]]) -> None:
-        self._digests = digests
-
-    def _keep(self, failure: Failure) -> None:
-        self._log.error(
-            "The token file can't be read, the tokens stay as they were: {reason}",
-            reason=type(failure.value).__name__,
+        return reading.addCallbacks(
+            self._accept, self._keep, callbackArgs=(version,), errbackArgs=(version,)
         )
 
-    def _note(self, _: None, version: tuple[int, ...]) -> None:
-        self._version = version
+    def _accept(self, digests: dict[str, tuple[str, ...]], version: Version) -> None:
+        self._digests, self._version, self._known_at = digests, version, self._now()
+
+    def _keep(self, failure: Failure, version: Version) -> None:
+        self._failed_version, self._failed_at = version, self._now()
+        self._log.error(
+            "The token file can't be read; who it let in last is let in for "
+            "{seconds:.0f} seconds more: {reason}",
+            seconds=max(0.0, self._known_at + KEPT - self._now()),
+            reason=failure.getErrorMessage(),
+        )
 
 
 @implementer(IRealm)

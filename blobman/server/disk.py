@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import secrets
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -67,33 +70,89 @@ def sync_file_system(descriptor: int) -> None:
 
 def make_folders(path: str) -> list[str]:
     """
-    Make a folder and those above it that are missing.
+    Make a folder and those above it that are missing; see :func:`create` for whose they are.
 
     :return: the folders that got a new entry, which have to be synced; outermost first.
     """
     try:
-        os.mkdir(path, FOLDER_MODE)
+        _make_folder(path)
     except FileExistsError:
         return []
     except FileNotFoundError:
         parent = os.path.dirname(path)
         changed = make_folders(parent)
         try:
-            os.mkdir(path, FOLDER_MODE)
+            _make_folder(path)
         except FileExistsError:
             return changed
         return [*changed, parent]
     return [os.path.dirname(path)]
 
 
+def _make_folder(path: str) -> None:
+    os.mkdir(path, FOLDER_MODE)
+    if os.geteuid() == 0:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _hand_over(descriptor, path)
+        finally:
+            os.close(descriptor)
+
+
 def create(path: str) -> int:
     """
     Make a file that is not there yet.
 
+    What root makes is handed to the owner of the folder that it is in: root administers a
+    server that runs as somebody else.
+
     :return: its descriptor, for writing.
     :raise FileExistsError: it is there.
     """
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
+    if os.geteuid() == 0:
+        _hand_over(descriptor, path)
+    return descriptor
+
+
+def _hand_over(descriptor: int, path: str) -> None:
+    # Not everywhere may root do so, and most often nobody else needs it there.
+    with suppress(OSError):
+        folder = os.stat(os.path.dirname(path))
+        if folder.st_uid != 0:
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """
+    Let one process at a time into the block.
+
+    :param path: a file that is only there to be locked; it is made if need be.
+    :raise FileNotFoundError: its folder is missing.
+    """
+    descriptor = open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_lock(path: str) -> int:
+    """
+    Open a file that is only there to be locked, and make it if need be.
+
+    :return: its descriptor.
+    :raise FileNotFoundError: its folder is missing.
+    """
+    try:
+        return create(path)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        folder = os.path.dirname(path)
+        raise FileNotFoundError(errno.ENOENT, "the folder is missing", folder) from error
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -105,7 +164,7 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 
 def replace_file(path: str, data: bytes, scratch: str) -> None:
     """
-    Make a file hold just this, at once and durably.
+    Make a file hold just this, at once and durably. It keeps its owner, group and mode.
 
     :param scratch: a folder on the same file system, for the new file until it is whole.
     """
@@ -113,6 +172,7 @@ def replace_file(path: str, data: bytes, scratch: str) -> None:
     descriptor = create(temporary)
     try:
         try:
+            _take_after(descriptor, path)
             write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
@@ -122,6 +182,24 @@ def replace_file(path: str, data: bytes, scratch: str) -> None:
         remove(temporary)
         raise
     sync_folder(os.path.dirname(path))
+
+
+def _take_after(descriptor: int, path: str) -> None:
+    """Give a file the owner, group and mode of the one that it will replace."""
+    try:
+        model = os.stat(path)
+    except FileNotFoundError:
+        return
+    own = os.fstat(descriptor)
+    try:
+        if own.st_uid != model.st_uid:
+            os.fchown(descriptor, model.st_uid, model.st_gid)
+        elif own.st_gid != model.st_gid:
+            os.fchown(descriptor, -1, model.st_gid)
+    except PermissionError:
+        # It stays ours alone: its mode would let others in than it did.
+        return
+    os.fchmod(descriptor, stat.S_IMODE(model.st_mode))
 
 
 def remove(path: str) -> bool:
@@ -153,12 +231,18 @@ def read_exactly(descriptor: int, start: int, end: int) -> bytes:
 
 
 def version_of(path: str) -> tuple[int, ...]:
-    """Give what changes when a file is replaced; empty if it is not there."""
+    """Give what changes when a file, its owner or its mode does; empty if it is not there."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
         return ()
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
+
+def mark_of(status: os.stat_result) -> int:
+    """Give a number that is another one when a file has been replaced, or written to."""
+    parts = (status.st_ctime_ns, status.st_ino * 1_000_003, status.st_size * 1_000_033)
+    return (parts[0] ^ parts[1] ^ parts[2]) & (2**63 - 1)
 
 
 def status_of(path: str) -> os.stat_result | None:

@@ -86,7 +86,7 @@ class BlobFolder:
         """
         for changed in disk.make_folders(self.staging):
             disk.sync_folder(changed)
-        self._lock_file = os.open(os.path.join(self.own, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        self._lock_file = disk.open_lock(os.path.join(self.own, "lock"))
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

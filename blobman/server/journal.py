@@ -172,7 +172,7 @@ class Journal:
             raise
 
     def _begin(self) -> _Segment:
-        os.makedirs(self._folder, disk.FOLDER_MODE, exist_ok=True)
+        disk.make_folders(self._folder)
         self._number += 1
         self._current = _Segment(os.path.join(self._folder, f"{self._number:012}"))
         self._segments.append(self._current)

@@ -11,10 +11,30 @@ import json
 import os
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 
 from ..errors import QuotaExceededError, StoreError
 from ..model import check_name, check_size
 from . import disk
+
+
+@dataclass
+class Quotas:
+    """
+    Who may keep how much.
+
+    :ivar default: bytes, for users that have no quota of their own; None for no limit.
+    :ivar users: bytes, or None for no limit.
+    """
+
+    default: int | None = None
+    users: dict[str, int | None] = field(default_factory=dict)
+
+    def of(self, user: str) -> int | None:
+        """Look a user's quota up."""
+        return self.users.get(user, self.default)
 
 
 class QuotaFile:
@@ -27,8 +47,7 @@ class QuotaFile:
     def __init__(self, path: str) -> None:
         self._path = path
         self._version: tuple[int, ...] | None = None
-        self._default: int | None = None
-        self._users: dict[str, int | None] = {}
+        self._quotas = Quotas()
 
     def get(self, user: str) -> int | None:
         """
@@ -37,12 +56,20 @@ class QuotaFile:
         :return: bytes, or None if there is no limit.
         :raise StoreError: the file can't be read.
         """
+        return self.read().of(user)
+
+    def read(self) -> Quotas:
+        """
+        Give all quotas, as they are now.
+
+        :raise StoreError: the file can't be read.
+        """
         self._refresh()
-        return self._users.get(user, self._default)
+        return self._quotas
 
     def set(self, user: str | None, size: int | None) -> None:
         """
-        Set a quota, durably. One process at a time should do so.
+        Set a quota, durably.
 
         :param user: None for the default one, of users that have none of their own.
         :param size: bytes, or None for no limit.
@@ -51,12 +78,13 @@ class QuotaFile:
         """
         if size is not None:
             check_size(size)
-        self._refresh()
-        if user is None:
-            self._default = size
-        else:
-            self._users[check_name("user", user)] = size
-        self._write()
+        if user is not None:
+            check_name("user", user)
+        with self._changing() as quotas:
+            if user is None:
+                quotas.default = size
+            else:
+                quotas.users[user] = size
 
     def unset(self, user: str) -> None:
         """
@@ -64,29 +92,39 @@ class QuotaFile:
 
         :raise StoreError: the file can't be read.
         """
-        self._refresh()
-        self._users.pop(user, None)
-        self._write()
+        with self._changing() as quotas:
+            quotas.users.pop(user, None)
 
-    def _write(self) -> None:
-        text = json.dumps({"default": self._default, "users": self._users}, indent=1)
-        disk.replace_file(self._path, text.encode(), os.path.dirname(self._path))
+    @contextmanager
+    def _changing(self) -> Iterator[Quotas]:
+        """Give the quotas to be changed, while nobody else can; write them at the end."""
+        with disk.locked(self._path + ".lock"):
+            quotas = self._read()
+            yield quotas
+            text = json.dumps(asdict(quotas), indent=1)
+            disk.replace_file(self._path, text.encode(), os.path.dirname(self._path))
 
     def _refresh(self) -> None:
-        version = disk.version_of(self._path)
-        if version == self._version:
-            return
-        default, users = self._read() if version else (None, {})
-        self._version, self._default, self._users = version, default, users
+        try:
+            version = disk.version_of(self._path)
+        except OSError as error:
+            raise StoreError(f"the quota file can't be read: {error}") from error
+        if version != self._version:
+            self._quotas = self._read()
+            self._version = version
 
-    def _read(self) -> tuple[int | None, dict[str, int | None]]:
+    def _read(self) -> Quotas:
         try:
             with open(self._path, encoding="utf-8") as file:
                 content = json.load(file)
             users = {check_name("user", it): _check(size) for it, size in content["users"].items()}
-            return _check(content["default"]), users
+            return Quotas(_check(content["default"]), users)
+        except FileNotFoundError:
+            return Quotas()
+        except OSError as error:
+            raise StoreError(f"the quota file can't be read: {error}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StoreError("the quota file is damaged") from error
+            raise StoreError(f"the quota file is damaged: {self._path}") from error
 
 
 def _check(size: object) -> int | None:

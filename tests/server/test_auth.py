@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
@@ -69,6 +72,14 @@ class TokenFileTests(SynchronousTestCase):
             self.assertRaises(StoreError, self.tokens.list)
             self.assertRaises(StoreError, self.tokens.add, "alice")
             self.assertEqual(Path(self.path).read_text(), text)
+
+    def test_a_folder_that_is_missing(self) -> None:
+        missing = os.path.abspath(self.mktemp())
+        error = self.assertRaises(
+            FileNotFoundError, TokenFile(os.path.join(missing, "tokens")).add, "alice"
+        )
+        self.assertEqual(error.filename, missing)
+        self.assertIn("folder is missing", str(error))
 
     def test_it_tells_no_hash(self) -> None:
         self.tokens.add("alice")
@@ -136,9 +147,92 @@ class PortalTests(TestCase):
         await self.refused("alice", first)
         await self.log_in("alice", second)
 
-    async def test_a_damaged_file_leaves_things_as_they_were(self) -> None:
-        token = self.tokens.add("alice")
-        await self.log_in("alice", token)
+
+class UnreadableTests(TestCase):
+    """The token file can't be read. Nothing here depends on who runs it: root reads everything."""
+
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+        os.mkdir(self.folder)
+        self.tokens = TokenFile(os.path.join(self.folder, "tokens"))
+        self.token = self.tokens.add("alice")
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.checker = TokenChecker(self.tokens, now=self.clock.seconds)
+        self.reads = 0
+
+    async def log_in(self) -> bytes | tuple[()]:
+        return await self.checker.requestAvatarId(TokenCredentials("alice", self.token))
+
+    async def refused(self, kind: type[Exception]) -> None:
+        await self.assertFailure(Deferred.fromCoroutine(self.log_in()), kind)
+
+    def break_reading(self) -> Callable[[], None]:
+        def fail() -> None:
+            self.reads += 1
+            raise OSError(errno.EMFILE, "too many files are open")
+
+        return self.patch(self.tokens, "digests", fail).restore  # type: ignore[no-any-return]
+
+    async def test_a_revocation_is_read_when_that_works_again(self) -> None:
+        await self.log_in()
+        self.tokens.revoke("alice")
+        mend = self.break_reading()
+        for _ in range(3):
+            await self.log_in()
+        self.assertEqual(self.reads, 1)
+        self.clock.advance(0.9)
+        await self.log_in()
+        self.assertEqual(self.reads, 1)
+        self.clock.advance(0.2)
+        await self.log_in()
+        self.assertEqual(self.reads, 2)
+        mend()
+        self.clock.advance(1)
+        await self.refused(UnauthorizedLogin)
+
+    async def test_it_is_not_believed_for_long(self) -> None:
+        await self.log_in()
+        self.clock.advance(40)
+        self.break_reading()
+        await self.log_in()
+        Path(self.tokens.path).touch()
+        self.clock.advance(59)
+        await self.log_in()
+        self.clock.advance(1)
+        await self.refused(StoreError)
+
+    async def test_never_read(self) -> None:
         Path(self.tokens.path).write_text("damaged")
-        await self.log_in("alice", token)
-        await self.refused("alice", "other")
+        await self.refused(StoreError)
+
+    async def test_a_damaged_file_that_is_mended_counts_at_once(self) -> None:
+        await self.log_in()
+        whole = Path(self.tokens.path).read_text()
+        Path(self.tokens.path).write_text("damaged")
+        await self.log_in()
+        Path(self.tokens.path).write_text(whole)
+        other = TokenCredentials("alice", self.tokens.add("alice"))
+        await self.checker.requestAvatarId(other)
+
+    async def test_a_folder_that_can_not_be_reached(self) -> None:
+        await self.log_in()
+        os.rename(self.folder, self.folder + "-away")
+        Path(self.folder).touch()
+        await self.log_in()
+        self.clock.advance(60)
+        await self.refused(StoreError)
+        os.unlink(self.folder)
+        os.rename(self.folder + "-away", self.folder)
+        await self.log_in()
+
+    async def test_a_file_that_is_gone_lets_nobody_in(self) -> None:
+        await self.log_in()
+        os.unlink(self.tokens.path)
+        await self.refused(UnauthorizedLogin)
+
+    async def test_its_mode_is_looked_at(self) -> None:
+        await self.log_in()
+        version = self.tokens.version()
+        os.chmod(self.tokens.path, 0o640)
+        self.assertNotEqual(self.tokens.version(), version)
