@@ -6,20 +6,22 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from ..errors import ClosedError
+from ..errors import BlobAlreadyExistsError, ClosedError
 from ..model import Flags
 from ..protocol import ListQuery
 from . import walking
 from .folder import BlobFolder
+from .listing import Listing
 from .staging import OpenBlob, StagedFile
 from .storage import BlobName, FlagList, IBlobsBackend, Ids, IStoredBlob, IUpload, Outcomes
+from .watching import Watch
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -44,12 +46,15 @@ class FilesystemBackend:
     :param root: the folder; it is made if need be. One server at a time.
     :param reactor: where Deferreds fire; the global one if None.
     :param threads: how many operations on the disk may run at once.
-    :ivar verified: fires when the index has been compared with the files, after ``open``.
+    :param clock: says when to compare the index with the files; the reactor if None.
+    :ivar watch: compares them, while the folder is open.
     """
 
     _log = Logger()
 
-    def __init__(self, root: str, reactor: Any = None, threads: int = THREADS) -> None:
+    def __init__(
+        self, root: str, reactor: Any = None, threads: int = THREADS, clock: Any = None
+    ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         self._reactor = reactor
@@ -58,7 +63,8 @@ class FilesystemBackend:
         self._pool: ThreadPool
         self._is_open = False
         self._settling: IDelayedCall | None = None
-        self.verified: Deferred[None] = succeed(None)
+        self._listing = Listing(self._folder, self._run)
+        self.watch = Watch(self._folder, self._run, reactor if clock is None else clock)
 
     def _run(self, call: Callable[..., _T], *arguments: object) -> Deferred[_T]:
         if not self._is_open:
@@ -88,12 +94,8 @@ class FilesystemBackend:
         except BaseException:
             await self.close()
             raise
-        if is_in_order:
-            self.verified = self._run(walking.verify, self._folder, lambda: not self._is_open)
-            self.verified.addErrback(self._log_failure)
-
-    def _log_failure(self, failure: object) -> None:
-        self._log.error("The index could not be compared with the files: {why}", why=failure)
+        if self._is_open:
+            (self.watch.begin if is_in_order else self.watch.begin_later)()
 
     def close(self) -> Deferred[None]:
         """Wait for what is under way, and leave the folder."""
@@ -102,6 +104,7 @@ class FilesystemBackend:
             done.callback(None)
             return done
         self._is_open = False
+        self.watch.stop()
         pool = self._pool
         if self._settling is not None and self._settling.active():
             self._settling.cancel()
@@ -118,21 +121,26 @@ class FilesystemBackend:
         threading.Thread(target=stop, name="blobs-stop").start()
         return done
 
+    def _heeding(self, call: Callable[..., _T], name: BlobName, *arguments: object) -> _T:
+        self._folder.heed(name)
+        return call(name, *arguments)
+
     # -- blobs -----------------------------------------------------------------------
 
     def list(self, user: str, query: ListQuery) -> Deferred[Ids]:
         """List ids; see :class:`IBlobsBackend`."""
-        return self._run(self._folder.index.list, user, query)
+        return Deferred.fromCoroutine(self._listing.list(user, query))
 
     def count(self, user: str, query: ListQuery) -> Deferred[int]:
         """Count ids; see :class:`IBlobsBackend`."""
-        return self._run(self._folder.index.count, user, query)
+        return Deferred.fromCoroutine(self._listing.count(user, query))
 
     def read(self, name: BlobName) -> Deferred[IStoredBlob]:
         """Open a blob; see :class:`IBlobsBackend`."""
         return self._run(self._open_blob, name)
 
     def _open_blob(self, name: BlobName) -> IStoredBlob:
+        self._folder.heed(name)
         return OpenBlob(self._folder.open_blob(name), self._run)
 
     def receive(self, name: BlobName, size: int | None = None) -> Deferred[IUpload]:
@@ -140,11 +148,19 @@ class FilesystemBackend:
         return self._run(self._stage, name, size)
 
     def _stage(self, name: BlobName, size: int | None) -> StagedFile:
+        self._folder.heed(name)
         return StagedFile(name, size, self._folder, self._run)
 
     def store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Deferred[Outcomes]:
         """Store small blobs, with one wait for the disk; see :class:`IBlobsBackend`."""
-        return self._run(self._folder.store, blobs).addCallback(self._settle_later)
+        return self._run(self._store, blobs).addCallback(self._settle_later)
+
+    def _store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Outcomes:
+        outcomes = self._folder.store(blobs)
+        for (name, _), outcome in zip(blobs, outcomes, strict=True):
+            if isinstance(outcome, BlobAlreadyExistsError):
+                self._folder.heed(name)
+        return outcomes
 
     def _settle_later(self, result: _T) -> _T:
         if self._is_open:
@@ -168,12 +184,12 @@ class FilesystemBackend:
 
     def delete(self, name: BlobName) -> Deferred[None]:
         """Delete a blob; see :class:`IBlobsBackend`."""
-        return self._run(self._folder.delete, name)
+        return self._run(self._heeding, self._folder.delete, name)
 
     def set_flags(self, name: BlobName, flags: Iterable[Flags]) -> Deferred[None]:
         """Replace flags; see :class:`IBlobsBackend`."""
-        return self._run(self._folder.set_flags, name, list(flags))
+        return self._run(self._heeding, self._folder.set_flags, name, list(flags))
 
     def get_flags(self, name: BlobName) -> Deferred[FlagList]:
         """Read flags; see :class:`IBlobsBackend`."""
-        return self._run(self._folder.get_flags, name)
+        return self._run(self._heeding, self._folder.get_flags, name)

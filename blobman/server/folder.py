@@ -26,7 +26,7 @@ from ..errors import (
 from ..model import Flags
 from ..protocol import read_flags, write_flags
 from . import disk, layout
-from .index import Entry, Index, bits
+from .index import NOTHING, Entry, Index, bits
 from .journal import Journal, NamedBlob
 from .quotas import Accounts, QuotaFile
 from .storage import BlobName
@@ -296,12 +296,16 @@ class BlobFolder:
         """Look at the files of a name."""
         blob = disk.status_of(self._path(name))
         tombstone = disk.status_of(self._sidecar(name, layout.TOMBSTONE))
-        return Entry(
-            size=blob.st_size if blob else None,
-            changed=blob.st_mtime_ns if blob else 0,
-            flags=bits(read_flags_file(self._sidecar(name, layout.FLAGS))) if blob else 0,
-            deleted=tombstone.st_mtime_ns if tombstone else None,
-        )
+        deleted = tombstone.st_mtime_ns if tombstone else None
+        if blob is None:
+            return NOTHING._replace(deleted=deleted)
+        flags, sidecar = look_at_flags(self._sidecar(name, layout.FLAGS))
+        return Entry(blob.st_size, blob.st_mtime_ns, flags, deleted, sidecar)
+
+    def heed(self, name: BlobName) -> None:
+        """Look at a name that is asked for; if the index says otherwise, put it right."""
+        if self.index.look_up(name) != self.look(name):
+            self.refresh(name)
 
     def refresh(self, name: BlobName) -> None:
         """Make the index say what the files of a name say."""
@@ -376,6 +380,13 @@ class BlobFolder:
                 folder = os.path.dirname(folder)
         for folder in folders:
             disk.sync_folder(folder)
+
+
+def look_at_flags(path: str) -> tuple[int, int]:
+    """Read the flags in a file as bits, and what identifies the file; 0 if there is none."""
+    # The file first: what is written to it later will show.
+    status = disk.status_of(path)
+    return (bits(read_flags_file(path)), disk.mark_of(status)) if status else (0, 0)
 
 
 def read_flags_file(path: str) -> list[Flags]:

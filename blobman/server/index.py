@@ -1,8 +1,9 @@
 """
 A list of what the folder holds, in SQLite, so that lists and counts need no walk.
 
-It is made from the files and never believed against them: a server that was not closed in
-order compares it with the files before it serves, and every server does so while it serves.
+It is made from the files and never believed against them: what is told from it is held against
+the files first (``listing.py``), a server that was not closed in order compares all of it with
+them before it serves, and every server does so now and then while it serves (``watching.py``).
 All of this blocks; it may be called from several threads.
 """
 
@@ -20,11 +21,11 @@ from ..protocol import ListQuery
 from . import disk
 from .storage import BlobName, Ids
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
     CREATE TABLE blobs (
         user TEXT, namespace TEXT, id TEXT, size INTEGER, changed INTEGER, flags INTEGER,
-        PRIMARY KEY (user, namespace, id)
+        sidecar INTEGER, PRIMARY KEY (user, namespace, id)
     ) WITHOUT ROWID;
     CREATE INDEX blobs_by_date ON blobs (user, namespace, changed, id);
     CREATE INDEX blobs_with_flags ON blobs (user, namespace, id, flags) WHERE flags != 0;
@@ -38,6 +39,10 @@ _SCHEMA = """
 """
 
 Places = list[tuple[str, str]]
+Page = list[tuple[str, "int | None", int, "int | None"]]
+
+PREFIX = 3
+"""Letters of an id by which parts of a namespace are told apart."""
 
 _BITS = {flag: 1 << number for number, flag in enumerate(Flags)}
 
@@ -50,12 +55,14 @@ class Entry(NamedTuple):
     :ivar changed: the blob's modification time, nanoseconds since the epoch.
     :ivar flags: the blob's flags, as bits; see :func:`bits`.
     :ivar deleted: the tombstone's modification time; None if there is none.
+    :ivar sidecar: what identifies the flags' file as it is; see :func:`disk.mark_of`.
     """
 
     size: int | None
     changed: int
     flags: int
     deleted: int | None
+    sidecar: int = 0
 
 
 NOTHING = Entry(None, 0, 0, None)
@@ -178,8 +185,8 @@ class Index:
             before = self.look_up(name)
             writer = self._get_writer()
             if entry.size is not None:
-                row = (*name, entry.size, entry.changed, entry.flags)
-                writer.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?)", row)
+                row = (*name, entry.size, entry.changed, entry.flags, entry.sidecar)
+                writer.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             elif before.size is not None:
                 writer.execute(f"DELETE FROM blobs WHERE {_THIS}", name)
             if entry.deleted is not None and entry.deleted != before.deleted:
@@ -195,11 +202,11 @@ class Index:
         """Say what is known about a name."""
         with self._lock:
             writer = self._get_writer()
-            columns = "size, changed, flags"
+            columns = "size, changed, flags, sidecar"
             blob = writer.execute(f"SELECT {columns} FROM blobs WHERE {_THIS}", name).fetchone()
             mark = writer.execute(f"SELECT changed FROM tombstones WHERE {_THIS}", name).fetchone()
-        size, changed, flags = blob or (None, 0, 0)
-        return Entry(size, changed, flags, mark[0] if mark else None)
+        size, changed, flags, sidecar = blob or (None, 0, 0, 0)
+        return Entry(size, changed, flags, mark[0] if mark else None, sidecar)
 
     def list(self, user: str, query: ListQuery) -> Ids:
         """List ids; see :class:`IBlobsBackend`."""
@@ -230,20 +237,56 @@ class Index:
             )
             return rows.fetchall()
 
-    def entries(self, user: str, namespace: str, first: str) -> dict[str, Entry]:
-        """Give what is known about the ids in a namespace that begin with a letter."""
+    def page(self, user: str, query: ListQuery, after: str, most: int) -> Page:
+        """
+        Give what is known about some of the ids that a list has, in the order of the ids.
+
+        :param after: the id that comes before; empty to begin.
+        :return: tuples of the id, size, modification time, and the flags' file. The size of a
+            tombstone is None; the file is None if it does not matter.
+        """
+        condition, values = _condition(user, query)
+        columns = "id, size, changed, " + ("sidecar" if query.flag else "NULL")
+        if query.deleted:
+            columns = "id, NULL, changed, NULL"
+        statement = f"SELECT {columns} FROM {condition} AND id > ? ORDER BY id LIMIT ?"
+        with self._reading() as reader:
+            return reader.execute(statement, (*values, after, most)).fetchall()
+
+    def prefixes(self, user: str, namespace: str) -> set[str]:
+        """Give the first three letters of the ids in a namespace, or all that a shorter id has."""
+        found: set[str] = set()
+        with self._reading() as reader:
+            for table in ("blobs", "tombstones"):
+                # From one to the next: DISTINCT would read every row.
+                statement = (
+                    f"SELECT substr(id, 1, {PREFIX}) FROM {table}"
+                    " WHERE user = ? AND namespace = ? AND id >= ? ORDER BY id LIMIT 1"
+                )
+                row = reader.execute(statement, (user, namespace, "")).fetchone()
+                while row:
+                    found.add(row[0])
+                    row = reader.execute(statement, (user, namespace, _after(row[0]))).fetchone()
+        return found
+
+    def entries(self, user: str, namespace: str, prefix: str) -> dict[str, Entry]:
+        """
+        Give what is known about some ids in a namespace.
+
+        :param prefix: the first three letters of the ids, or the whole of a shorter id.
+        """
         where = "user = ? AND namespace = ? AND id >= ? AND id < ?"
-        values = (user, namespace, first, chr(ord(first) + 1))
+        values = (user, namespace, prefix, _after(prefix))
         with self._reading() as reader:
             blobs = reader.execute(
-                f"SELECT id, size, changed, flags FROM blobs WHERE {where}", values
+                f"SELECT id, size, changed, flags, sidecar FROM blobs WHERE {where}", values
             ).fetchall()
             marks = dict(
                 reader.execute(f"SELECT id, changed FROM tombstones WHERE {where}", values)
             )
         known = {
-            blob_id: Entry(size, changed, flags, marks.pop(blob_id, None))
-            for blob_id, size, changed, flags in blobs
+            blob_id: Entry(size, changed, flags, marks.pop(blob_id, None), sidecar)
+            for blob_id, size, changed, flags, sidecar in blobs
         }
         return known | {it: NOTHING._replace(deleted=at) for it, at in marks.items()}
 
@@ -268,6 +311,13 @@ class Index:
 
 
 _THIS = "user = ? AND namespace = ? AND id = ?"
+
+
+def _after(prefix: str) -> str:
+    """Give what comes after all ids with a prefix of three letters, or after a shorter id."""
+    if len(prefix) < PREFIX:
+        return prefix + "\0"
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _condition(user: str, query: ListQuery) -> tuple[str, tuple[object, ...]]:

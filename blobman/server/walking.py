@@ -7,50 +7,75 @@ It blocks for as long as there are files. Only a part of one namespace is in mem
 from __future__ import annotations
 
 import os
-import string
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 
 from ..model import is_name
 from . import disk, layout
-from .folder import BlobFolder, read_flags_file
-from .index import NOTHING, Entry, bits
+from .folder import BlobFolder, look_at_flags
+from .index import NOTHING, Entry
 from .storage import BlobName
 
-_FIRST_LETTERS = string.digits + string.ascii_letters + "_-"
+_TRANSACTION = 2000
+
+Leaf = tuple[int, list[tuple[BlobName, Entry]]]
+"""How many names a folder and the index have for it, and what of these the index has not so."""
+
+Steps = Iterator[Leaf]
 
 
 def rebuild(folder: BlobFolder) -> None:
     """Compare the index with the files while nothing else happens, and put it right."""
-    for differing in _differences(folder, lambda: False):
-        folder.index.note_all(differing)
+    waiting: list[tuple[BlobName, Entry]] = []
+    for _, differing in compare(folder):
+        waiting += differing
+        if len(waiting) >= _TRANSACTION:
+            folder.index.note_all(waiting)
+            waiting = []
+    folder.index.note_all(waiting)
 
 
-def verify(folder: BlobFolder, is_stopping: Callable[[], bool]) -> None:
+def put_right(folder: BlobFolder, steps: Steps, most: int) -> bool:
     """
-    Compare the index with the files while the server serves, and put it right.
+    Go on comparing the index with the files while the server serves, and put it right.
 
-    :param is_stopping: asked now and then; True ends it early.
+    :param steps: made by :func:`compare`, and gone on with by each call.
+    :param most: about how many names are looked at.
+    :return: whether this was the end.
     """
-    for differing in _differences(folder, is_stopping):
+    looked_at = 0
+    for number, differing in steps:
         for name, _ in differing:
             folder.refresh(name)
+        looked_at += max(number, 1)
+        if looked_at >= most:
+            return False
+    return True
+
+
+def compare(folder: BlobFolder) -> Steps:
+    """Compare the index with the files, folder by folder. It blocks."""
+    for user, namespace in sorted({*_namespaces(folder.root), *folder.index.namespaces()}):
+        path = os.path.join(folder.root, user, namespace)
+        for prefix in sorted({*_prefixes(path), *folder.index.prefixes(user, namespace)}):
+            known: dict[str, dict[str, Entry]] = defaultdict(dict)
+            for blob_id, entry in folder.index.entries(user, namespace, prefix).items():
+                known[layout.prefixes(blob_id)[2]][blob_id] = entry
+            leaves = {it.name for it in _folders(os.path.join(path, prefix[:1], prefix))}
+            for leaf in sorted({*known, *leaves}):
+                if layout.prefixes(leaf)[1:] == (prefix, leaf):
+                    there = _read_leaf(path, leaf)
+                    yield len(there), _differences(user, namespace, known[leaf], there)
 
 
 def _differences(
-    folder: BlobFolder, is_stopping: Callable[[], bool]
-) -> Iterator[list[tuple[BlobName, Entry]]]:
-    places = {*_namespaces(folder.root), *folder.index.namespaces()}
-    for user, namespace in sorted(places):
-        for first in _FIRST_LETTERS:
-            if is_stopping():
-                return
-            known = folder.index.entries(user, namespace, first)
-            there = _read(os.path.join(folder.root, user, namespace), first)
-            yield [
-                (BlobName(user, namespace, blob_id), there.get(blob_id, NOTHING))
-                for blob_id in {*known, *there}
-                if known.get(blob_id) != there.get(blob_id)
-            ]
+    user: str, namespace: str, known: dict[str, Entry], there: dict[str, Entry]
+) -> list[tuple[BlobName, Entry]]:
+    return [
+        (BlobName(user, namespace, blob_id), there.get(blob_id, NOTHING))
+        for blob_id in {*known, *there}
+        if known.get(blob_id) != there.get(blob_id)
+    ]
 
 
 def _namespaces(root: str) -> Iterator[tuple[str, str]]:
@@ -61,15 +86,17 @@ def _namespaces(root: str) -> Iterator[tuple[str, str]]:
                     yield user.name, namespace.name
 
 
-def _read(namespace: str, first: str) -> dict[str, Entry]:
+def _prefixes(namespace: str) -> Iterator[str]:
+    for first in _folders(namespace):
+        for second in _folders(first.path):
+            if layout.prefixes(second.name)[:2] == (first.name, second.name):
+                yield second.name
+
+
+def _read_leaf(namespace: str, leaf: str) -> dict[str, Entry]:
+    folders = layout.prefixes(leaf)
+    path = os.path.join(namespace, *folders)
     found: dict[str, Entry] = {}
-    for second in _folders(os.path.join(namespace, first)):
-        for third in _folders(second.path):
-            _read_leaf(third.path, (first, second.name, third.name), found)
-    return found
-
-
-def _read_leaf(path: str, folders: tuple[str, str, str], found: dict[str, Entry]) -> None:
     names = _files(path)
     for name in names:
         is_blob = layout.is_blob(name, folders)
@@ -80,11 +107,12 @@ def _read_leaf(path: str, folders: tuple[str, str, str], found: dict[str, Entry]
         entry = found.get(blob_id, NOTHING)
         if is_blob:
             beside = layout.sidecar(name, layout.FLAGS)
-            flags = read_flags_file(os.path.join(path, beside)) if beside in names else []
-            entry = Entry(status.st_size, status.st_mtime_ns, bits(flags), entry.deleted)
+            flags = look_at_flags(os.path.join(path, beside)) if beside in names else (0, 0)
+            entry = Entry(status.st_size, status.st_mtime_ns, flags[0], entry.deleted, flags[1])
         else:
             entry = entry._replace(deleted=status.st_mtime_ns)
         found[blob_id] = entry
+    return found
 
 
 def _read_tombstone(path: str, name: str, folders: tuple[str, str, str]) -> str | None:

@@ -117,7 +117,7 @@ class FilesystemTests(BackendContract, TestCase):
                 pass
         await self.backend.open()
         assert isinstance(self.backend, FilesystemBackend)
-        await self.backend.verified
+        await self.backend.watch.compared
         self.assertEqual(await self.backend.list("alice", query()), ["abcdefgh"])
         self.assertEqual(await self.backend.list("alice", query(deleted=True)), [])
 

@@ -142,7 +142,9 @@ class FuzzTests(SynchronousTestCase):
         self.authorization = "Authorization: " + write_authorization("alice", tokens.add("alice"))
         self.clock = InstantReactor()
         self.backend = FilesystemBackend(
-            os.path.join(self.folder, "data"), cast(IReactorFromThreads, self.clock)
+            os.path.join(self.folder, "data"),
+            cast(IReactorFromThreads, self.clock),
+            clock=Clock(),
         )
         self.successResultOf(self.backend.open())
         self.addCleanup(self.backend.close)
