@@ -27,7 +27,7 @@ _json_option = click.option(
 
 @click.group("quota")
 def quota() -> None:
-    """Set how much each user may keep on the server. A running server follows."""
+    """Set, or show, how much each user may keep on the server. A running server follows."""
 
 
 @quota.command("set")
@@ -52,6 +52,23 @@ def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -
 def unset_quota(user: str, data: str) -> None:
     """Give USER the default quota again."""
     admin.unset_quota(data, user)
+
+
+@quota.command("show")
+@_data_option
+@_json_option
+def show_quotas(data: str, as_json: bool) -> None:
+    """List the quotas: the default one, then those of users that have their own."""
+    quotas = admin.read_quotas(data)
+    sizes: list[tuple[str | None, int | None]] = [(None, quotas.default)]
+    sizes += sorted(quotas.users.items())
+    if as_json:
+        for user, size in sizes:
+            Screen(as_json=True).result("", user=user, quota=size)
+        return
+    rows = [(user or "(default)", _limit_text(size)) for user, size in sizes]
+    for line in table_lines([("user", "quota"), *rows]):
+        click.echo(line)
 
 
 @click.group("server")

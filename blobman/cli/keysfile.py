@@ -122,7 +122,9 @@ class KeysFile:
             cipher = self._cipher(passphrase)
             return cipher.decrypt(self.nonce, self.ciphertext, self._authenticated())
         except InvalidTag:
-            raise WrongPassphraseError("the passphrase is wrong") from None
+            raise WrongPassphraseError(
+                "the passphrase is wrong (blobman init --recover sets another one)"
+            ) from None
 
     def encode(self) -> str:
         """Write the file."""

@@ -64,7 +64,7 @@ def ask_for_settings(given: Mapping[str, str], default_store: str) -> Answers:
     check_settings(given)
     questions = _Questions({name: _from_anywhere(name, it) for name, it in given.items()})
     values = questions.values
-    questions.need("remote", f"The server's blobs, such as https://host/blobs/, or {NO_SERVER}")
+    questions.need("remote", f"Server, such as https://host/blobs/, or {NO_SERVER}")
     questions.need("user", "Your user name")
     token = None
     if values["remote"] != NO_SERVER and "token_file" not in values:

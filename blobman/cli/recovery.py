@@ -51,7 +51,7 @@ def get_seed(path: str | None, old: KeysFile | None) -> bytes:
         try:
             return _check(ask("Recovery code: "), old)
         except click.UsageError as error:  # noqa: PERF203
-            tell(f"{error.message}. Once more:")
+            tell(f"{error.message[0].upper()}{error.message[1:]}. Once more:")
 
 
 def _check(code: str, old: KeysFile | None) -> bytes:

@@ -12,7 +12,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IListeningPort
 
-from blobman.server.app import BlobsService
+from blobman.server.app import GRACE, BlobsService
 from blobman.server.auth import TokenFile
 
 from .running import Work
@@ -47,7 +47,41 @@ _tokens_option = click.option(
     help="Where to listen; can be given several times.",
 )
 @_tokens_option
-def serve(data: str, listen: tuple[str, ...], tokens: str) -> Work:
+@click.option(
+    "--incoming",
+    metavar="ENDPOINT",
+    multiple=True,
+    help="Where to listen for deliveries of local services; can be given several times.",
+)
+@click.option(
+    "--incoming-tokens",
+    metavar="FILE",
+    default="",
+    help="The file with the hashes of the tokens of those services.",
+)
+@click.option(
+    "--metrics",
+    metavar="ENDPOINT",
+    multiple=True,
+    help="Where to serve figures for Prometheus; can be given several times.",
+)
+@click.option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=GRACE,
+    show_default=True,
+    help="How long requests under way may take when it stops.",
+)
+def serve(
+    data: str,
+    listen: tuple[str, ...],
+    tokens: str,
+    incoming: tuple[str, ...],
+    incoming_tokens: str,
+    metrics: tuple[str, ...],
+    grace: float,
+) -> Work:
     """
     Run a server, until it gets SIGTERM or SIGINT.
 
@@ -59,15 +93,28 @@ def serve(data: str, listen: tuple[str, ...], tokens: str) -> Work:
       unix:/run/blobman.sock
 
     Says on standard output where it listens, one address in a line; port 0 takes any that is
-    free. What happens is logged on standard error. Requests under way get ten seconds to end
-    when it stops.
+    free. What happens is logged on standard error. One for --incoming that names no interface
+    is on loopback.
     """
+    if incoming and not incoming_tokens:
+        raise click.UsageError("--incoming needs --incoming-tokens")
 
     async def work(reactor: Any) -> None:
         try:
-            service = BlobsService(data, tokens, listen, reactor)
-        except (ValueError, TypeError, LookupError) as error:
-            raise click.UsageError(f"--listen {' '.join(listen)}: {error}") from error
+            service = BlobsService(
+                data,
+                tokens,
+                listen,
+                reactor,
+                grace=grace,
+                incoming=incoming,
+                incoming_tokens=incoming_tokens,
+                metrics=metrics,
+            )
+        except ValueError as error:
+            raise click.UsageError(f"--{error}") from error
+        except ImportError as error:
+            raise click.UsageError("--metrics needs more: pip install 'blobman[server]'") from error
         await _serve(service)
 
     return Work(work, logs=True)

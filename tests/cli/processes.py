@@ -26,15 +26,28 @@ class Process(ProcessProtocol):
     :ivar ended: fires with its exit code; minus the signal's number, if one ended it.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: dict[str, str],
+        path: str | None = None,
+        inherit: bool = True,
+    ) -> None:
+        """
+        Start Python.
+
+        :param path: the working folder, if it is another one.
+        :param inherit: whether it gets the variables of this process, too.
+        """
         self.out = b""
         self.err = b""
         self.ended: Deferred[int] = Deferred()
         self._wanted: list[tuple[bytes, Deferred[None]]] = []
         every: Any = reactor
         command = [sys.executable, *arguments]
+        inherited = {**os.environ, "PYTHONPATH": ROOT} if inherit else {}
         self.process = every.spawnProcess(
-            self, sys.executable, command, {**os.environ, "PYTHONPATH": ROOT, **environment}
+            self, sys.executable, command, {**inherited, **environment}, path
         )
 
     def when_written(self, text: bytes) -> Deferred[None]:

@@ -94,6 +94,12 @@ class TerminalProcess(Process):
     """A process on a terminal of its own. What it gives out is still taken from pipes."""
 
     def __init__(
-        self, terminal: Terminal, command: Sequence[str], environment: dict[str, str]
+        self,
+        terminal: Terminal,
+        command: Sequence[str],
+        environment: dict[str, str],
+        path: str | None = None,
+        inherit: bool = True,
     ) -> None:
-        super().__init__(terminal.command(*command), environment)
+        """Start it; see ``Process``."""
+        super().__init__(terminal.command(*command), environment, path, inherit)

@@ -55,7 +55,7 @@ class QuestionTests(TerminalCase):
     async def test_all_that_can_be_asked(self) -> None:
         process = self.start("init")
         answer = self.terminal.answer
-        await answer("The server's blobs, such as https://host/blobs/, or none: ", "ftp://host/")
+        await answer("Server, such as https://host/blobs/, or none: ", "ftp://host/")
         await answer("or none: ", NOWHERE)
         await answer("Your user name: ", "a/b")
         await answer("Your user name: ", "alice")
@@ -108,7 +108,8 @@ class QuestionTests(TerminalCase):
         self.assertEqual(await process.ended, 9)
         self.assertEqual(
             process.err.decode().splitlines(),
-            ["That is not it. Once more:"] * 2 + ["blobman: the passphrase is wrong"],
+            ["That is not it. Once more:"] * 2
+            + ["blobman: the passphrase is wrong (blobman init --recover sets another one)"],
         )
 
     async def test_change_the_passphrase(self) -> None:
