@@ -9,7 +9,8 @@ The examples of a page, taken from its blocks of code.
 - other ``python``: a fragment, to be executed by the test.
 - ``text``: what the example before it prints; ``...`` stands for anything.
 
-Other blocks, such as ``console``, are not run.
+What a command asks on the terminal, ``Reader`` answers. Other blocks, such as ``console``, are not
+run.
 """
 
 from __future__ import annotations

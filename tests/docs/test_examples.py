@@ -16,11 +16,11 @@ import types
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from ..support import SECRET, ServerTestCase
 from .pages import Example, find_examples, make_script, split_output
+from .reader import Reader
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -81,11 +81,12 @@ class ScriptTests(ExampleCase):
         port = free_port()
         examples = examples_of(page)
         script = make_script(examples).replace(PORT, port)
-        output, errors, code = await getProcessOutputAndValue(
-            shutil.which("bash"), ["-c", script], environment(self.mktemp(), folder), folder
-        )
-        text = output.decode().replace(port, PORT)
-        self.assertEqual(code, 0, f"{page}: {text}\n{errors.decode()}")
+        reader = Reader()
+        self.addCleanup(reader.close)
+        tools = environment(self.mktemp(), folder)
+        outcome = await reader.run(["bash", "-c", script], tools, folder)
+        text = outcome.out.replace(port, PORT)
+        self.assertEqual(outcome.code, 0, f"{page}: {text}\n{outcome.err}\n{reader.said}")
         for number, printed in split_output(text).items():
             self.check(page, examples[number], printed)
 
