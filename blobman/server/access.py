@@ -16,7 +16,8 @@ class Report:
     """
     What became of a request.
 
-    :ivar path: without the query, cut if it is very long.
+    :ivar method: what the client sent; or :data:`UNKNOWN`.
+    :ivar path: likewise; without the query, cut if it is very long.
     :ivar user: who asked, once known; else empty.
     :ivar code: the status that was answered; 499 if the client went away before.
     :ivar received: bytes of the body that came.
@@ -34,6 +35,9 @@ class Report:
 
 
 Observer = Callable[[Report], None]
+
+UNKNOWN = "-"
+"""The method and the path in the report of a request that could not be read so far."""
 
 CLIENT_GONE = 499
 """What is reported, and never sent, when the client went away before it was answered."""

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 JSON_TYPE = "application/json"
 
+PIECE = 256 * 1024
+"""Bytes of an answer that are sent at once; a client has a certain time to take them."""
+
+SHORT = 64 * 1024
+"""Bytes up to which an answer is sent without waiting for the client."""
+
 _log = Logger()
 
 
@@ -69,25 +75,25 @@ def refusal_for(error: Exception) -> Refusal:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         _log.error("The disk is full: {reason}", reason=error.strerror)
         return Refusal(503, "the server's disk is full", [("Retry-After", "60")])
-    _log.failure("A request failed")
-    return Refusal(500, "the server failed")
-
-
-async def answer(
-    request: BlobsRequest,
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         _log.error("Too many files are open: {reason}", reason=error.strerror)
         return Refusal(503, "the server has too much to do", [("Retry-After", "5")])
     if isinstance(error, StoreError):
         _log.error("A request was refused: {reason}", reason=str(error))
         return Refusal(503, "the server has to be looked after", [("Retry-After", "60")])
+    _log.failure("A request failed")
+    return Refusal(500, "the server failed")
+
+
+async def answer(
+    request: BlobsRequest,
     code: int,
     body: bytes = b"",
     content_type: str = "",
     headers: Iterable[tuple[str, str]] = (),
 ) -> None:
     """
-    Send a short answer and end it.
+    Send an answer and end it.
 
     :raise ClientGoneError: the connection has ended.
     """
@@ -99,8 +105,19 @@ async def answer(
     if content_type:
         request.responseHeaders.setRawHeaders("Content-Type", [content_type])
     request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
-    request.write(body)
-    request.finish()
+    if len(body) > SHORT and request.method != b"HEAD":
+        await _send_paced(request, body)
+    else:
+        request.write(body)
+        request.finish()
+
+
+async def _send_paced(request: BlobsRequest, body: bytes) -> None:
+    writer = PacedWriter(request)
+    for start in range(0, len(body), PIECE):
+        writer.write(body[start : start + PIECE])
+        await writer.drained()
+    writer.finish()
 
 
 async def refuse(request: BlobsRequest, refusal: Refusal) -> None:

@@ -43,7 +43,7 @@ def make_site(
     :param limits: what clients can't exceed.
     """
     reactor = _reactor_or_global(reactor)
-    portal, admission = make_portal(tokens, reactor), Admission(limits.requests)
+    portal, admission = make_portal(tokens, reactor), Admission(limits.requests, limits.lists)
     root = Root(
         blobs=BlobsResource(portal, admission, backend),
         stream=StreamResource(portal, admission, backend),
@@ -64,7 +64,7 @@ def make_incoming_site(
     :param tokens: those of the services, not of users.
     """
     reactor = _reactor_or_global(reactor)
-    portal, admission = make_portal(tokens, reactor), Admission(limits.requests)
+    portal, admission = make_portal(tokens, reactor), Admission(limits.requests, limits.lists)
     root = Root(
         incoming=IncomingResource(portal, admission, backend), health=HealthResource(backend)
     )

@@ -112,11 +112,12 @@ class Body:
     def _cancel_read(self, _: Deferred[list[bytes]]) -> None:
         self._reader = None
 
-    async def read_all(self, limit: int) -> bytes:
+    async def read_all(self, limit: int, hold: Callable[[int], None] = lambda _: None) -> bytes:
         """
         Wait for the whole body.
 
         :param limit: the most bytes it may have.
+        :param hold: is called with the number of bytes that have to be held, as they come.
         :raise BodyTooLargeError: it has more.
         :raise ClientGoneError: the rest won't come.
         """
@@ -126,9 +127,11 @@ class Body:
         size = 0
         while more := await self.read():
             pieces += more
-            size += sum(map(len, more))
+            come = sum(map(len, more))
+            size += come
             if size > limit:
                 raise BodyTooLargeError
+            hold(come)
         return b"".join(pieces)
 
     def discard(self) -> None:

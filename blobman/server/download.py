@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..protocol import ProtocolError, read_range, write_tag
-from .answers import PacedWriter, Refusal, check_present
+from ..protocol import TAG_SIZE, ProtocolError, read_range, write_tag
+from .answers import PIECE, PacedWriter, Refusal, check_present
 from .storage import IStoredBlob
 
 if TYPE_CHECKING:
     from .request import BlobsRequest
-
-PIECE = 256 * 1024
-"""Bytes that are read at once."""
 
 
 async def send_blob(request: BlobsRequest, blob: IStoredBlob) -> None:
@@ -44,7 +41,8 @@ def _set_headers(request: BlobsRequest, blob: IStoredBlob) -> tuple[int, int]:
     if part:
         request.setResponseCode(206)
         headers.setRawHeaders("Content-Range", [f"bytes {start}-{end - 1}/{blob.size}"])
-    headers.setRawHeaders("Tag", [write_tag(blob.tag)])
+    if len(blob.tag) == TAG_SIZE:
+        headers.setRawHeaders("Tag", [write_tag(blob.tag)])
     headers.setRawHeaders("Content-Type", ["application/octet-stream"])
     headers.setRawHeaders("Content-Length", [str(end - start)])
     return start, end
@@ -52,7 +50,8 @@ def _set_headers(request: BlobsRequest, blob: IStoredBlob) -> tuple[int, int]:
 
 def _read_range(request: BlobsRequest, size: int) -> tuple[int, int] | None:
     header = request.getHeader("range")
-    if header is None:
+    # Only a GET has ranges; and an answer has no validator, so that no condition on one holds.
+    if header is None or request.method != b"GET" or request.getHeader("if-range") is not None:
         return None
     try:
         return read_range(header, size)

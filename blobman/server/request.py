@@ -18,13 +18,14 @@ straight to its place. What that takes of twisted.web is all in this module:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from twisted.python.failure import Failure
 from twisted.web.http import parse_qs
 from twisted.web.server import Request
 
-from .access import CLIENT_GONE, Report, shown
+from .access import CLIENT_GONE, UNKNOWN, Report, shown
 from .body import Body
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class BlobsRequest(Request):
     is_gone = False
     account = ""
     _has_begun = False
+    _is_reported = False
     _is_finishing = False
     _lingering: IDelayedCall | None = None
 
@@ -90,7 +92,7 @@ class BlobsRequest(Request):
         self._stop_lingering()
         self.is_gone = True
         self.body.lose()
-        if not self._is_finishing and self._has_begun:
+        if self._has_begun:
             self._report(CLIENT_GONE)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
@@ -98,10 +100,13 @@ class BlobsRequest(Request):
 
     def _begin(self, command: bytes, uri: bytes, version: bytes) -> None:
         self._has_begun = True
-        self.method, self.uri, self.clientproto = command, uri, version
-        self.path, _, query = uri.partition(b"?")
-        self.args = parse_qs(query, keep_blank_values=True)
+        self._take_first_line(command, uri, version)
+        self.args = parse_qs(self.uri.partition(b"?")[2], keep_blank_values=True)
         self.process()  # type: ignore[no-untyped-call]
+
+    def _take_first_line(self, command: bytes, uri: bytes, version: bytes) -> None:
+        self.method, self.uri, self.clientproto = command, _without_host(uri), version
+        self.path = self.uri.partition(b"?")[0]
 
     def _expects_continue(self) -> bool:
         expected = self.requestHeaders.getRawHeaders(b"expect", [b""])[0]
@@ -154,18 +159,31 @@ class BlobsRequest(Request):
         self.body.discard()
         self._lingering = self._site.reactor.callLater(LINGER, self._stop_waiting)
 
+    def refused_by_channel(self, code: int) -> bool:
+        """
+        Take notice that the channel can't read the request, and ends the connection.
+
+        :return: whether an answer would be the first.
+        """
+        if not self._has_begun and hasattr(self.channel, "_command"):
+            self._take_first_line(self.channel._command, self.channel._path, b"")
+        self._report(code)
+        return not self.startedWriting
+
     def _report(self, code: int) -> None:
+        if self._is_reported:
+            return
+        self._is_reported = True
         report = Report(
-            method=shown(self.method),
-            path=shown(self.path),
+            method=shown(self.method) if self.path else UNKNOWN,
+            path=shown(self.path) if self.path else UNKNOWN,
             user=self.account,
             code=code,
             received=self.body.received,
             sent=self.sentLength,
             seconds=self._site.reactor.seconds() - self._began_at,
         )
-        for observer in self._site.observers:
-            observer(report)
+        self._site.report(report)
 
     def _stop_waiting(self) -> None:
         self._lingering = None
@@ -198,3 +216,15 @@ class BlobsRequest(Request):
         finally:
             if deadline.active():
                 deadline.cancel()
+
+
+_SCHEME_AND_HOST = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
+
+
+def _without_host(uri: bytes) -> bytes:
+    """Take a request's target in either form: some proxies send ``http://host/path``."""
+    match = _SCHEME_AND_HOST.match(uri)
+    if match is None:
+        return uri
+    rest = uri[match.end() :]
+    return rest if rest.startswith(b"/") else b"/" + rest

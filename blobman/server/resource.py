@@ -8,7 +8,7 @@ there such a method (405), are the names names (400). Then one method of a resou
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -182,12 +182,12 @@ class BlobsResource(UserResource):
         query = replace(ListQuery.from_fields(target.fields), namespace=target.namespace)
         if query.only_count:
             count = await self._backend.count(target.user, query)
-            body = json.dumps({"count": count})
-        else:
-            ids = await self._backend.list(target.user, query)
-            # Ids have no character that JSON would escape.
-            body = '["' + '", "'.join(ids) + '"]' if ids else "[]"
-        await answer(request, 200, body.encode("ascii"), JSON_TYPE)
+            await answer(request, 200, json.dumps({"count": count}).encode("ascii"), JSON_TYPE)
+            return
+        body = write_list(await self._backend.list(target.user, query))
+        with self._admission.holding(target.user) as hold:
+            hold(len(body))
+            await answer(request, 200, body, JSON_TYPE)
 
     async def _get(self, request: BlobsRequest, target: Target) -> None:
         name = target.blob(target.parts[0])
@@ -212,13 +212,21 @@ class BlobsResource(UserResource):
         await answer(request, 200)
 
 
+def write_list(ids: Sequence[str]) -> bytes:
+    """Write a list, which may be very long, as JSON."""
+    # Ids have no character that JSON would escape.
+    return ('["' + '", "'.join(ids) + '"]').encode("ascii") if ids else b"[]"
+
+
 def _read_path(request: BlobsRequest) -> list[str]:
     try:
         parts = [part.decode("ascii") for part in request.postpath or []]
     except UnicodeDecodeError as error:
         raise ProtocolError("the path is not ASCII") from error
-    if not parts or not is_name(parts[0]):
+    if not parts or not parts[0]:
         raise Refusal(404, "no such place")
+    if not is_name(parts[0]):
+        raise ProtocolError("the user is not a name")
     return parts
 
 

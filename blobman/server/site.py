@@ -12,7 +12,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Site
 
-from .access import Observer, log_report
+from .access import UNKNOWN, Observer, Report, log_report
 from .limits import Limits
 from .request import BlobsRequest
 
@@ -30,7 +30,10 @@ class BlobsChannel(HTTPChannel):
     """A connection."""
 
     site: BlobsSite
+    # How long closing may take is for ``loseConnection`` to say.
+    abortTimeout = None  # type: ignore[assignment]
     _headers_deadline: IDelayedCall | None = None
+    _is_refused = False
 
     def connectionMade(self) -> None:
         """Be known to the site."""
@@ -45,7 +48,13 @@ class BlobsChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; those that begin a request have to be followed by the rest of its headers."""
-        if not self.requests and self._headers_deadline is None:
+        if self._is_refused:
+            return
+        if not self.requests and self._headers_deadline is None and not self._buffer:
+            # Some clients send a line end after a body, or before a request.
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return
             limit = self.site.limits.headers
             self._headers_deadline = self.site.clock.callLater(limit, self._miss_deadline)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
@@ -53,7 +62,40 @@ class BlobsChannel(HTTPChannel):
     def allHeadersReceived(self) -> None:
         """Begin with the request."""
         self._stop_deadline()
-        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"host", [])
+        if self._version == b"HTTP/1.1" and len(hosts) != 1:
+            self._respondToBadRequestAndDisconnect()
+        else:
+            super().allHeadersReceived()  # type: ignore[no-untyped-call]
+
+    def requestDone(self, request: HTTPRequest) -> None:
+        """Go on with what came behind the request, as if it came now."""
+        rest, self._buffer = self._buffer, b""
+        super().requestDone(request)  # type: ignore[no-untyped-call]
+        if rest:
+            self.dataReceived(rest)
+
+    def allContentReceived(self) -> None:
+        """Go on with the request, if it could be read."""
+        if not self._is_refused:
+            super().allContentReceived()  # type: ignore[no-untyped-call]
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is too long."""
+        self._respondToBadRequestAndDisconnect()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self._stop_deadline()
+        if not self.requests:
+            self.site.report(Report(UNKNOWN, UNKNOWN, "", 400, 0, 0, 0.0))
+        elif not self.requests[-1].refused_by_channel(400):
+            # It is being answered already.
+            self.loseConnection()
+            return
+        super()._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
 
     def _miss_deadline(self) -> None:
         self._headers_deadline = None
@@ -68,7 +110,7 @@ class BlobsChannel(HTTPChannel):
         """Take a header; a Content-Length that no number can be is a bad one (and no traceback)."""
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length" and len(value.strip()) > LONGEST_LENGTH:
-            self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
+            self._respondToBadRequestAndDisconnect()
             return False
         accepted: bool = super().headerReceived(line)  # type: ignore[no-untyped-call]
         return accepted
@@ -127,6 +169,11 @@ class BlobsSite(Site):
 
     def log(self, request: HTTPRequest) -> None:
         """Write no line in the common format."""
+
+    def report(self, report: Report) -> None:
+        """Tell the observers what became of a request."""
+        for observer in self.observers:
+            observer(report)
 
     def forget(self, channel: BlobsChannel) -> None:
         """Take notice that a connection has ended."""

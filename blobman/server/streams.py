@@ -29,7 +29,7 @@ from ..protocol import (
 from .answers import JSON_TYPE, PacedWriter, Refusal, answer, check_present
 from .body import Body
 from .download import send_part
-from .limits import Admission
+from .limits import Admission, Hold
 from .resource import Handler, Target, UserResource
 from .storage import BlobName, IBlobsBackend, IStoredBlob
 from .upload import SMALL
@@ -80,24 +80,31 @@ class StreamResource(UserResource):
 
     async def _download(self, request: BlobsRequest, target: Target) -> None:
         namespace = target.namespace
-        ids = await _parsed(request, read_ids, await request.body.read_all(LINE_LIMIT))
-        _check_number(ids)
-        names = [BlobName(target.user, namespace, blob_id) for blob_id in ids]
-        check_present(request)
-        request.responseHeaders.setRawHeaders("Content-Type", ["application/octet-stream"])
-        await _send_frames(PacedWriter(request), self._backend, names)
+        with self._admission.holding(target.user) as hold:
+            body = await request.body.read_all(LINE_LIMIT, hold)
+            check_number(body, commas=IDS_LIMIT - 1, brackets=1)
+            ids = await _parsed(request, read_ids, body)
+            del body
+            names = [BlobName(target.user, namespace, blob_id) for blob_id in ids]
+            check_present(request)
+            request.responseHeaders.setRawHeaders("Content-Type", ["application/octet-stream"])
+            await _send_frames(PacedWriter(request), self._backend, names)
 
     async def _upload(self, request: BlobsRequest, target: Target) -> None:
+        # It is checked for each blob; but if it is none, that is nobody's fault but the request's.
+        _ = target.namespace
         reader = StreamReader(request.body)
-        line = await reader.read_line(LINE_LIMIT)
-        manifest = await _parsed(request, read_manifest, line)
-        _check_number(manifest)
-        storing = StreamUpload(self._backend, reader)
-        for blob_id, size in manifest:
-            await storing.take(target, blob_id, size)
-        await storing.store_batch()
-        await reader.expect_end()
-        await answer(request, 200, write_results(storing.results()), JSON_TYPE)
+        with self._admission.holding(target.user) as hold:
+            line = await reader.read_line(LINE_LIMIT, hold)
+            check_number(line, commas=2 * IDS_LIMIT - 1, brackets=IDS_LIMIT + 1)
+            manifest = await _parsed(request, read_manifest, line)
+            del line
+            storing = StreamUpload(self._backend, reader)
+            for blob_id, size in manifest:
+                await storing.take(target, blob_id, size)
+            await storing.store_batch()
+            await reader.expect_end()
+            await answer(request, 200, write_results(storing.results()), JSON_TYPE)
 
 
 async def _parsed(request: BlobsRequest, parse: Callable[[bytes], _T], data: bytes) -> _T:
@@ -107,9 +114,16 @@ async def _parsed(request: BlobsRequest, parse: Callable[[bytes], _T], data: byt
     return await deferToThreadPool(request.reactor, request.reactor.getThreadPool(), parse, data)
 
 
-def _check_number(entries: Sequence[object]) -> None:
-    if len(entries) > IDS_LIMIT:
-        raise Refusal(413, f"more than {IDS_LIMIT} blobs in a stream")
+def check_number(data: bytes, commas: int, brackets: int) -> None:
+    """
+    Look whether a list can be parsed: what takes long, and much memory, are many values.
+
+    :param commas: how many a list as long as allowed has.
+    :param brackets: likewise.
+    :raise Refusal: there are more (413).
+    """
+    if data.count(b",") > commas or data.count(b"[") + data.count(b"{") > brackets:
+        raise Refusal(413, f"more than {IDS_LIMIT} blobs in a stream, or lists in a list")
 
 
 # -- down ------------------------------------------------------------------------------
@@ -141,6 +155,10 @@ async def _send_frame(writer: PacedWriter, opening: Deferred[IStoredBlob]) -> bo
     try:
         if blob.size > MAX_FRAME_SIZE:
             return False
+        if blob.size < MIN_SEALED_SIZE:
+            # A file that was cut: there is no blob in it.
+            writer.write(write_frame_header(*NOT_THERE))
+            return True
         writer.write(write_frame_header(blob.size, blob.tag))
         await send_part(writer, blob, 0, blob.size)
         return True
@@ -163,10 +181,11 @@ class StreamReader:
         self._pieces.extend(pieces)
         return bool(pieces)
 
-    async def read_line(self, limit: int) -> bytes:
+    async def read_line(self, limit: int, hold: Hold = lambda _: None) -> bytes:
         """
         Read the first line.
 
+        :param hold: is called with the number of bytes that have to be held, as they come.
         :raise ProtocolError: the body ends before, or the line is too long.
         """
         line = bytearray()
@@ -174,9 +193,11 @@ class StreamReader:
             while self._pieces:
                 piece = self._pieces.popleft()
                 end = piece.find(b"\n")
-                line += piece if end < 0 else piece[:end]
-                if len(line) > limit:
+                part = piece if end < 0 else piece[:end]
+                if len(line) + len(part) > limit:
                     raise Refusal(413, "the first line is too long")
+                hold(len(part))
+                line += part
                 if end >= 0:
                     self._put_back(piece[end + 1 :])
                     return bytes(line)

@@ -72,7 +72,7 @@ class IncomingTests(ServerMixin, TestCase):
         await self.expect(401, "PUT", "incoming/alice/b", b"mail")
         await self.expect(401, "PUT", "incoming/alice/b", b"mail", user="mx", token=self.alice)
         await self.expect(400, "PUT", "incoming/alice/b.c", b"mail", **mx)
-        await self.expect(404, "PUT", "incoming/%2e%2e/b", b"mail", **mx)
+        await self.expect(400, "PUT", "incoming/%2e%2e/b", b"mail", **mx)
         await self.expect(405, "GET", "incoming/alice/a", **mx)
         await self.expect(404, "GET", "blobs/alice/", **mx)
         QuotaFile(os.path.join(self.root, ".blobman", "quotas.json")).set("alice", 1000)

@@ -76,7 +76,7 @@ class TimeTests(SynchronousTestCase):
     def test_the_next_request_has_its_own_time(self) -> None:
         protocol, wire = self.connect()
         for _ in range(5):
-            protocol.dataReceived(b"GET /none HTTP/1.1\r\n")
+            protocol.dataReceived(b"GET /none HTTP/1.1\r\nHost: x\r\n")
             self.clock.advance(19)
             protocol.dataReceived(b"\r\n")
             self.clock.advance(30)
@@ -94,7 +94,7 @@ class TimeTests(SynchronousTestCase):
     def test_a_refused_body_that_trickles(self) -> None:
         for length in (800, 900_000):
             protocol, wire = self.connect()
-            head = f"PUT /blobs/alice/a HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
+            head = f"PUT /blobs/alice/a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
             protocol.dataReceived(head.encode())
             for _ in range(3):
                 self.assertFalse(wire.disconnecting)
@@ -105,7 +105,7 @@ class TimeTests(SynchronousTestCase):
     def test_a_last_answer_that_nobody_takes(self) -> None:
         protocol, wire = self.connect()
         wire.loseConnection = lambda: None  # type: ignore[method-assign]
-        protocol.dataReceived(b"GET /none HTTP/1.1\r\nConnection: close\r\n\r\n")
+        protocol.dataReceived(b"GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         self.clock.advance(299)
         self.assertFalse(wire.is_aborted)
         self.clock.advance(1)
@@ -115,7 +115,7 @@ class TimeTests(SynchronousTestCase):
 
 class AdmissionTests(SynchronousTestCase):
     def test_each_user_by_itself(self) -> None:
-        admission = Admission(2)
+        admission = Admission(2, 100)
         with admission.entered("alice"), admission.entered("alice"):
             with self.assertRaises(Refusal) as caught, admission.entered("alice"):
                 pass
@@ -124,6 +124,21 @@ class AdmissionTests(SynchronousTestCase):
                 pass
         with admission.entered("alice"):
             pass
+
+    def test_what_is_held_for_each_user(self) -> None:
+        admission = Admission(2, 100)
+        with admission.holding("alice") as hold, admission.holding("alice") as hold_too:
+            hold(60)
+            self.assertRaises(Refusal, hold_too, 41)
+            hold_too(40)
+            self.assertRaises(Refusal, hold, 1)
+            with admission.holding("bob") as hold_for_bob:
+                hold_for_bob(100)
+        with admission.holding("alice") as hold, admission.holding("alice") as hold_too:
+            hold(101)
+            self.assertRaises(Refusal, hold_too, 1)
+        with admission.holding("alice") as hold:
+            hold(100)
 
 
 class RunningTests(ServerMixin, TestCase):

@@ -121,6 +121,23 @@ class BlobsTests(ServerMixin, TestCase):
             self.assertEqual(answer.header("Content-Range"), f"bytes {start}-{end - 1}/800")
             self.assertEqual(answer.length, end - start)
 
+    async def test_ranges_that_are_of_no_effect(self) -> None:
+        await self.put("a")
+        for asked in ("0-9", "800-"):
+            headers = {"Range": f"bytes={asked}"}
+            answer = await self.expect(200, "HEAD", "blobs/alice/a", headers=headers)
+            self.assertEqual(answer.header("Content-Length"), "800")
+            headers["If-Range"] = '"x"'
+            answer = await self.expect(200, "GET", "blobs/alice/a", headers=headers)
+            self.assertEqual(answer.body, sealed("a"))
+
+    async def test_a_file_that_was_cut(self) -> None:
+        await self.put("a")
+        for size, tag in ((20, write_tag(sealed("a")[4:20])), (15, None), (0, None)):
+            os.truncate(os.path.join(self.root, "alice/default/a/a/a/a"), size)
+            answer = await self.expect(200, "GET", "blobs/alice/a")
+            self.assertEqual((answer.body, answer.header("Tag")), (sealed("a")[:size], tag))
+
     async def test_ranges_with_nothing_in_them(self) -> None:
         await self.put("a")
         for asked in ("800-", "900-1000", "-0"):
@@ -146,6 +163,12 @@ class BlobsTests(ServerMixin, TestCase):
         await self.expect(200, "PUT", "blobs/alice/a", content)
         answer = await self.expect(200, "GET", "blobs/alice/a")
         self.assertEqual(answer.body, content)
+
+    async def test_users_that_are_none(self) -> None:
+        for user in ("a.b", "%2e%2e", "%C3%A4", "u" * 255):
+            for path in ("", "/", "/a"):
+                await self.expect(400, "GET", f"blobs/{user}{path}")
+            await self.expect(400, "POST", f"stream/{user}?direction=download", b"[]")
 
     # -- list ------------------------------------------------------------------------
 

@@ -21,12 +21,14 @@ from blobman.protocol import (
     read_frame_header,
     read_results,
     write_authorization,
+    write_ids,
     write_manifest,
     write_results,
 )
+from blobman.server import streams
 from blobman.server.body import Body
 from blobman.server.quotas import QuotaFile
-from blobman.server.streams import StreamReader
+from blobman.server.streams import IDS_LIMIT, LINE_LIMIT, StreamReader, check_number
 
 from .blobs import sealed
 from .running import ServerMixin
@@ -164,6 +166,7 @@ class StreamTests(ServerMixin, TestCase):
             await self.expect(400, "POST", DOWN, data)
         await self.expect(400, "POST", "stream/alice", b"[]")
         await self.expect(400, "POST", DOWN + "&namespace=..", b"[]")
+        await self.expect(400, "POST", UP + "&namespace=../x", stream_of([("a", sealed())]))
         await self.expect(404, "POST", "stream/alice/a?direction=download", b"[]")
         await self.expect(405, "GET", DOWN)
         await self.expect(403, "POST", DOWN, b"[]", user="bob")
@@ -174,6 +177,52 @@ class StreamTests(ServerMixin, TestCase):
         await self.expect(413, "POST", DOWN, many)
         await self.expect(413, "POST", UP, json.dumps([["a", 0]] * 20_001).encode() + b"\n")
         await self.expect(413, "POST", DOWN, b" " * (6 * 1024 * 1024 + 1))
+
+    async def test_what_would_take_long_is_not_parsed(self) -> None:
+        def fail(_: bytes) -> None:
+            self.fail("it was parsed")
+
+        self.patch(streams, "read_ids", fail)
+        self.patch(streams, "read_manifest", fail)
+        for item in (b"[],", b"{},", b"[", b'{"":', b"1,", b'"a",'):
+            body = b"[" + item * (6_000_000 // len(item))
+            await self.expect(413, "POST", DOWN, body)
+            await self.expect(413, "POST", UP, body + b"\n")
+
+    async def test_as_much_as_there_may_be(self) -> None:
+        ids = [f"{number:0254}" for number in range(20_000)]
+        check_number(write_ids(ids), commas=IDS_LIMIT - 1, brackets=1)
+        manifest = write_manifest((it, 2**40) for it in ids)
+        check_number(manifest, commas=2 * IDS_LIMIT - 1, brackets=IDS_LIMIT + 1)
+        self.assertLess(len(manifest), LINE_LIMIT)
+
+    async def test_long_lines_that_are_held(self) -> None:
+        admission = self.site.resource.children[b"stream"]._admission
+        self.patch(admission, "_most_held", 3_000_000)
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.port.getHost().port)
+        talks = [Talk() for _ in range(3)]
+        head = f"POST /{UP} HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\nAuthorization: "
+        head += write_authorization("alice", self.alice) + "\r\n\r\n"
+        for talk in talks[:2]:
+            await connectProtocol(endpoint, talk)
+            talk.send(head.encode() + b"[" + b" " * 1_400_000)
+        while admission._held["alice"] < 2_800_000:
+            await self.turn()
+        await connectProtocol(endpoint, talks[2])
+        talks[2].send(head.encode() + b"[" + b" " * 1_400_000)
+        self.assertIn(b" 429 ", await talks[2].until(b"\r\n\r\n"))
+        for talk in talks:
+            await talk.abort()
+        while admission._held:
+            await self.turn()
+        self.assertEqual(await self.up(("a", sealed())), ["created"])
+
+    async def test_a_file_that_was_cut(self) -> None:
+        await self.up(("a", sealed("a")), ("b", sealed("b")), ("c", sealed("c")))
+        for blob_id, size in (("a", 0), ("b", 724)):
+            path = os.path.join(self.root, "alice/default", blob_id, blob_id, blob_id, blob_id)
+            os.truncate(path, size)
+        self.assertEqual(await self.down("a", "b", "c"), [None, None, sealed("c")])
 
 
 class ResultsTests(SynchronousTestCase):

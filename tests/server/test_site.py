@@ -1,0 +1,251 @@
+"""Connections: what the channel refuses, line ends between requests, and slow readers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from blobman.protocol import write_authorization
+from blobman.server.access import Report
+from blobman.server.app import make_site
+from blobman.server.auth import TokenFile
+from blobman.server.limits import Limits
+from blobman.server.memory import MemoryBackend
+
+from .blobs import sealed
+from .contract import name
+from .test_fuzz import InstantReactor
+from .test_limits import Wire
+
+
+class SlowWire(Wire):
+    """A transport whose client takes bytes only when it is told to."""
+
+    untaken = 0
+    is_closing = False
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.untaken += len(data)
+        self.pause_if_full()
+
+    def writeSequence(self, data: Any) -> None:
+        self.write(b"".join(data))
+
+    def pause_if_full(self) -> None:
+        if self.untaken > 64 * 1024 and self.producer is not None:
+            self.producer.pauseProducing()
+
+    def take(self, size: int) -> None:
+        self.untaken = max(0, self.untaken - size)
+        if not self.untaken:
+            if self.producer is not None:
+                self.producer.resumeProducing()
+            elif self.is_closing:
+                super().loseConnection()
+
+    def loseConnection(self) -> None:
+        self.is_closing = True
+        if not self.untaken:
+            super().loseConnection()
+
+    def abortConnection(self) -> None:
+        self.untaken = 0
+        if self.producer is not None:
+            self.producer.stopProducing()
+        super().abortConnection()
+
+
+class SiteCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock: Clock = InstantReactor()
+        self.backend = MemoryBackend()
+        tokens = TokenFile(self.mktemp())
+        credentials = write_authorization("alice", tokens.add("alice"))
+        self.headers = f"Host: x\r\nAuthorization: {credentials}\r\n".encode()
+        self.site = make_site(
+            self.backend, tokens, self.clock, Limits(idle=60, headers=20, stalled=300)
+        )
+        self.reports: list[Report] = []
+        self.site.observers.append(self.reports.append)
+        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
+
+    def connect(self, wire: Wire | None = None) -> tuple[Any, Any]:
+        protocol: Any = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        wire = wire or Wire()
+        wire.protocol = protocol
+        protocol.makeConnection(wire)
+        return protocol, wire
+
+    def get(self, target: bytes) -> bytes:
+        return b"GET " + target + b" HTTP/1.1\r\n" + self.headers + b"\r\n"
+
+    def answer_to(self, data: bytes) -> bytes:
+        """Give all that is answered, with the connection closed."""
+        protocol, wire = self.connect()
+        protocol.dataReceived(data)
+        self.clock.advance(60)
+        self.assertTrue(wire.disconnecting)
+        answer: bytes = wire.value()
+        return answer
+
+
+class RefusedTests(SiteCase):
+    """What the channel refuses by itself is answered with 400, and told once."""
+
+    def assert_refused(self, data: bytes, method: str, path: str) -> None:
+        self.reports.clear()
+        answer = self.answer_to(data)
+        self.assertTrue(answer.startswith(b"HTTP/1.1 400"), (data[:50], answer))
+        self.assertEqual(answer.count(b"HTTP/1.1"), 1)
+        self.assertEqual([(it.method, it.path, it.code) for it in self.reports],
+                         [(method, path, 400)], data[:50])  # fmt: skip
+
+    def test_bad_framing(self) -> None:
+        head = b"PUT /blobs/alice/a?namespace=mail HTTP/1.1\r\n" + self.headers
+        for rest in (
+            b"Content-Length: 800\r\nContent-Length: 801\r\n\r\n",
+            b"Content-Length: 800\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"Content-Length: 1e3\r\n\r\n",
+            b"X: a\x00b\r\n\r\n",
+            b"no colon\r\n\r\n",
+            b"X: " + b"y" * 20_000 + b"\r\n\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+        ):
+            self.assert_refused(head + rest, "PUT", "/blobs/alice/a")
+
+    def test_no_request_line(self) -> None:
+        for line in (b"\x16\x03\x01 hello\r\n\r\n", b"GET /\r\n\r\n", b"G" * 20_000):
+            self.assert_refused(line, "-", "-")
+
+    def test_what_follows_is_not_read(self) -> None:
+        self.assert_refused(b"GET / HTTP/9.9\r\n\r\n" + self.get(b"/health"), "-", "-")
+
+    def test_one_host(self) -> None:
+        self.assert_refused(b"GET /health HTTP/1.1\r\n\r\n", "GET", "/health")
+        put = b"PUT /blobs/alice/a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+        self.assert_refused(put, "PUT", "/blobs/alice/a")
+        two = b"GET /health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"
+        self.assert_refused(two, "GET", "/health")
+        answer = self.answer_to(b"GET /health HTTP/1.0\r\n\r\n")
+        self.assertIn(b" 200 OK", answer)
+
+    def test_while_it_is_answered(self) -> None:
+        protocol, wire = self.connect()
+        head = b"PUT /blobs/alice/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        protocol.dataReceived(head)
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 401"))
+        protocol.dataReceived(b"zz\r\n")
+        self.assertEqual(wire.value().count(b"HTTP/1.1"), 1)
+        self.assertEqual([it.code for it in self.reports], [401])
+        self.assertTrue(wire.disconnecting)
+
+
+class TargetTests(SiteCase):
+    def test_absolute_form(self) -> None:
+        self.successResultOf(self.backend.store([(name("a"), sealed())]))
+        for target in (
+            b"http://x/blobs/alice/?only_count=True",
+            b"HTTPS://x:443/blobs/alice?only_count=True",
+        ):
+            self.assertIn(b'{"count": 1}', self.answer_to(self.get(target)))
+        self.assertEqual({it.path for it in self.reports}, {"/blobs/alice/", "/blobs/alice"})
+        for target in (b"http://x", b"http://x?a=b", b"ftp://x/health"):
+            self.assertIn(b" 404 ", self.answer_to(self.get(target)))
+
+
+class LineEndTests(SiteCase):
+    def test_between_requests(self) -> None:
+        protocol, wire = self.connect()
+        for stray in (b"\r\n", b"\r\n\r\n", b"\n"):
+            protocol.dataReceived(stray)
+            self.clock.advance(25)
+            self.assertFalse(wire.disconnecting)
+            protocol.dataReceived(stray + self.get(b"/health") + stray)
+        protocol.dataReceived(b"\r")
+        self.clock.advance(59)
+        self.assertFalse(wire.disconnecting)
+        self.assertEqual(wire.value().count(b" 200 OK"), 3)
+        self.clock.advance(1)
+        self.assertTrue(wire.disconnecting)
+
+    def test_they_do_not_keep_a_connection(self) -> None:
+        protocol, wire = self.connect()
+        for _ in range(2):
+            protocol.dataReceived(b"\r\n")
+            self.clock.advance(30)
+        self.assertTrue(wire.disconnecting)
+
+    def test_within_a_request(self) -> None:
+        protocol, wire = self.connect()
+        for byte in b"\r\n" + self.get(b"/health"):
+            protocol.dataReceived(bytes([byte]))
+        self.assertIn(b" 200 OK", wire.value())
+        wire.loseConnection()
+
+
+class SlowReaderTests(SiteCase):
+    """A client that takes some of an answer now and then gets all of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        ids = [f"{number:0254}" for number in range(4000)]
+        self.successResultOf(self.backend.store([(name(it), sealed()) for it in ids]))
+        self.successResultOf(self.backend.store([(name("large"), sealed(size=1_000_000))]))
+
+    def read_slowly(self, target: bytes) -> SlowWire:
+        protocol, wire = self.connect(SlowWire())
+        protocol.dataReceived(self.get(target))
+        for _ in range(100):
+            if not wire.untaken:
+                break
+            self.assertFalse(wire.disconnecting)
+            wire.take(20_000)
+            self.clock.advance(20)
+        self.assertFalse(wire.is_aborted)
+        answer: SlowWire = wire
+        return answer
+
+    def test_all_of_it_comes(self) -> None:
+        for target in (b"/blobs/alice/", b"/blobs/alice/large"):
+            wire = self.read_slowly(target)
+            self.assertGreater(len(wire.value()), 1_000_000)
+            self.clock.advance(60)
+            self.assertTrue(wire.disconnecting)
+
+    def test_the_last_of_it(self) -> None:
+        # Less than what makes the server wait, when the connection is closed for being idle.
+        protocol, wire = self.connect(SlowWire())
+        protocol.dataReceived(self.get(b"/blobs/alice/0"))
+        self.clock.advance(60)
+        self.assertTrue(wire.is_closing)
+        self.clock.advance(299)
+        self.assertFalse(wire.is_aborted)
+        self.clock.advance(1)
+        self.assertTrue(wire.is_aborted)
+
+    def test_nothing_is_taken(self) -> None:
+        protocol, wire = self.connect(SlowWire())
+        protocol.dataReceived(self.get(b"/blobs/alice/"))
+        self.clock.advance(299)
+        self.assertFalse(wire.is_aborted)
+        self.clock.advance(1)
+        self.assertTrue(wire.is_aborted)
+        self.assertEqual([it.code for it in self.reports], [499])
+
+    def test_long_lists_that_are_held(self) -> None:
+        self.patch(self.site.resource.children[b"blobs"]._admission, "_most_held", 3_000_000)
+        wires = []
+        for _ in range(2):
+            protocol, wire = self.connect(SlowWire())
+            protocol.dataReceived(self.get(b"/blobs/alice/"))
+            wires.append(wire)
+        self.assertIn(b" 200 OK", wires[0].value())
+        self.assertIn(b"HTTP/1.1 200", wires[1].value())
+        self.assertIn(b" 429 ", self.answer_to(self.get(b"/blobs/alice/")))
+        for wire in wires:
+            wire.abortConnection()
+        self.assertIn(b'{"count": 4001}', self.answer_to(self.get(b"/blobs/alice/?only_count=1")))
