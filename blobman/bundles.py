@@ -5,6 +5,7 @@ Small blobs that travel together: whoever waits when a permit comes goes along w
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from functools import partial
@@ -41,6 +42,8 @@ class Passenger:
     :ivar arrived: fires with an :class:`Outcome`, or fails.
     """
 
+    __slots__ = ("_bundler", "arrived", "bundle", "key", "place", "report", "what")
+
     def __init__(
         self, bundler: Bundler, what: str, key: BlobKey, place: Place, report: Progress
     ) -> None:
@@ -53,8 +56,9 @@ class Passenger:
         self._bundler = bundler
 
     def promote(self, priority: int) -> None:
-        """Ask for a permit more urgently."""
-        self._bundler.ask(priority)
+        """Go along, and ask for a permit, more urgently."""
+        if self.bundle is None:
+            self._bundler.enqueue(self)
 
     def arrive(self, outcome: Outcome | BaseException) -> None:
         """Say what became of it, unless nobody waits any more."""
@@ -137,7 +141,10 @@ class Bundler:
         self._permits = permits
         self._carry = carry
         self._limit = limit
-        self._waiting: dict[BlobKey, Passenger] = {}
+        self._waiting: set[Passenger] = set()
+        # Who was promoted is in it twice; who has left, or gone, still is.
+        self._queue: list[tuple[int, int, int, Passenger]] = []
+        self._entries = itertools.count()
         self._waiter: Waiter | None = None
 
     async def take_along(self, what: str, key: BlobKey, place: Place, report: Progress) -> Outcome:
@@ -148,9 +155,9 @@ class Bundler:
         :return: what became of the blob. Fails as the request does.
         """
         passenger = Passenger(self, what, key, place, report)
-        self._waiting[key] = passenger
+        self._waiting.add(passenger)
         place.waiting = passenger
-        self.ask(place.priority, place.age)
+        self.enqueue(passenger)
         try:
             return await passenger.arrived
         except CancelledError:
@@ -159,7 +166,14 @@ class Bundler:
         finally:
             place.waiting = None
 
-    def ask(self, priority: int, age: int | None = None) -> None:
+    def enqueue(self, passenger: Passenger) -> None:
+        """Have one that waits go along in the turn of its place, with a permit for that."""
+        place = passenger.place
+        entry = (-place.priority, place.age, next(self._entries), passenger)
+        heapq.heappush(self._queue, entry)
+        self._ask(place.priority, place.age)
+
+    def _ask(self, priority: int, age: int) -> None:
         """See to it that a permit of at least this priority is waited for."""
         if self._waiter is not None:
             self._waiter.promote(priority)
@@ -170,8 +184,9 @@ class Bundler:
     async def _leave(self, passenger: Passenger) -> None:
         bundle = passenger.bundle
         if bundle is None:
-            self._waiting.pop(passenger.key, None)
+            self._waiting.discard(passenger)
             if not self._waiting and self._waiter is not None:
+                self._queue.clear()
                 waiter, self._waiter = self._waiter, None
                 waiter.granted.cancel()
             return
@@ -188,15 +203,26 @@ class Bundler:
         if not self._waiting:
             self._permits.release()
             return
-        going = heapq.nsmallest(self._limit, self._waiting.values(), key=lambda it: it.place.order)
+        going: list[Passenger] = []
+        while len(going) < self._limit and (passenger := self._first()) is not None:
+            self._waiting.remove(passenger)
+            going.append(passenger)
         bundle = _Bundle(going)
         for passenger in going:
-            del self._waiting[passenger.key]
             passenger.bundle = bundle
         bundle.work = Deferred.fromCoroutine(self._travel(bundle))
-        if self._waiting:
-            first = min(self._waiting.values(), key=lambda it: it.place.order)
-            self.ask(first.place.priority, first.place.age)
+        first = self._first()
+        if first is not None:
+            self._ask(first.place.priority, first.place.age)
+
+    def _first(self) -> Passenger | None:
+        """Give the one of those that wait whose turn is next."""
+        while self._queue:
+            passenger = self._queue[0][-1]
+            if passenger in self._waiting:
+                return passenger
+            heapq.heappop(self._queue)
+        return None
 
     async def _travel(self, bundle: _Bundle) -> None:
         outcome: Outcome | BaseException = Outcome.AGAIN

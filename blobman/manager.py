@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
-import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
 
 from .arguments import check_doc, check_key, check_rate, check_status, check_token
-from .crypto import IV_SIZE, Preamble, check_secret, sealed_size
+from .crypto import check_secret, sealed_size
 from .document import BlobDoc
 from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
 from .interfaces import ITransferObserver
@@ -20,10 +19,11 @@ from .local import BlobStore
 from .model import BlobKey, Flags, Priority, SyncStatus, check_name, check_namespace
 from .operations import follow
 from .protocol import check_base_url, check_flag, check_order
+from .puts import Putter
 from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle
 from .retry import Jitter
 from .sync import BlobsSynchronizer
-from .transfers import Permits, Place
+from .transfers import Place
 from .verification import is_the_same
 
 __all__ = ["BlobManager"]
@@ -120,7 +120,7 @@ class BlobManager(BlobsSynchronizer):
             if remote_stream:
                 stream = BlobsStream(exchanges, remote_stream, checked_secret)
         super().__init__(local, client, reactor, jitter, observer, stream)
-        self._writes = Permits(lambda: self.concurrent_writes_limit)
+        self._putter = Putter(lambda: self.concurrent_writes_limit)
 
     def __repr__(self) -> str:
         return f"<BlobManager of {self.user} at {self.remote}>"
@@ -173,15 +173,9 @@ class BlobManager(BlobsSynchronizer):
             ``sync`` uploads it, unless the id is taken.
         """
 
-        async def work() -> None:
-            urgency = Priority.parse(priority)
-            key = check_doc(doc, size, namespace)
-            status = SyncStatus.LOCAL_ONLY if local_only else SyncStatus.PENDING_UPLOAD
-            await self._put_locally(doc, key, size, status, urgency)
-            if status is SyncStatus.PENDING_UPLOAD:
-                await self._share_upload(key, urgency)
-
-        return self._operations.begin(work)
+        return self._operations.begin(
+            partial(self._put, doc, size, namespace, priority, bool(local_only))
+        )
 
     def get(
         self,
@@ -358,30 +352,30 @@ class BlobManager(BlobsSynchronizer):
         if self.local is not None:
             await self.local.close()
 
-    async def _put_locally(
-        self, doc: BlobDoc, key: BlobKey, size: int, status: SyncStatus, priority: Priority
+    async def _put(
+        self,
+        doc: BlobDoc,
+        size: int,
+        namespace: str,
+        priority: Priority | int | str,
+        local_only: bool,
     ) -> None:
+        urgency = Priority.parse(priority)
+        key = check_doc(doc, size, namespace)
         store = self._store()
-        preamble = b""
-        if status is SyncStatus.PENDING_UPLOAD:
+        if not local_only:
             self._remote()
             sealed_size(size)
-            iv = secrets.token_bytes(IV_SIZE)
-            preamble = Preamble.for_blob(key.blob_id, size, iv, time.time()).encode()
-        await self._writes.acquire(priority).granted
-        try:
-            await store.put(
-                key.blob_id, doc.blob_fd, size, key.namespace, status, priority, preamble
-            )
-        finally:
-            self._writes.release()
+        await self._putter.put(store, doc, key, size, urgency, local_only)
+        if not local_only:
+            await self._upload(key, urgency)
 
     async def _fetch(self, key: BlobKey, priority: Priority) -> None:
         if self._server is None:
             raise BlobNotFoundError(
                 f"{describe(key.blob_id, key.namespace)} is not here, and there is no server to ask"
             ) from NotConfiguredError("remote was not given")
-        await self._share_download(key, priority)
+        await self._download(key, priority, asked_for=True)
 
     async def _delete(self, key: BlobKey) -> None:
         store = self._store()

@@ -22,7 +22,8 @@ class Operations:
 
     def __init__(self) -> None:
         self.closed = False
-        self._under_way: dict[Deferred[Any], list[Deferred[None]]] = {}
+        self._under_way: dict[Deferred[Any], None] = {}
+        self._watchers: dict[Deferred[Any], Deferred[None]] = {}
 
     def begin(self, work: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
         """
@@ -35,13 +36,15 @@ class Operations:
             return fail(ClosedError("the manager is closed"))
         operation = Deferred.fromCoroutine(work())
         if not operation.called:
-            self._under_way[operation] = []
+            self._under_way[operation] = None
             operation.addBoth(self._ended, operation)
         return operation
 
     def _ended(self, result: Any, operation: Deferred[Any]) -> Any:
         # Before anything that the application has added behind: that may wait for the end, too.
-        for watcher in self._under_way.pop(operation, ()):
+        self._under_way.pop(operation, None)
+        watcher = self._watchers.pop(operation, None)
+        if watcher is not None:
             watcher.callback(None)
         return result
 
@@ -49,9 +52,8 @@ class Operations:
         """Let no more begin, cancel what is under way, and wait until all of it has ended."""
         self.closed = True
         ended = []
-        for operation, watchers in list(self._under_way.items()):
-            end: Deferred[None] = Deferred()
-            watchers.append(end)
+        for operation in list(self._under_way):
+            end = self._watchers[operation] = Deferred()
             ended.append(end)
             # One that has been cancelled is putting things back as they were: it is let be.
             if not operation.called:

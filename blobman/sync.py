@@ -30,10 +30,12 @@ from .operations import Operations, in_parallel
 from .progress import Reporter
 from .retry import Jitter, ends_run
 from .runs import PAGE_SIZE, TransferRun
-from .transfers import Place, Transfers
+from .transfers import Place, Start, Transfers
 from .uploads import Uploader
 
-Transfer = Callable[[BlobKey, Place, Progress], Coroutine[Deferred[Any], Any, None]]
+Transferring = Coroutine[Deferred[Any], Any, None]
+
+Transfer = Callable[[BlobKey, Place, Progress], Transferring]
 """Transfers a blob, waiting for its permit in the place given."""
 
 
@@ -265,15 +267,10 @@ class BlobsSynchronizer:
     # -- runs --------------------------------------------------------------------------
 
     async def _send_missing(self, namespace: str) -> BaseException | None:
-        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            return Deferred.fromCoroutine(self._upload_or_fail(key, priority, age))
-
-        return await self._run(SyncStatus.PENDING_UPLOAD, namespace, attempt)
+        return await self._run(SyncStatus.PENDING_UPLOAD, namespace, self._upload_or_fail)
 
     async def _fetch_missing(self, namespace: str) -> BaseException | None:
-        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            return self._share(key, priority, "download", self._download, age)
-
+        attempt = partial(self._download, asked_for=False)
         return await self._run(SyncStatus.PENDING_DOWNLOAD, namespace, attempt)
 
     async def _send_deletions(self, namespace: str) -> BaseException | None:
@@ -281,8 +278,8 @@ class BlobsSynchronizer:
             async with self._transfers.permits.hold(place):
                 await self._deleter.complete(key)
 
-        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            return self._transfers.share(key, "delete", priority, partial(delete, key), age)
+        def attempt(key: BlobKey, priority: int, age: int) -> Transferring:
+            return self._transfers.take_part(key, "delete", priority, partial(delete, key), age)
 
         return await self._run(SyncStatus.PENDING_DELETE, namespace, attempt)
 
@@ -290,7 +287,7 @@ class BlobsSynchronizer:
         self,
         status: SyncStatus,
         namespace: str,
-        attempt: Callable[[BlobKey, int, int], Deferred[None]],
+        attempt: Callable[[BlobKey, int, int], Transferring],
     ) -> BaseException | None:
         store = self._store()
         age = self._transfers.permits.new_age()
@@ -299,49 +296,41 @@ class BlobsSynchronizer:
             return store.next_transfers(status, namespace, PAGE_SIZE, after)
 
         def attempt_at(queued: QueuedTransfer) -> Deferred[None]:
-            return attempt(BlobKey(namespace, queued.blob_id), queued.priority, age)
+            key = BlobKey(namespace, queued.blob_id)
+            return Deferred.fromCoroutine(attempt(key, queued.priority, age))
 
         return await TransferRun(self._clock, self._jitter, page, attempt_at).run()
 
     # -- one transfer ------------------------------------------------------------------
 
-    def _share_upload(self, key: BlobKey, priority: int, age: int | None = None) -> Deferred[None]:
-        return self._share(key, priority, "upload", self._uploader.upload, age)
+    def _upload(self, key: BlobKey, priority: int, age: int | None = None) -> Transferring:
+        start = self._reporting(self._uploader.upload, key, "upload")
+        return self._transfers.take_part(key, "upload", priority, start, age)
 
-    def _share_download(self, key: BlobKey, priority: int) -> Deferred[None]:
-        return self._share(key, priority, "download", self._download_if_asked_for, None)
+    def _download(
+        self, key: BlobKey, priority: int, age: int | None = None, *, asked_for: bool
+    ) -> Transferring:
+        download = partial(self._downloader.download, asked_for=asked_for)
+        start = self._reporting(download, key, "download")
+        return self._transfers.take_part(key, "download", priority, start, age)
 
-    def _share(
-        self, key: BlobKey, priority: int, direction: str, transfer: Transfer, age: int | None
-    ) -> Deferred[None]:
-        report: Progress = no_progress
-        if self._observer is not None:
-            report = Reporter(self._clock, self._observer, key, direction)
-
-        async def start(place: Place) -> None:
-            transferring = transfer(key, place, report)
-            if isinstance(report, Reporter):
-                transferring = report.follow(transferring)
-            await transferring
-
-        return self._transfers.share(key, direction, priority, start, age)
+    def _reporting(self, transfer: Transfer, key: BlobKey, direction: str) -> Start:
+        """Have the observer, if there is one, told of a transfer."""
+        if self._observer is None:
+            return lambda place: transfer(key, place, no_progress)
+        report = Reporter(self._clock, self._observer, key, direction)
+        return lambda place: report.follow(transfer(key, place, report))
 
     async def _upload_or_fail(self, key: BlobKey, priority: int, age: int) -> None:
         """Upload; without space on the server, it is for the application to make some."""
         try:
-            await self._share_upload(key, priority, age)
+            await self._upload(key, priority, age)
         except QuotaExceededError:
             with suppress(IllegalStatusChange):
                 await self._store().update_sync_status(
                     key.blob_id, SyncStatus.FAILED_UPLOAD, key.namespace
                 )
             raise
-
-    async def _download(self, key: BlobKey, place: Place, report: Progress) -> None:
-        await self._downloader.download(key, place, report, asked_for=False)
-
-    async def _download_if_asked_for(self, key: BlobKey, place: Place, report: Progress) -> None:
-        await self._downloader.download(key, place, report, asked_for=True)
 
     @cached_property
     def _uploader(self) -> Uploader:

@@ -25,6 +25,8 @@ class Place:
     :ivar waiting: told when the priority rises; None while nothing is waited for.
     """
 
+    __slots__ = ("age", "priority", "waiting")
+
     def __init__(self, priority: int, age: int) -> None:
         self.priority = priority
         self.age = age
@@ -60,6 +62,8 @@ class Waiter:
 
     :ivar granted: fires with None when the permit is there. Cancelling it gives up the place.
     """
+
+    __slots__ = ("_permits", "age", "granted", "priority")
 
     def __init__(self, permits: Permits, priority: int, age: int) -> None:
         # Only the queue fires ``granted``, and it skips those that have been cancelled: so the
@@ -160,6 +164,18 @@ class _Transfer:
     :ivar reason: what its callers are told if it was cancelled for all of them.
     """
 
+    __slots__ = (
+        "callers",
+        "cancelled",
+        "kind",
+        "over",
+        "place",
+        "reason",
+        "result",
+        "watchers",
+        "work",
+    )
+
     def __init__(self, kind: str, place: Place) -> None:
         self.kind = kind
         self.place = place
@@ -248,7 +264,21 @@ class Transfers:
         :param age: a number from ``permits.new_age``; None for a new one.
         :return: fires with None, or fails, as the transfer does.
         """
-        return Deferred.fromCoroutine(self._share(key, kind, priority, start, age))
+        return Deferred.fromCoroutine(self.take_part(key, kind, priority, start, age))
+
+    def take_part(
+        self, key: BlobKey, kind: str, priority: int, start: Start, age: int | None = None
+    ) -> Coroutine[Deferred[Any], Any, None]:
+        """Do the same as ``share``, for a coroutine, which has to wait for it at once."""
+        transfer = self._transfers.get(key)
+        if transfer is None:
+            age = self.permits.new_age() if age is None else age
+            transfer = self._begin(key, kind, Place(priority, age), start)
+        elif transfer.cancelled or transfer.kind != kind:
+            return self._take_part_after(transfer, key, kind, priority, start, age)
+        else:
+            transfer.place.promote(priority)
+        return transfer.join()
 
     def replace(
         self, key: BlobKey, kind: str, priority: int, start: Start, reason: BaseException
@@ -264,22 +294,21 @@ class Transfers:
             while (other := self._transfers.get(key)) is not None and other.kind != kind:
                 other.cancel(reason)
                 await other.wait()
-            await self._share(key, kind, priority, start, None)
+            await self.take_part(key, kind, priority, start)
 
         return Deferred.fromCoroutine(cancel_and_share())
 
-    async def _share(
-        self, key: BlobKey, kind: str, priority: int, start: Start, age: int | None
+    async def _take_part_after(
+        self,
+        other: _Transfer,
+        key: BlobKey,
+        kind: str,
+        priority: int,
+        start: Start,
+        age: int | None,
     ) -> None:
-        transfer = self._transfers.get(key)
-        while transfer is not None and (transfer.cancelled or transfer.kind != kind):
-            await transfer.wait()
-            transfer = self._transfers.get(key)
-        if transfer is None:
-            age = self.permits.new_age() if age is None else age
-            transfer = self._begin(key, kind, Place(priority, age), start)
-        transfer.place.promote(priority)
-        await transfer.join()
+        await other.wait()
+        await self.take_part(key, kind, priority, start, age)
 
     def _begin(self, key: BlobKey, kind: str, place: Place, start: Start) -> _Transfer:
         transfer = self._transfers[key] = _Transfer(kind, place)
