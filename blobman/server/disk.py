@@ -239,12 +239,6 @@ def version_of(path: str) -> tuple[int, ...]:
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
-def mark_of(status: os.stat_result) -> int:
-    """Give a number that is another one when a file has been replaced, or written to."""
-    parts = (status.st_ctime_ns, status.st_ino * 1_000_003, status.st_size * 1_000_033)
-    return (parts[0] ^ parts[1] ^ parts[2]) & (2**63 - 1)
-
-
 def status_of(path: str) -> os.stat_result | None:
     """Look at a regular file; None if there is none."""
     try:

@@ -111,6 +111,7 @@ class FilesystemBackend:
 
         def stop() -> None:
             pool.stop()
+            self._listing.close()
             try:
                 self._folder.close()
             except OSError:

@@ -26,6 +26,7 @@ from ..errors import (
 from ..model import Flags
 from ..protocol import read_flags, write_flags
 from . import disk, layout
+from .checking import mark_of
 from .index import NOTHING, Entry, Index, bits
 from .journal import Journal, NamedBlob
 from .quotas import Accounts, QuotaFile
@@ -386,7 +387,7 @@ def look_at_flags(path: str) -> tuple[int, int]:
     """Read the flags in a file as bits, and what identifies the file; 0 if there is none."""
     # The file first: what is written to it later will show.
     status = disk.status_of(path)
-    return (bits(read_flags_file(path)), disk.mark_of(status)) if status else (0, 0)
+    return (bits(read_flags_file(path)), mark_of(status)) if status else (0, 0)
 
 
 def read_flags_file(path: str) -> list[Flags]:

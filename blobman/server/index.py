@@ -39,7 +39,7 @@ _SCHEMA = """
 """
 
 Places = list[tuple[str, str]]
-Page = list[tuple[str, "int | None", int, "int | None"]]
+Values = list[str | int]
 
 PREFIX = 3
 """Letters of an id by which parts of a namespace are told apart."""
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
     :ivar changed: the blob's modification time, nanoseconds since the epoch.
     :ivar flags: the blob's flags, as bits; see :func:`bits`.
     :ivar deleted: the tombstone's modification time; None if there is none.
-    :ivar sidecar: what identifies the flags' file as it is; see :func:`disk.mark_of`.
+    :ivar sidecar: what identifies the flags' file as it is; see :func:`checking.mark_of`.
     """
 
     size: int | None
@@ -81,10 +81,11 @@ class Index:
     The list.
 
     :param path: the database file; it is made if need be, and made anew if it is damaged.
+    :ivar path: the same.
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._idle_readers: list[sqlite3.Connection] = []
@@ -104,14 +105,14 @@ class Index:
             return self._begin()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
     def _begin(self) -> bool:
-        if not os.path.exists(self._path):
-            os.close(disk.create(self._path))
+        if not os.path.exists(self.path):
+            os.close(disk.create(self.path))
         self._writer = writer = self._connect()
         (version,) = writer.execute("PRAGMA user_version").fetchone()
         if version != _VERSION:
@@ -132,8 +133,8 @@ class Index:
         if self._writer is not None:
             self._writer.close()
         for suffix in ("", "-wal", "-shm"):
-            if os.path.exists(self._path + suffix):
-                os.unlink(self._path + suffix)
+            if os.path.exists(self.path + suffix):
+                os.unlink(self.path + suffix)
 
     def close(self, clean: bool) -> None:
         """
@@ -225,38 +226,57 @@ class Index:
 
     def usage(self) -> dict[str, tuple[int, int]]:
         """Give the number of blobs of each user, and their bytes."""
-        with self._reading() as reader:
+        with self.reading() as reader:
             rows = reader.execute("SELECT user, count(*), sum(size) FROM blobs GROUP BY user")
             return {user: (number, size) for user, number, size in rows}
 
     def namespaces(self) -> Places:
         """List the users with their namespaces, of all that is known."""
-        with self._reading() as reader:
+        with self.reading() as reader:
             rows = reader.execute(
                 "SELECT user, namespace FROM blobs UNION SELECT user, namespace FROM tombstones"
             )
             return rows.fetchall()
 
-    def page(self, user: str, query: ListQuery, after: str, most: int) -> Page:
+    def proposal(
+        self, user: str, query: ListQuery, after: str, last: str | None
+    ) -> tuple[str, Values]:
         """
-        Give what is known about some of the ids that a list has, in the order of the ids.
+        Make the statement that gives what is known about some of the ids of a list.
 
-        :param after: the id that comes before; empty to begin.
-        :return: tuples of the id, size, modification time, and the flags' file. The size of a
-            tombstone is None; the file is None if it does not matter.
+        :param after: the id that comes before them; empty to begin.
+        :param last: the last of them; None for all that come.
+        :return: the statement and its values, as :class:`checking.Request` has them.
         """
         condition, values = _condition(user, query)
         columns = "id, size, changed, " + ("sidecar" if query.flag else "NULL")
         if query.deleted:
             columns = "id, NULL, changed, NULL"
-        statement = f"SELECT {columns} FROM {condition} AND id > ? ORDER BY id LIMIT ?"
-        with self._reading() as reader:
-            return reader.execute(statement, (*values, after, most)).fetchall()
+        # All letters of ids come before that one.
+        values += [after, "\x7f" if last is None else last]
+        return f"SELECT {columns} FROM {condition} AND id > ? AND id <= ? ORDER BY id", values
+
+    def part_ends(self, user: str, query: ListQuery, most: int) -> Ids:
+        """
+        Divide the ids of a list, in their order, into parts.
+
+        :param most: how many ids a part has at most.
+        :return: the last ids of the parts but the last one.
+        """
+        condition, values = _condition(user, query)
+        statement = f"SELECT id FROM {condition} AND id > ? ORDER BY id LIMIT 2 OFFSET ?"
+        ends = [""]
+        with self.reading() as reader:
+            while True:
+                found = reader.execute(statement, [*values, ends[-1], most - 1]).fetchall()
+                if len(found) < 2:
+                    return ends[1:]
+                ends.append(found[0][0])
 
     def prefixes(self, user: str, namespace: str) -> set[str]:
         """Give the first three letters of the ids in a namespace, or all that a shorter id has."""
         found: set[str] = set()
-        with self._reading() as reader:
+        with self.reading() as reader:
             for table in ("blobs", "tombstones"):
                 # From one to the next: DISTINCT would read every row.
                 statement = (
@@ -277,7 +297,7 @@ class Index:
         """
         where = "user = ? AND namespace = ? AND id >= ? AND id < ?"
         values = (user, namespace, prefix, _after(prefix))
-        with self._reading() as reader:
+        with self.reading() as reader:
             blobs = reader.execute(
                 f"SELECT id, size, changed, flags, sidecar FROM blobs WHERE {where}", values
             ).fetchall()
@@ -291,12 +311,13 @@ class Index:
         return known | {it: NOTHING._replace(deleted=at) for it, at in marks.items()}
 
     def _ask(self, statement: str, values: Iterable[object]) -> tuple[Any, ...]:
-        with self._reading() as reader:
+        with self.reading() as reader:
             row: tuple[Any, ...] = reader.execute(statement, tuple(values)).fetchone()
             return row
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that is for this block alone, and only for reading."""
         with self._lock:
             self._get_writer()
             reader = self._idle_readers.pop() if self._idle_readers else self._connect()
@@ -320,12 +341,12 @@ def _after(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
-def _condition(user: str, query: ListQuery) -> tuple[str, tuple[object, ...]]:
-    place = (user, query.namespace)
+def _condition(user: str, query: ListQuery) -> tuple[str, Values]:
+    place: Values = [user, query.namespace]
     if query.deleted:
         never = " AND 0" if query.flag else ""
         return f"tombstones WHERE user = ? AND namespace = ?{never}", place
     if query.flag is None:
         return "blobs WHERE user = ? AND namespace = ?", place
     marked = "blobs WHERE user = ? AND namespace = ? AND flags != 0 AND flags & ?"
-    return marked, (*place, _BITS[query.flag])
+    return marked, [*place, _BITS[query.flag]]

@@ -19,12 +19,12 @@ import hashlib
 import os
 
 from ..model import is_name
+from .checking import FLAGS as FLAGS
+from .checking import LONGEST as LONGEST
+from .checking import TOMBSTONE as TOMBSTONE
 from .storage import BlobName
 
-FLAGS = ".flags"
-TOMBSTONE = ".deleted"
 OWN_FOLDER = ".blobman"
-MAX_FILE_NAME = 255
 
 
 def prefixes(blob_id: str) -> tuple[str, str, str]:
@@ -41,7 +41,7 @@ def folder_of(root: str, name: BlobName) -> str:
 def sidecar(blob_id: str, suffix: str) -> str:
     """Name the file that stands beside a blob."""
     plain = blob_id + suffix
-    if len(plain) <= MAX_FILE_NAME:
+    if len(plain) <= LONGEST:
         return plain
     return f".{hashlib.sha256(blob_id.encode('ascii')).hexdigest()}{suffix}"
 

@@ -5,30 +5,32 @@ The index proposes. Every row that an answer is made from is held against its fi
 they differ, the index is put right. Only then is it asked. A file that somebody else has put there
 is not proposed: it is known once it has been asked for, or ``watching.py`` has come by.
 
-One user's list may be long. It is gone through a slice at a time, the slices of all users in turn,
-and requests that come meanwhile for the same list share the next time that it is gone through.
+Many rows are checked in processes of their own, a part at a time, the parts of all users in turn.
+Requests that come meanwhile for the same rows share the next time that these are checked.
 """
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gatherResults
 
 from ..model import Flags
 from ..protocol import ListQuery
-from . import disk, layout
+from . import checking
+from .checkers import Checkers
 from .folder import BlobFolder
-from .index import Page
 from .storage import BlobName, Ids
 
 _T = TypeVar("_T")
 
-SLICE = 1000
-"""How many files are looked at before another list has its turn."""
+PART = 10_000
+"""How many rows are checked in one go. So many or fewer need no other process."""
+
+PROCESSES = min(2, os.cpu_count() or 1)
+"""How many processes check at once."""
 
 Run = Callable[..., Deferred[Any]]
 """Calls a function in a thread."""
@@ -53,7 +55,8 @@ class Listing:
     def __init__(self, folder: BlobFolder, run: Run) -> None:
         self._folder = folder
         self._run = run
-        self._turn = DeferredLock()
+        self._checkers = Checkers(folder.index.path)
+        self._turns = DeferredSemaphore(PROCESSES)
         self._waiting: dict[_Rows, list[Deferred[None]]] = {}
 
     async def list(self, user: str, query: ListQuery) -> Ids:
@@ -98,49 +101,40 @@ class Listing:
 
     async def _verify(self, rows: _Rows) -> None:
         query = ListQuery(namespace=rows.namespace, deleted=rows.deleted, flag=rows.flag)
-        last: str | None = ""
-        while last is not None:
-            last = await self._turn.run(self._run, put_right, self._folder, rows.user, query, last)
-
-
-def put_right(folder: BlobFolder, user: str, query: ListQuery, after: str) -> str | None:
-    """
-    Hold a slice of what the index proposes for a list against the files. It blocks.
-
-    :param after: the id that comes before; empty to begin.
-    :return: the slice's last id, or None if the list ends with it.
-    """
-    page = folder.index.page(user, query, after, SLICE)
-    find = _differing_tombstones if query.deleted else _differing_blobs
-    for blob_id in find(os.path.join(folder.root, user, query.namespace), page):
-        folder.refresh(BlobName(user, query.namespace, blob_id))
-    return page[-1][0] if len(page) == SLICE else None
-
-
-def _differing_blobs(namespace: str, page: Page) -> Iterator[str]:
-    for blob_id, size, changed, sidecar in page:
-        # Two hundred thousand times for one request: no call that can be spared.
-        leaf = f"{namespace}/{blob_id[:1]}/{blob_id[:3]}/{blob_id[:6]}/"
+        ends = await self._run(self._folder.index.part_ends, rows.user, query, PART)
+        if not ends:
+            await self._run(self._put_right, rows.user, query)
+            return
         try:
-            status = os.lstat(leaf + blob_id)
-        except (FileNotFoundError, NotADirectoryError):
-            yield blob_id
-            continue
-        if (
-            status.st_mtime_ns != changed
-            or status.st_size != size
-            or not stat.S_ISREG(status.st_mode)
-        ):
-            yield blob_id
-        elif sidecar is not None:
-            flags = disk.status_of(leaf + layout.sidecar(blob_id, layout.FLAGS))
-            if (disk.mark_of(flags) if flags else 0) != sidecar:
-                yield blob_id
+            await gatherResults(
+                [
+                    self._turns.run(self._run, self._put_right, rows.user, query, after, last)
+                    for after, last in zip(["", *ends], [*ends, None], strict=True)
+                ],
+                consumeErrors=True,
+            )
+        except FirstError as error:
+            error.subFailure.raiseException()
 
+    def _put_right(
+        self, user: str, query: ListQuery, after: str = "", last: str | None = None
+    ) -> None:
+        statement, values = self._folder.index.proposal(user, query, after, last)
+        folder = os.path.join(self._folder.root, user, query.namespace)
+        request = checking.Request(statement, values, folder, query.deleted)
+        for blob_id in self._differing(request, is_long=bool(after or last)):
+            self._folder.refresh(BlobName(user, query.namespace, blob_id))
 
-def _differing_tombstones(namespace: str, page: Page) -> Iterator[str]:
-    for blob_id, _, changed, _ in page:
-        leaf = f"{namespace}/{blob_id[:1]}/{blob_id[:3]}/{blob_id[:6]}/"
-        status = disk.status_of(leaf + layout.sidecar(blob_id, layout.TOMBSTONE))
-        if status is None or status.st_mtime_ns != changed:
-            yield blob_id
+    def _differing(self, request: checking.Request, is_long: bool) -> Ids:
+        if is_long:
+            try:
+                return self._checkers.differing(request)
+            except OSError:
+                # It takes longer here, that is all.
+                pass
+        with self._folder.index.reading() as index:
+            return checking.differing(index, request)
+
+    def close(self) -> None:
+        """End the processes. It blocks, and nothing may be under way."""
+        self._checkers.close()

@@ -122,7 +122,7 @@ def _read_tombstone(path: str, name: str, folders: tuple[str, str, str]) -> str 
     if name.startswith("."):
         try:
             with open(os.path.join(path, name), encoding="ascii", errors="replace") as file:
-                content = file.read(layout.MAX_FILE_NAME)
+                content = file.read(layout.LONGEST)
         except FileNotFoundError:
             return None
     return layout.tombstone_id(name, content, folders)
