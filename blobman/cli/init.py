@@ -130,8 +130,11 @@ def _refuse_to_overwrite(configuration: Configuration, wishes: dict[str, str]) -
     if os.path.lexists(configuration.settings_file):
         hint = "this is set up already; see blobman passphrase, and blobman init --recover"
         raise FileExistsError(errno.EEXIST, hint, str(configuration.settings_file))
+    if os.path.lexists(configuration.keys_file):
+        hint = "keys without settings: blobman init --recover takes their recovery code"
+        raise FileExistsError(errno.EEXIST, hint, str(configuration.keys_file))
     named = {os.path.abspath(wishes[name]) for name in ("token_file", "ca") if name in wishes}
-    for path in (configuration.keys_file, configuration.token_file, configuration.ca_file):
+    for path in (configuration.token_file, configuration.ca_file):
         if os.path.lexists(path) and str(path) not in named:
             raise FileExistsError(errno.EEXIST, "it exists, and is not overwritten", str(path))
 

@@ -56,7 +56,7 @@ class Terminal(FileDescriptor):
         return fdesc.readFromFD(self._master, self._take)  # type: ignore[no-any-return]
 
     def _take(self, data: bytes) -> None:
-        self.said += data.decode()
+        self.said += data.decode("utf-8", "replace")
         self._look()
 
     def _look(self) -> None:

@@ -177,7 +177,7 @@ class RefusalTests(SetUpCase):
         line = await self.refuse_init(4)
         self.assertIn("settings.json: this is set up already", line)
         os.unlink(self.path("config/settings.json"))
-        self.assertIn("keys.json: it exists", await self.refuse_init(4))
+        self.assertIn("keys.json: keys without settings", await self.refuse_init(4))
         self.assertEqual(self.keys(), before[0])
 
     async def test_a_token_in_its_place(self) -> None:

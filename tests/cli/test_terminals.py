@@ -132,6 +132,15 @@ class QuestionTests(TerminalCase):
         self.assertIn(b"has 56 letters", process.err)
 
 
+class BrokenPipeTests(TerminalCase):
+    async def test_nobody_reads_the_recovery_code(self) -> None:
+        self.let(passphrase_file=self.path("passphrase"))
+        process = self.start("init", *self.required())
+        process.process.closeStdout()
+        self.assertEqual(await process.ended, 1, process.err)
+        self.assertEqual(os.listdir(self.folder / "config"), [])
+
+
 class InterruptionTests(TerminalCase):
     async def interrupt(self, process: TerminalProcess, key: str) -> None:
         self.terminal.type(key)
