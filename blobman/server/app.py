@@ -7,11 +7,12 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from .auth import TokenFile, make_portal
+from .connections import Connections
+from .endpoints import make_endpoint, on_loopback
 from .filesystem import FilesystemBackend
 from .health import HealthResource, Root
 from .incoming import IncomingResource
@@ -34,6 +35,7 @@ def make_site(
     tokens: TokenFile,
     reactor: Any = None,
     limits: Limits = DEFAULT_LIMITS,
+    connections: Connections | None = None,
 ) -> BlobsSite:
     """
     Make the site of users: ``/blobs/``, ``/stream/`` and ``/health``.
@@ -41,15 +43,16 @@ def make_site(
     :param backend: has been opened.
     :param reactor: the global one if None.
     :param limits: what clients can't exceed.
+    :param connections: counts those of all sites of a server; of this one alone if None.
     """
     reactor = _reactor_or_global(reactor)
     portal, admission = make_portal(tokens, reactor), Admission(limits.requests, limits.lists)
     root = Root(
         blobs=BlobsResource(portal, admission, backend),
         stream=StreamResource(portal, admission, backend),
-        health=HealthResource(backend),
+        health=HealthResource(backend, reactor),
     )
-    return BlobsSite(root, limits, reactor)
+    return BlobsSite(root, limits, reactor, connections)
 
 
 def make_incoming_site(
@@ -57,6 +60,7 @@ def make_incoming_site(
     tokens: TokenFile,
     reactor: Any = None,
     limits: Limits = DEFAULT_LIMITS,
+    connections: Connections | None = None,
 ) -> BlobsSite:
     """
     Make the site of trusted local services: ``/incoming/`` and ``/health``.
@@ -66,12 +70,15 @@ def make_incoming_site(
     reactor = _reactor_or_global(reactor)
     portal, admission = make_portal(tokens, reactor), Admission(limits.requests, limits.lists)
     root = Root(
-        incoming=IncomingResource(portal, admission, backend), health=HealthResource(backend)
+        incoming=IncomingResource(portal, admission, backend),
+        health=HealthResource(backend, reactor),
     )
-    return BlobsSite(root, limits, reactor)
+    return BlobsSite(root, limits, reactor, connections)
 
 
-def make_metrics_site(sites: Sequence[BlobsSite], reactor: Any = None) -> BlobsSite:
+def make_metrics_site(
+    sites: Sequence[BlobsSite], reactor: Any = None, connections: Connections | None = None
+) -> BlobsSite:
     """
     Make the site of ``/metrics``, about the requests to other sites. It asks for no token.
 
@@ -83,7 +90,10 @@ def make_metrics_site(sites: Sequence[BlobsSite], reactor: Any = None) -> BlobsS
     for site in sites:
         site.observers.append(metrics.observe)
     return BlobsSite(
-        Root(metrics=MetricsResource(metrics)), DEFAULT_LIMITS, _reactor_or_global(reactor)
+        Root(metrics=MetricsResource(metrics)),
+        DEFAULT_LIMITS,
+        _reactor_or_global(reactor),
+        connections,
     )
 
 
@@ -103,12 +113,15 @@ class BlobsService(Service):
     :param reactor: the global one if None.
     :param grace: seconds that requests under way get to end when the server stops.
     :param limits: what clients can't exceed.
-    :param incoming: endpoint descriptions for ``/incoming/``; on loopback, or a socket.
+    :param incoming: endpoint descriptions for ``/incoming/``. One that names no interface is on
+        loopback.
     :param incoming_tokens: the token file of the services that deliver there.
     :param metrics: endpoint descriptions for ``/metrics``; needs ``blobman[server]``.
     :ivar ports: what it listens on, those of ``listen`` first, then ``incoming``, then
         ``metrics``, each in its order; empty before and after.
-    :raise ValueError: ``incoming`` is given and ``incoming_tokens`` is not.
+    :raise ValueError: an endpoint description is wrong, or names a key that can't be read; or
+        ``incoming`` is given and ``incoming_tokens`` is not.
+    :raise ImportError: ``metrics`` is given, and ``blobman[server]`` is not installed.
     """
 
     _log = Logger()
@@ -130,17 +143,20 @@ class BlobsService(Service):
         self._reactor = reactor = _reactor_or_global(reactor)
         self._grace = grace
         self._backend = FilesystemBackend(data, reactor)
-        users = make_site(self._backend, TokenFile(tokens), reactor, limits)
-        listeners = [(users, it) for it in listen]
+        connections = Connections(limits.connections, reactor)
+        users = make_site(self._backend, TokenFile(tokens), reactor, limits, connections)
+        listeners = [(users, make_endpoint(reactor, "listen", it)) for it in listen]
         if incoming:
             services = TokenFile(incoming_tokens)
-            deliveries = make_incoming_site(self._backend, services, reactor, limits)
-            listeners += [(deliveries, it) for it in incoming]
+            deliveries = make_incoming_site(self._backend, services, reactor, limits, connections)
+            listeners += [
+                (deliveries, make_endpoint(reactor, "incoming", on_loopback(it))) for it in incoming
+            ]
         if metrics:
             sites = list(dict(listeners))
-            figures = make_metrics_site(sites, reactor)
-            listeners += [(figures, it) for it in metrics]
-        self._endpoints = [(site, serverFromString(reactor, it)) for site, it in listeners]
+            figures = make_metrics_site(sites, reactor, connections)
+            listeners += [(figures, make_endpoint(reactor, "metrics", it)) for it in metrics]
+        self._endpoints = listeners
         self._starting: Deferred[None] = succeed(None)
         self._outcome: Ports | Exception | None = None
         self._waiting: list[Deferred[Ports]] = []

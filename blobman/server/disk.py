@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+_PROBE = 4096
 
 
 def sync_folder(path: str) -> None:
@@ -213,6 +214,21 @@ def remove(path: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def check_writing(folder: str) -> None:
+    """
+    Write a small file, and remove it.
+
+    :raise OSError: that is not possible.
+    """
+    path = os.path.join(folder, secrets.token_hex(16))
+    descriptor = create(path)
+    try:
+        write_all(descriptor, bytes(_PROBE))
+    finally:
+        os.close(descriptor)
+        remove(path)
 
 
 def read_exactly(descriptor: int, start: int, end: int) -> bytes:

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from ..errors import BlobAlreadyExistsError, ClosedError
 from ..model import Flags
 from ..protocol import ListQuery
-from . import walking
+from . import disk, walking
 from .folder import BlobFolder
 from .listing import Listing
 from .staging import OpenBlob, StagedFile
@@ -125,6 +125,10 @@ class FilesystemBackend:
     def _heeding(self, call: Callable[..., _T], name: BlobName, *arguments: object) -> _T:
         self._folder.heed(name)
         return call(name, *arguments)
+
+    def check_writing(self) -> Deferred[None]:
+        """Write a small file, and remove it; see :class:`IBlobsBackend`."""
+        return self._run(disk.check_writing, self._folder.staging)
 
     # -- blobs -----------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -15,6 +17,9 @@ from .request import BlobsRequest
 from .storage import IBlobsBackend
 
 _NOBODY = "health"
+
+CHECK_EVERY = 1.0
+"""Seconds for which it counts that blobs could be written, or not."""
 
 
 class OpenResource(Resource):
@@ -30,6 +35,8 @@ class OpenResource(Resource):
     async def _serve(self, request: BlobsRequest) -> None:
         try:
             try:
+                if request.postpath not in ([], [b""]):
+                    raise Refusal(404, "no such place")
                 content_type, text = await self.read(request.method)
                 await answer(request, 200, text, content_type)
             except ClientGoneError:
@@ -77,14 +84,22 @@ class Root(Resource):
 
 class HealthResource(OpenResource):
     """
-    Answers 200 if the backend answers, 503 if it does not.
+    Answers 200 if blobs can be read and written, 503 if not.
 
-    :param backend: is asked something that costs nothing.
+    :param backend: is asked each time something that costs nothing, and about once a second
+        whether it can write.
+    :param clock: an ``IReactorTime``.
     """
 
-    def __init__(self, backend: IBlobsBackend) -> None:
+    _log = Logger()
+
+    def __init__(self, backend: IBlobsBackend, clock: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._backend = backend
+        self._clock = clock
+        self._checking = DeferredLock()
+        self._checked_at = -math.inf
+        self._trouble: Exception | None = None
 
     async def read(self, method: bytes) -> tuple[str, bytes]:
         """
@@ -97,4 +112,19 @@ class HealthResource(OpenResource):
             await self._backend.count(_NOBODY, ListQuery(namespace=DEFAULT_NAMESPACE))
         except Exception as error:
             raise Refusal(503, "the blobs can't be reached") from error
+        await self._checking.run(lambda: Deferred.fromCoroutine(self._check_writing()))
+        if self._trouble is not None:
+            raise Refusal(503, "no blobs can be written") from self._trouble
         return "", b"ok\n"
+
+    async def _check_writing(self) -> None:
+        if self._clock.seconds() < self._checked_at + CHECK_EVERY:
+            return
+        before, self._trouble = self._trouble, None
+        try:
+            await self._backend.check_writing()
+        except Exception as error:
+            self._trouble = error
+            if before is None:
+                self._log.error("No blobs can be written: {reason}", reason=str(error))
+        self._checked_at = self._clock.seconds()

@@ -38,6 +38,10 @@ class MemoryBackend:
         """Do nothing."""
         return succeed(None)
 
+    def check_writing(self) -> Deferred[None]:
+        """Do nothing."""
+        return succeed(None)
+
     def next_change(self) -> int:
         """Give a number that is larger than those before: what a time is on disk."""
         self._changes += 1

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
+from typing import TYPE_CHECKING, cast
+
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
 from .app import GRACE, BlobsService
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorCore
+    from twisted.python.failure import Failure
 
 
 class Options(BaseOptions):
@@ -27,7 +36,10 @@ class Options(BaseOptions):
         self["listen"].append(endpoint)
 
     def opt_incoming(self, endpoint: str) -> None:
-        """Where to listen for deliveries of local services; can be given several times."""
+        """
+        Where to listen for deliveries of local services, on loopback unless it names an
+        interface; can be given several times.
+        """
         self["incoming"].append(endpoint)
 
     def opt_metrics(self, endpoint: str) -> None:
@@ -38,19 +50,24 @@ class Options(BaseOptions):
 
     def postOptions(self) -> None:
         """
-        Check that nothing is missing.
+        Check that nothing is missing, and make the service.
 
-        :raise UsageError: something is.
+        :raise UsageError: something is; or an endpoint can't be one.
         """
         for needed in ("data", "tokens", "listen"):
             if not self[needed]:
                 raise UsageError(f"--{needed} is needed")
         if self["incoming"] and not self["incoming-tokens"]:
             raise UsageError("--incoming needs --incoming-tokens")
+        try:
+            self["service"] = _make_service(self)
+        except ValueError as error:
+            raise UsageError(f"--{error}") from error
+        except ImportError as error:
+            raise UsageError("--metrics needs more: pip install 'blobman[server]'") from error
 
 
-def makeService(options: Options) -> BlobsService:
-    """Make the service."""
+def _make_service(options: Options) -> BlobsService:
     return BlobsService(
         options["data"],
         options["tokens"],
@@ -60,3 +77,27 @@ def makeService(options: Options) -> BlobsService:
         incoming_tokens=options["incoming-tokens"],
         metrics=options["metrics"],
     )
+
+
+def makeService(options: Options) -> BlobsService:
+    """Give the service. If it can't start, the process ends with a code that says so."""
+    service: BlobsService = options["service"]
+    service.when_listening().addErrback(_give_up, service)
+    return service
+
+
+def _give_up(_: Failure, service: BlobsService) -> None:
+    from twisted.internet import reactor
+
+    # Else it has been told to stop already.
+    if service.running:
+        atexit.register(_exit_with, os.EX_UNAVAILABLE)
+        running = cast("IReactorCore", reactor)
+        running.callWhenRunning(running.stop)
+
+
+def _exit_with(code: int) -> None:
+    # The reactor ends well however it ends, and ``twist`` with it.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -107,6 +107,13 @@ class IBlobsBackend(Interface):
         :return: fires when what was under way is done. May be called twice.
         """
 
+    def check_writing() -> Deferred[None]:
+        """
+        Try whether blobs can be written at all.
+
+        :return: fires when they can. Fails with ``OSError`` if not.
+        """
+
     def list(user: str, query: ListQuery) -> Deferred[Ids]:
         """
         List blobs, or tombstones.

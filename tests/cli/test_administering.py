@@ -49,6 +49,23 @@ class QuotaTests(ServerCase):
         [record] = (await self.succeed("server", "usage", *data, "--json")).records
         self.assertEqual((record["user"], record["blobs"], record["quota"]), (USER, 2, 2 * 10**9))
 
+    async def test_show(self) -> None:
+        data = "--data", self.path("data")
+        self.assertEqual(
+            (await self.succeed("quota", "show", *data)).lines,
+            ["user       quota", "(default)   none"],
+        )
+        await self.succeed("quota", "set", "2GB", USER, *data)
+        await self.succeed("quota", "set", "1GB", "--default", *data)
+        self.assertEqual(
+            (await self.succeed("quota", "show", *data)).lines,
+            ["user        quota", "(default)  1.0 GB", "alice      2.0 GB"],
+        )
+        self.assertEqual(
+            (await self.succeed("quota", "show", *data, "--json")).records,
+            [{"user": None, "quota": 10**9}, {"user": USER, "quota": 2 * 10**9}],
+        )
+
     async def test_no_reindex_while_a_server_runs(self) -> None:
         await self.refuse(10, "server", "reindex", "--data", self.path("data"))
 

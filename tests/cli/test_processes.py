@@ -6,11 +6,16 @@ import signal
 import sys
 import tempfile
 
+import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SkipTest
+from twisted.web.http_headers import Headers
+
+from blobman.protocol import write_authorization
+from blobman.server.auth import TokenFile
 
 from .harness import ServerCase
 from .processes import Process
@@ -45,10 +50,14 @@ class ProcessTests(ServerCase):
         self.let(remote=f"http://127.0.0.1:{port.getHost().port}/blobs/")
         return factory.connected
 
-    async def test_there_and_back_through_three_processes(self) -> None:
-        # The path of a socket has to be short.
+    def short_folder(self) -> str:
+        """Make a folder for a socket, whose path has to be short."""
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
+        return folder
+
+    async def test_there_and_back_through_three_processes(self) -> None:
+        folder = self.short_folder()
         server = self.start(
             "serve", "--data", self.path("served"), "--tokens", self.path("tokens.json"),
             "--listen", "tcp:0:interface=127.0.0.1", "--listen", f"unix:{folder}/socket",
@@ -74,6 +83,34 @@ class ProcessTests(ServerCase):
         self.assertEqual(await server.ended, 1)
         self.assertIn(b"blobman: Couldn't listen on 127.0.0.1:", server.err)
         self.assertNotIn(b"Traceback", server.err)
+
+    async def test_a_server_with_everything(self) -> None:
+        folder = self.short_folder()
+        services = TokenFile(self.path("services"))
+        headers = Headers({"Authorization": [write_authorization("mx", services.add("mx"))]})
+        loopback = "tcp:0:interface=127.0.0.1"
+        server = self.start(
+            "serve", "--data", self.path("served"), "--tokens", self.path("tokens.json"),
+            "--listen", loopback, "--incoming", "tcp:0", "--incoming-tokens", services.path,
+            "--metrics", loopback, "--metrics", f"unix:{folder}/socket", "--grace", "0.5",
+        )  # fmt: skip
+        await server.when_written(b"listening on unix:")
+        users, incoming, metrics, _ = (
+            line.removeprefix("listening on ") for line in server.out.decode().splitlines()
+        )
+        for method, url, code in (
+            ("PUT", f"http://{incoming}/incoming/alice/a", 200),
+            ("PUT", f"http://{users}/incoming/alice/a", 404),
+            ("GET", f"http://{users}/health", 200),
+            ("GET", f"http://{metrics}/metrics", 200),
+        ):
+            answer = await treq.request(
+                method, url, data=b"mail", headers=headers, persistent=False
+            )
+            await answer.content()
+            self.assertEqual(answer.code, code, url)
+        server.process.signalProcess("TERM")
+        self.assertEqual(await server.ended, 0)
 
     async def test_interrupting_a_put(self) -> None:
         connected = await self.serve_silence()

@@ -43,6 +43,11 @@ class TokenTests(CommandCase):
         await self.succeed("token", "revoke", "alice", "--all")
         self.assertEqual((await self.succeed("token", "list")).out, "")
 
+    async def test_a_folder_that_is_missing(self) -> None:
+        self.let(tokens=self.path("missing/tokens"))
+        line = await self.refuse(1, "token", "add", "alice")
+        self.assertEqual(line, f"{self.path('missing')}: the folder is missing")
+
     async def test_mistakes(self) -> None:
         self.assertIn("user must be", await self.refuse(1, "token", "add", "a b"))
         self.assertIn("--all", await self.refuse(2, "token", "revoke", "alice"))
@@ -57,6 +62,21 @@ class ServeTests(CommandCase):
         for endpoint in ("nonsense", "tcp", "nonsense:1", "tcp:x", "tcp:1:nonsense=1"):
             line = await self.refuse(2, "serve", *settings, "--listen", endpoint)
             self.assertIn(f"--listen {endpoint}: ", line)
+
+    async def test_what_cant_be_listened_on_for_others(self) -> None:
+        settings = [
+            "--data", self.path("data"), "--tokens", self.path("tokens.json"),
+            "--listen", "tcp:0:interface=127.0.0.1",
+        ]  # fmt: skip
+        line = await self.refuse(2, "serve", *settings, "--incoming", "tcp:0")
+        self.assertIn("--incoming needs --incoming-tokens", line)
+        for option in ("--incoming", "--metrics"):
+            line = await self.refuse(
+                2, "serve", *settings, "--incoming-tokens", "services", option, "nonsense:1"
+            )
+            self.assertIn(f"{option} nonsense:1: ", line)
+        line = await self.refuse(2, "serve", *settings, "--grace", "-1")
+        self.assertIn("--grace", line)
 
     async def test_an_address_that_is_taken(self) -> None:
         settings = "--data", self.path("data"), "--tokens", self.path("tokens.json")

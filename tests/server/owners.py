@@ -20,5 +20,9 @@ def work_as_root(test: SynchronousTestCase, folder: str) -> None:
 
 def owners_below(folder: str) -> set[tuple[int, int]]:
     """Name the owners and groups of all that is in a folder."""
-    paths = [os.path.join(top, it) for top, *them in os.walk(folder) for it in sum(them, [])]
+    paths = [
+        os.path.join(top, it)
+        for top, folders, files in os.walk(folder)
+        for it in (*folders, *files)
+    ]
     return {(it.st_uid, it.st_gid) for it in map(os.lstat, paths)}

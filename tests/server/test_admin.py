@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from blobman.server.plugin import Options, makeService
 
 from .blobs import sealed
 from .contract import name, query
+from .owners import owners_below, work_as_root
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -52,19 +54,87 @@ class AdminTests(TestCase):
         await self.backend.open()
         self.assertEqual(await self.backend.list("alice", query()), ["a", "c"])
 
+    async def test_a_folder_with_a_name_that_means_something_in_a_url(self) -> None:
+        root = self.mktemp() + "a#b?c%20d"
+        backend = FilesystemBackend(root)
+        await backend.open()
+        await backend.store([(name("a"), sealed())])
+        self.assertEqual(read_usage(root), [Usage("alice", 1, 800, None)])
+        await backend.close()
+        self.assertEqual(read_usage(root), [Usage("alice", 1, 800, None)])
+
+    async def test_looking_makes_nothing(self) -> None:
+        os.mkdir(self.root)
+        self.assertRaises(StoreError, read_usage, self.root)
+        self.assertEqual(os.listdir(self.root), [])
+        await self.backend.open()
+        await self.backend.close()
+        before = sorted(os.listdir(os.path.join(self.root, ".blobman")))
+        self.assertEqual(read_usage(self.root), [])
+        self.assertEqual(sorted(os.listdir(os.path.join(self.root, ".blobman"))), before)
+
+    async def test_what_root_does_leaves_the_folder_to_its_owner(self) -> None:
+        os.mkdir(self.root)
+        work_as_root(self, self.root)
+        status = os.stat(self.root)
+        set_quota(self.root, "alice", 5000)
+        reindex(self.root)
+        set_quota(self.root, "bob", 5000)
+        await self.backend.open()
+        await self.backend.store([(name("a"), sealed())])
+        self.assertEqual(read_usage(self.root), [Usage("alice", 1, 800, 5000)])
+        self.assertEqual(owners_below(self.root), {(status.st_uid, status.st_gid)})
+
 
 class PluginTests(SynchronousTestCase):
-    def run_twist(self, *arguments: str) -> str:
+    def twist(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         code = "from twisted.application.twist._twist import Twist; Twist.main()"
-        finished = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-c", code, *arguments],
             cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
-        return finished.stdout + finished.stderr
 
     def test_listed(self) -> None:
-        self.assertIn("blobman", self.run_twist("--help"))
-        self.assertIn("--incoming-tokens", self.run_twist("blobman", "--help"))
+        self.assertIn("blobman", self.twist("--help").stdout)
+        self.assertIn("--incoming-tokens", self.twist("blobman", "--help").stdout)
+
+    def settings(self, listen: str) -> list[str]:
+        root = os.path.abspath(self.mktemp())
+        return ["--data", root, "--tokens", root + ".tokens", "--listen", listen]
+
+    def test_a_server_that_can_not_start_ends(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            settings = self.settings(f"tcp:{port}:interface=127.0.0.1")
+            finished = self.twist("--log-format=text", "blobman", *settings)
+        self.assertEqual(finished.returncode, os.EX_UNAVAILABLE, finished)
+        self.assertIn("The server did not start: Couldn't listen", finished.stdout)
+        self.assertNotIn("Traceback", finished.stdout + finished.stderr)
+
+    def test_a_folder_that_can_not_be_one(self) -> None:
+        settings = self.settings("tcp:0:interface=127.0.0.1")
+        Path(settings[1]).touch()
+        finished = self.twist("blobman", *settings)
+        self.assertEqual(finished.returncode, os.EX_UNAVAILABLE, finished)
+        self.assertNotIn("Traceback", finished.stdout + finished.stderr)
+
+    def test_a_key_that_is_missing(self) -> None:
+        listen = "ssl:0:privateKey=/missing/key.pem"
+        finished = self.twist("blobman", *self.settings(listen))
+        self.assertEqual(finished.returncode, os.EX_USAGE, finished)
+        self.assertIn(f"Error: --listen {listen}: /missing/key.pem: No such file", finished.stderr)
+        self.assertNotIn("Traceback", finished.stdout + finished.stderr)
+
+    def test_endpoints_that_are_none(self) -> None:
+        none = os.path.abspath(self.mktemp())
+        Path(none).write_text("no key")
+        for option in ("listen", "incoming", "metrics"):
+            for endpoint in ("nonsense", "nonsense:1", "tcp:x", "tcp:1:x=1", f"ssl:0:{none}"):
+                options = [*self.settings("tcp:0"), "--incoming-tokens", "services"]
+                error = self.assertRaises(
+                    UsageError, Options().parseOptions, [*options, f"--{option}", endpoint]
+                )
+                self.assertIn(f"--{option} {endpoint}", str(error))
 
     def test_options(self) -> None:
         options = Options()

@@ -86,6 +86,17 @@ class ServiceTests(TestCase):
         second.startService()
         await self.assertFailure(second.when_listening(), StoreError)
 
+    async def test_deliveries_are_taken_on_loopback(self) -> None:
+        service = self.service(
+            LOOPBACK,
+            incoming=["tcp:0", "tcp:0:backlog=10", "tcp:0:interface=0.0.0.0", "tcp6:0"],
+            incoming_tokens=self.tokens,
+        )
+        service.startService()
+        _, *ports = await service.when_listening()
+        hosts = [getattr(port.getHost(), "host") for port in ports]  # noqa: B009
+        self.assertEqual(hosts, ["127.0.0.1", "127.0.0.1", "0.0.0.0", "::1"])
+
     async def test_again_after_a_stop(self) -> None:
         service = self.service()
         for _ in range(2):
