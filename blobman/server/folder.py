@@ -11,29 +11,21 @@ import errno
 import fcntl
 import os
 import secrets
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from ..errors import (
-    BlobAlreadyExistsError,
-    BlobError,
-    BlobNotFoundError,
-    InvalidFlagsError,
-    StoreError,
-)
+from ..errors import BlobAlreadyExistsError, BlobError, BlobNotFoundError, StoreError
 from ..model import Flags
-from ..protocol import read_flags, write_flags
+from ..protocol import write_flags
 from . import disk, layout
-from .checking import mark_of
-from .index import NOTHING, Entry, Index, bits
+from .flagsfile import look_at_flags, read_flags_file
+from .index import NOTHING, Entry, Index
 from .journal import Journal, NamedBlob
+from .locks import NameLocks
 from .quotas import Accounts, QuotaFile
 from .storage import BlobName
 from .ways import Ways
-
-_LOCKS = 256
 
 
 @dataclass
@@ -70,7 +62,7 @@ class BlobFolder:
         self.index = Index(os.path.join(self.own, "index.sqlite"))
         self.accounts = Accounts(QuotaFile(os.path.join(self.own, "quotas.json")))
         self.journal = Journal(os.path.join(self.own, "journal"))
-        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        self._locks = NameLocks()
         self._ways = Ways(self.root)
         self._lock_file = -1
         self._root_descriptor = -1
@@ -85,7 +77,8 @@ class BlobFolder:
         :return: whether the last server closed it in order, so that the index is likely right.
         :raise StoreError: another process has it.
         """
-        for changed in disk.make_folders(self.staging):
+        made = disk.make_folders(self.staging)
+        for changed in made:
             disk.sync_folder(changed)
         self._lock_file = disk.open_lock(os.path.join(self.own, "lock"))
         try:
@@ -96,8 +89,13 @@ class BlobFolder:
         for leftover in os.scandir(self.staging):
             disk.remove(leftover.path)
         self._root_descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        self._recover()
-        self.is_in_order = self.index.open()
+        were_blobs_left = self.journal.recover(self._restore, self._make_durable)
+        self.is_in_order = self.index.open() and not were_blobs_left
+        if not self.is_in_order and os.path.dirname(self.root) not in made:
+            # The last server may not have come to syncing a folder that is found.
+            self._ways.are_trusted = False
+            if disk.can_sync_file_system():
+                self._make_durable([])
         return self.is_in_order
 
     def count_usage(self) -> None:
@@ -109,6 +107,7 @@ class BlobFolder:
         try:
             if self._lock_file >= 0:
                 self.settle()
+                self.is_in_order = self.is_in_order and self._ways.are_durable
         except BaseException:
             self.is_in_order = False
             raise
@@ -168,13 +167,18 @@ class BlobFolder:
             ``QuotaExceededError``, and all is as it was.
         """
         accepted: dict[BlobName, bytes] = {}
-        with self._all_locked(name for name, _ in blobs):
+        with self._locks.all(name for name, _ in blobs):
             try:
                 outcomes = [self._accept(name, content, accepted) for name, content in blobs]
                 if accepted:
                     with self.journal.kept(list(accepted.items())):
                         for name, content in accepted.items():
                             self._put_in_place(name, content, os.link)
+            except BaseException:
+                # A start must not find in the journal what nobody was told to be there.
+                with suppress(OSError):
+                    self._let_go(*accepted)
+                raise
             finally:
                 self._note_all(accepted)
         return outcomes
@@ -196,7 +200,7 @@ class BlobFolder:
         self, name: BlobName, content: bytes, move: Callable[[str, str], None]
     ) -> None:
         """Make the file of a blob, whole when it appears; it is not durable."""
-        disk.make_folders(layout.folder_of(self.root, name))
+        self._ways.make(layout.folder_of(self.root, name))
         path = self.new_staging_path()
         descriptor = disk.create(path)
         try:
@@ -205,6 +209,7 @@ class BlobFolder:
                 disk.date(descriptor)
             finally:
                 os.close(descriptor)
+            self._remove_flags(name)
             move(path, self._path(name))
         finally:
             disk.remove(path)
@@ -215,20 +220,42 @@ class BlobFolder:
 
         :return: for each, None if it is there now, and nothing is reserved for it any more; or
             ``BlobAlreadyExistsError``, and all is as it was.
+        :raise OSError: none is there.
         """
-        with self._ways.made(layout.folder_of(self.root, it.name) for it in files):
-            # After the folders: a journal that is flushed for the files has the folders in it too.
-            for it in files:
-                disk.date(it.descriptor)
-                os.fsync(it.descriptor)
-            return [self._move_to_its_place(it) for it in files]
+        outcomes: list[BlobError | None] = []
+        try:
+            with self._ways.made(layout.folder_of(self.root, it.name) for it in files):
+                # After the folders: a journal that is flushed for the files has them in it too.
+                for it in files:
+                    disk.date(it.descriptor)
+                    os.fsync(it.descriptor)
+                outcomes += map(self._move_to_its_place, files)
+        except BaseException:
+            for it, error in zip(files, outcomes, strict=False):
+                if error is None:
+                    self._take_back(it)
+            raise
+        return outcomes
+
+    def _take_back(self, staged: Staged) -> None:
+        """Remove a blob that could not be made durable: nobody may be told that it exists."""
+        with self._locks.one(staged.name):
+            path = self._path(staged.name)
+            status = disk.status_of(path)
+            # Unless it has been deleted, and there is another one.
+            if status and os.path.samestat(status, os.fstat(staged.descriptor)):
+                disk.remove(path)
+                self._remove_flags(staged.name)
+                self._note(staged.name)
 
     def _move_to_its_place(self, staged: Staged) -> BlobError | None:
         name = staged.name
-        with self._locked(name):
+        with self._locks.one(name):
             try:
                 self.check_absent(name)
                 self._let_go(name)
+                if self._remove_flags(name):
+                    disk.sync_folder(layout.folder_of(self.root, name))
                 if staged.flags:
                     self._write_flags(name, staged.flags)
                 os.link(staged.path, self._path(name))
@@ -250,12 +277,12 @@ class BlobFolder:
         :raise BlobNotFoundError: it is not there.
         """
         path = self._path(name)
-        with self._locked(name):
+        with self._locks.one(name):
             self._check_present(name)
             self._let_go(name)
             self._write_tombstone(name)
             disk.remove(path)
-            disk.remove(self._sidecar(name, layout.FLAGS))
+            self._remove_flags(name)
             disk.sync_folder(os.path.dirname(path))
             self._note(name)
 
@@ -272,7 +299,7 @@ class BlobFolder:
 
         :raise BlobNotFoundError: it is not there.
         """
-        with self._locked(name):
+        with self._locks.one(name):
             self._check_present(name)
             self._let_go(name)
             self._write_flags(name, flags)
@@ -281,13 +308,17 @@ class BlobFolder:
     def _write_flags(self, name: BlobName, flags: Iterable[Flags]) -> None:
         disk.replace_file(self._sidecar(name, layout.FLAGS), write_flags(flags), self.staging)
 
+    def _remove_flags(self, name: BlobName) -> bool:
+        """Remove the flags of a blob that is not there; a crash may have left them."""
+        return disk.remove(self._sidecar(name, layout.FLAGS))
+
     def get_flags(self, name: BlobName) -> list[Flags]:
         """
         Read a blob's flags.
 
         :raise BlobNotFoundError: it is not there.
         """
-        with self._locked(name):
+        with self._locks.one(name):
             self._check_present(name)
             return read_flags_file(self._sidecar(name, layout.FLAGS))
 
@@ -310,7 +341,7 @@ class BlobFolder:
 
     def refresh(self, name: BlobName) -> None:
         """Make the index say what the files of a name say."""
-        with self._locked(name):
+        with self._locks.one(name):
             self._note(name)
 
     def _note_all(self, arrived: dict[BlobName, bytes]) -> None:
@@ -329,26 +360,11 @@ class BlobFolder:
         if disk.status_of(self._path(name)) is None:
             raise BlobNotFoundError(f"no {name}")
 
-    def _locked(self, name: BlobName) -> threading.Lock:
-        """Give the lock under which a blob's files change; some blobs share one."""
-        return self._locks[hash(name) % _LOCKS]
-
-    @contextmanager
-    def _all_locked(self, names: Iterable[BlobName]) -> Iterator[None]:
-        with ExitStack() as locked:
-            # Always in the same order: no two can wait for each other.
-            for number in sorted({hash(name) % _LOCKS for name in names}):
-                locked.enter_context(self._locks[number])
-            yield
-
     # -- the journal -------------------------------------------------------------------
 
     def settle(self) -> None:
         """Empty the journal, once all that is in it is durable in its place."""
         self.journal.settle(self._make_durable)
-
-    def _recover(self) -> None:
-        self.journal.recover(self._restore, self._make_durable)
 
     def _restore(self, name: BlobName, content: bytes) -> None:
         try:
@@ -356,44 +372,27 @@ class BlobFolder:
                 is_whole = file.read(len(content) + 1) == content
         except FileNotFoundError:
             is_whole = False
-        if not is_whole:
+        if is_whole:
+            # Flags that were set later would have freed it from the journal.
+            self._remove_flags(name)
+        else:
             self._put_in_place(name, content, os.replace)
 
-    def _let_go(self, name: BlobName) -> None:
-        """Free a name from the journal, before it changes in a way that is not in there."""
-        if self.journal.holds(name):
-            self._make_each_durable([name])
-            self.journal.let_go(name)
+    def _let_go(self, *names: BlobName) -> None:
+        """Free names from the journal, before they change in a way that is not in there."""
+        held = [name for name in names if self.journal.holds(name)]
+        if held:
+            self._make_each_durable(held)
+            self.journal.let_go(held)
 
     def _make_durable(self, names: Collection[BlobName]) -> None:
         if disk.can_sync_file_system():
-            disk.sync_file_system(self._root_descriptor)
+            with self._ways.all_synced():
+                disk.sync_file_system(self._root_descriptor)
         else:
             self._make_each_durable(names)
 
     def _make_each_durable(self, names: Collection[BlobName]) -> None:
-        folders: set[str] = set()
         for name in names:
             disk.sync_path(self._path(name))
-            folder = layout.folder_of(self.root, name)
-            while len(folder) >= len(self.root):
-                folders.add(folder)
-                folder = os.path.dirname(folder)
-        for folder in folders:
-            disk.sync_folder(folder)
-
-
-def look_at_flags(path: str) -> tuple[int, int]:
-    """Read the flags in a file as bits, and what identifies the file; 0 if there is none."""
-    # The file first: what is written to it later will show.
-    status = disk.status_of(path)
-    return (bits(read_flags_file(path)), mark_of(status)) if status else (0, 0)
-
-
-def read_flags_file(path: str) -> list[Flags]:
-    """Read the flags in a file; none if it is absent or damaged."""
-    try:
-        with open(path, "rb") as file:
-            return read_flags(file.read())
-    except (FileNotFoundError, NotADirectoryError, InvalidFlagsError):
-        return []
+        self._ways.sync_up(layout.folder_of(self.root, name) for name in names)

@@ -20,6 +20,7 @@ All of this blocks; it may be called from several threads.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -74,18 +75,43 @@ class _Segment:
         self.users = 0
         self.size = 0
         self.names: set[BlobName] = set()
+        self._syncing = threading.Lock()
+        self._durable = 0
+        self._is_damaged = False
         self._descriptor = disk.create(path)
-        disk.sync_folder(os.path.dirname(path))
+        try:
+            disk.sync_folder(os.path.dirname(path))
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, records: bytes) -> None:
-        self.size += len(records)
         disk.write_all(self._descriptor, records)
+        self.size += len(records)
 
-    def make_durable(self) -> None:
-        disk.sync_data(self._descriptor)
+    def make_durable(self, end: int) -> None:
+        """Wait until it is durable up to there: one waits for the disk for all that wait."""
+        with self._syncing:
+            if self._durable >= end:
+                return
+            if self._is_damaged:
+                # The system tells of an error only once, whoever lost something by it.
+                raise OSError(errno.EIO, "the journal could not be written")
+            size = self.size
+            try:
+                disk.sync_data(self._descriptor)
+            except BaseException:
+                self._is_damaged = True
+                raise
+            self._durable = size
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def remove(self) -> None:
-        os.close(self._descriptor)
+        self.close()
         _remove_durably(self.path)
 
 
@@ -109,6 +135,7 @@ class Journal:
         self._segments: list[_Segment] = []
         self._current: _Segment | None = None
         self._number = 0
+        self._is_stuck = False
 
     @property
     def size(self) -> int:
@@ -133,37 +160,43 @@ class Journal:
         with self._appended(records, [name for name, _ in blobs]):
             yield
 
-    def let_go(self, name: BlobName) -> None:
+    def let_go(self, names: Collection[BlobName]) -> None:
         """
-        Make it known, durably, that a blob does not depend on the log any more.
+        Make it known, durably, that blobs do not depend on the log any more.
 
-        Whatever happens to its file now counts; it has to be durable already.
+        Whatever happens to their files now counts; they have to be durable already.
         """
-        with self._appended(_encode(_KEEP, name), []), self._changed:
+        records = b"".join(_encode(_KEEP, name) for name in names)
+        with self._appended(records, []), self._changed:
             for segment in self._segments:
-                segment.names.discard(name)
+                segment.names.difference_update(names)
 
     @contextmanager
     def _appended(self, records: bytes, names: Iterable[BlobName]) -> Iterator[None]:
-        with self._changed:
-            segment = self._current or self._begin()
-            segment.users += 1
+        segment, end = self._append(records, names)
         try:
-            self._append(segment, records, names)
+            with self._ending_if_it_fails(segment):
+                segment.make_durable(end)
             yield
         finally:
             with self._changed:
                 segment.users -= 1
                 self._changed.notify_all()
 
-    def _append(self, segment: _Segment, records: bytes, names: Iterable[BlobName]) -> None:
-        try:
-            with self._changed:
-                # Even if it fails: who knows what of it is on the disk.
-                segment.names.update(names)
+    def _append(self, records: bytes, names: Iterable[BlobName]) -> tuple[_Segment, int]:
+        with self._changed:
+            segment = self._current or self._begin()
+            # Even if it fails: who knows what of it is on the disk.
+            segment.names.update(names)
+            with self._ending_if_it_fails(segment):
                 segment.append(records)
-            # Several may wait for the disk at once: the system lets them wait together.
-            segment.make_durable()
+            segment.users += 1
+            return segment, segment.size
+
+    @contextmanager
+    def _ending_if_it_fails(self, segment: _Segment) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
             # What comes after a record that is not whole would never be read.
             with self._changed:
@@ -173,6 +206,8 @@ class Journal:
 
     def _begin(self) -> _Segment:
         disk.make_folders(self._folder)
+        if not self._number:
+            disk.sync_folder(os.path.dirname(self._folder))
         self._number += 1
         self._current = _Segment(os.path.join(self._folder, f"{self._number:012}"))
         self._segments.append(self._current)
@@ -185,14 +220,24 @@ class Journal:
         Drop what is in it, once that is durable where it belongs.
 
         :param make_durable: makes the files of these names durable in their places.
+        :raise OSError: they are not. The log then keeps all until the next start: files that a
+            disk has lost once can look as if they were on it, and would not be told of again.
         """
         with self._settling:
             with self._changed:
+                if self._is_stuck:
+                    raise OSError(errno.EIO, "the disk has failed; the next start tries again")
                 self._current = None
                 ended = list(self._segments)
                 self._changed.wait_for(lambda: not any(segment.users for segment in ended))
-            if ended:
-                make_durable({name for segment in ended for name in segment.names})
+                names = {name for segment in ended for name in segment.names}
+            if not ended:
+                return
+            try:
+                make_durable(names)
+            except BaseException:
+                self._is_stuck = True
+                raise
             for segment in ended:
                 segment.remove()
                 with self._changed:
@@ -202,14 +247,18 @@ class Journal:
         self,
         restore: Callable[[BlobName, bytes], None],
         make_durable: Callable[[Collection[BlobName]], None],
-    ) -> None:
+    ) -> bool:
         """
         Put in order what the last process left; before anything else.
 
         :param restore: is called with every blob that depended on the log, to see to it that it
             is in its place, whole.
         :param make_durable: see :meth:`settle`.
+        :return: whether there was anything.
         """
+        for segment in self._segments:
+            segment.close()
+        self._segments, self._current, self._is_stuck = [], None, False
         paths = self._left_over()
         last = {
             record.name: (path, number, record.kind)
@@ -224,6 +273,7 @@ class Journal:
             make_durable([name for name, (_, _, kind) in last.items() if kind == _PUT])
         for path in paths:
             _remove_durably(path)
+        return bool(last)
 
     def _left_over(self) -> list[str]:
         try:

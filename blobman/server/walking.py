@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from ..model import is_name
 from . import disk, layout
-from .folder import BlobFolder, look_at_flags
+from .flagsfile import look_at_flags
+from .folder import BlobFolder
 from .index import NOTHING, Entry
 from .storage import BlobName
 

@@ -6,11 +6,8 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -19,7 +16,6 @@ from blobman.model import Flags
 from blobman.server import disk, filesystem
 from blobman.server.filesystem import FilesystemBackend
 from blobman.server.folder import BlobFolder
-from blobman.server.journal import Journal
 from blobman.server.layout import TOMBSTONE, folder_of
 from blobman.server.storage import BlobName
 
@@ -148,6 +144,52 @@ class PowerCutTests(BackendCase):
         self.assertEqual(await after.list("alice", query()), ["a", "c"])
         self.assertEqual(await self.content(after, name("c")), sealed("c"))
 
+    async def test_what_failed_does_not_come_back(self) -> None:
+        await self.fail_to_store([(name("a"), sealed("a")), (name("b"), sealed("b"))], name("b"))
+        self.assertEqual(await self.backend.list("alice", query()), ["a"])
+        after = await self.after_a_power_cut(lambda _: None)
+        self.assertEqual(await after.list("alice", query()), ["a"])
+        self.assertEqual(await self.content(after, name("a")), sealed("a"))
+        self.assertEqual(await self.backend.store([(name("b"), sealed("again"))]), [None])
+        after = await self.after_a_power_cut(os.unlink, name("b"))
+        self.assertEqual(await self.content(after, name("b")), sealed("again"))
+
+    async def fail_to_store(self, batch: list[tuple[BlobName, bytes]], failing: BlobName) -> None:
+        link = os.link
+
+        def fail(source: str, path: str) -> None:
+            if os.path.basename(path) == failing.blob_id:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            link(source, path)
+
+        patch = self.patch(os, "link", fail)
+        await self.assertFailure(self.backend.store(batch), OSError)
+        patch.restore()
+
+    async def test_flags_that_the_disk_did_not_lose(self) -> None:
+        await self.backend.store([(name("a"), sealed("a")), (name("b"), sealed("b"))])
+
+        def damage_and_flag(path: str) -> None:
+            with open(path + ".flags", "w") as file:
+                file.write('["FAILED"]')
+
+        after = await self.after_a_power_cut(damage_and_flag, name("a"))
+        self.assertEqual(await after.get_flags(name("a")), [])
+        self.assertEqual(await after.list("alice", query(flag=Flags.FAILED)), [])
+
+    async def test_the_journals_own_folder(self) -> None:
+        synced: list[str] = []
+        sync_folder = disk.sync_folder
+
+        def record(path: str) -> None:
+            synced.append(path)
+            sync_folder(path)
+
+        self.patch(disk, "sync_folder", record)
+        await self.backend.store([(name("a"), sealed())])
+        own = os.path.abspath(os.path.join(self.root, ".blobman"))
+        self.assertLessEqual({own, os.path.join(own, "journal")}, set(synced))
+
     def fail_to_write(self) -> None:
         write_all = disk.write_all
 
@@ -165,6 +207,7 @@ class PowerCutTests(BackendCase):
         self.assertEqual(await self.content(after, name("gone")), sealed())
         await after.close()
         await self.backend.delete(name("gone"))
+        await self.fail_to_store([(name("far-away"), sealed())], name("far-away"))
         await self.backend.close()
         self.assertEqual(os.listdir(os.path.join(self.root, ".blobman", "journal")), [])
 
@@ -212,6 +255,24 @@ class SettlingTests(BackendCase):
         self.assertEqual(self.segments(), [])
         self.assertEqual(await self.content(self.backend, name("a")), sealed())
 
+    async def test_a_disk_that_failed_is_not_believed(self) -> None:
+        await self.backend.store([(name("a"), sealed())])
+        folder = self.backend._folder
+
+        def fail(_: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        patch = self.patch(disk, "sync_file_system", fail)
+        self.assertRaises(OSError, folder.settle)
+        patch.restore()
+        # It tells of what it has lost only once.
+        self.assertRaises(OSError, folder.settle)
+        self.assertEqual(len(self.segments()), 1)
+        self.assertEqual(await self.backend.store([(name("b"), sealed("b"))]), [None])
+        after = await self.after_a_power_cut(empty, name("a"), name("b"))
+        self.assertEqual(await self.content(after, name("a")), sealed())
+        self.assertEqual(await self.content(after, name("b")), sealed("b"))
+
 
 class _WithClock:
     """A reactor whose time is a clock's."""
@@ -219,61 +280,6 @@ class _WithClock:
     def __init__(self, reactor: Any, clock: Clock) -> None:
         self.callFromThread = reactor.callFromThread
         self.callLater = clock.callLater
-
-
-class RecoveryTests(SynchronousTestCase):
-    """A segment that ends anywhere."""
-
-    blobs = tuple((name(f"{number}", namespace="n"), sealed(str(number))) for number in range(3))
-
-    def write(self) -> str:
-        folder = str(self.mktemp())
-        journal = Journal(folder)
-        for blob in self.blobs:
-            with journal.kept([blob]):
-                pass
-        (segment,) = os.listdir(folder)
-        return f"{folder}/{segment}"
-
-    def recover(self, folder: str) -> dict[BlobName, bytes]:
-        recovered: dict[BlobName, bytes] = {}
-        durable: list[BlobName] = []
-        Journal(folder).recover(recovered.__setitem__, durable.extend)
-        self.assertEqual(sorted(durable), sorted(recovered))
-        self.assertEqual([*Path(folder).glob("*")], [])
-        return recovered
-
-    def test_cut_anywhere(self) -> None:
-        path = self.write()
-        with open(path, "rb") as file:
-            whole = file.read()
-        size = len(whole) // len(self.blobs)
-        for end in range(len(whole) + 1):
-            with open(path, "wb") as file:
-                file.write(whole[:end])
-            expected = dict(self.blobs[: end // size])
-            self.assertEqual(self.recover(os.path.dirname(path)), expected)
-
-    @given(st.data())
-    def test_bytes_that_changed(self, data: st.DataObject) -> None:
-        path = self.write()
-        with open(path, "rb") as file:
-            whole = bytearray(file.read())
-        place = data.draw(st.integers(0, len(whole) - 1))
-        whole[place] ^= data.draw(st.integers(1, 255))
-        with open(path, "wb") as file:
-            file.write(whole)
-        recovered = self.recover(os.path.dirname(path))
-        self.assertEqual(recovered.items() - dict(self.blobs).items(), set())
-
-    def test_zeros_at_the_end(self) -> None:
-        path = self.write()
-        with open(path, "ab") as file:
-            file.write(bytes(5000))
-        self.assertEqual(self.recover(os.path.dirname(path)), dict(self.blobs))
-
-    def test_none(self) -> None:
-        self.assertEqual(self.recover(self.mktemp()), {})
 
 
 class LockTests(SynchronousTestCase):

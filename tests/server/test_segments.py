@@ -1,0 +1,156 @@
+"""The journal by itself: segments that end anywhere, and a disk that fails under them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from blobman.server import disk
+from blobman.server.journal import Journal
+from blobman.server.storage import BlobName
+
+from .blobs import sealed
+from .contract import name
+
+
+class RecoveryTests(SynchronousTestCase):
+    """A segment that ends anywhere."""
+
+    blobs = tuple((name(f"{number}", namespace="n"), sealed(str(number))) for number in range(3))
+
+    def write(self) -> str:
+        folder = str(self.mktemp())
+        journal = Journal(folder)
+        for blob in self.blobs:
+            with journal.kept([blob]):
+                pass
+        (segment,) = os.listdir(folder)
+        return f"{folder}/{segment}"
+
+    def recover(self, folder: str) -> dict[BlobName, bytes]:
+        recovered: dict[BlobName, bytes] = {}
+        durable: list[BlobName] = []
+        Journal(folder).recover(recovered.__setitem__, durable.extend)
+        self.assertEqual(sorted(durable), sorted(recovered))
+        self.assertEqual([*Path(folder).glob("*")], [])
+        return recovered
+
+    def test_cut_anywhere(self) -> None:
+        path = self.write()
+        with open(path, "rb") as file:
+            whole = file.read()
+        size = len(whole) // len(self.blobs)
+        for end in range(len(whole) + 1):
+            with open(path, "wb") as file:
+                file.write(whole[:end])
+            expected = dict(self.blobs[: end // size])
+            self.assertEqual(self.recover(os.path.dirname(path)), expected)
+
+    @given(st.data())
+    def test_bytes_that_changed(self, data: st.DataObject) -> None:
+        path = self.write()
+        with open(path, "rb") as file:
+            whole = bytearray(file.read())
+        place = data.draw(st.integers(0, len(whole) - 1))
+        whole[place] ^= data.draw(st.integers(1, 255))
+        with open(path, "wb") as file:
+            file.write(whole)
+        recovered = self.recover(os.path.dirname(path))
+        self.assertEqual(recovered.items() - dict(self.blobs).items(), set())
+
+    def test_zeros_at_the_end(self) -> None:
+        path = self.write()
+        with open(path, "ab") as file:
+            file.write(bytes(5000))
+        self.assertEqual(self.recover(os.path.dirname(path)), dict(self.blobs))
+
+    def test_none(self) -> None:
+        self.assertEqual(self.recover(self.mktemp()), {})
+
+
+class WritingTests(SynchronousTestCase):
+    """Several write to the log at once, and the disk fails under one of them."""
+
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+        self.journal = Journal(self.folder)
+
+    def keep(self, blob: BlobName) -> str:
+        try:
+            with self.journal.kept([(blob, sealed(blob.blob_id))]):
+                return "kept"
+        except OSError:
+            return "failed"
+
+    def recovered(self) -> list[str]:
+        found: list[str] = []
+        Journal(self.folder).recover(lambda it, _: found.append(it.blob_id), lambda _: None)
+        return sorted(found)
+
+    def test_all_learn_that_the_disk_failed(self) -> None:
+        waits, is_syncing, both_wrote = iter([True]), threading.Event(), threading.Barrier(2)
+        write_all, sync_data = disk.write_all, disk.sync_data
+
+        def sync(descriptor: int) -> None:
+            if next(waits, False):
+                is_syncing.set()
+                both_wrote.wait(10)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            # The system has told of it, and does not do so again.
+            sync_data(descriptor)
+
+        def write(descriptor: int, data: bytes) -> None:
+            write_all(descriptor, data)
+            if threading.current_thread() is not first:
+                both_wrote.wait(10)
+
+        results: list[str] = []
+        first = threading.Thread(target=lambda: results.append(self.keep(name("a"))))
+        self.patch(disk, "sync_data", sync)
+        self.patch(disk, "write_all", write)
+        first.start()
+        self.assertTrue(is_syncing.wait(10))
+        results.append(self.keep(name("b")))
+        first.join()
+        self.assertEqual(results, ["failed", "failed"])
+        self.patch(disk, "write_all", write_all)
+        self.assertEqual(self.keep(name("c")), "kept")
+        self.assertIn("c", self.recovered())
+
+    def test_one_waits_for_all(self) -> None:
+        synced: list[int] = []
+        self.patch(disk, "sync_data", synced.append)
+        with self.journal.kept([(name("a"), sealed())]):
+            segment = self.journal._segments[0]
+            segment.make_durable(segment.size)
+        self.assertEqual(len(synced), 1)
+
+    def test_nothing_is_written_behind_what_is_not_whole(self) -> None:
+        def write_half(descriptor: int, data: bytes) -> None:
+            os.write(descriptor, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        self.assertEqual(self.keep(name("a")), "kept")
+        patch = self.patch(disk, "write_all", write_half)
+        self.assertEqual(self.keep(name("b")), "failed")
+        patch.restore()
+        self.assertEqual(self.keep(name("c")), "kept")
+        self.assertEqual(self.recovered(), ["a", "c"])
+
+    def test_a_segment_that_can_not_be_removed(self) -> None:
+        self.assertEqual(self.keep(name("a")), "kept")
+
+        def fail(path: str) -> bool:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        patch = self.patch(disk, "remove", fail)
+        self.assertRaises(OSError, self.journal.settle, lambda _: None)
+        patch.restore()
+        self.journal.settle(lambda _: None)
+        self.assertEqual(os.listdir(self.folder), [])
