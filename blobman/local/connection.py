@@ -62,13 +62,15 @@ def connect(
     *,
     flags: int = _CREATE,
     patience: float = 0.0,
+    page_size: int = 1 << 14,
     pragmas: tuple[str, ...] = (),
 ) -> apsw.Connection:
     """
-    Open a database with AEGIS-256; a new one gets pages of 16 KiB.
+    Open a database with AEGIS-256.
 
     :param target: a path, or a ``file:`` URI.
     :param patience: how many seconds to wait for a lock that somebody else holds.
+    :param page_size: the bytes of a page, if it is new.
     :param pragmas: more settings, as in ``cache_size=-1024``.
     :raise WrongKeyError: the key does not open it; it is left as it was.
     :raise StoreError: it can't be opened, is not encrypted, or this SQLite can't encrypt.
@@ -83,7 +85,7 @@ def connect(
         try:
             connection.set_busy_timeout(int(patience * 1000))
             _set_cipher(connection, raw_key)
-            _verify(connection, target)
+            _verify(connection, target, page_size)
             for setting in ("temp_store=MEMORY", *pragmas):
                 pragma(connection, setting)
         except BaseException:
@@ -129,10 +131,10 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         raise
 
 
-def _verify(connection: apsw.Connection, path: str) -> None:
+def _verify(connection: apsw.Connection, path: str, page_size: int) -> None:
     # With a wrong key, closing must not touch what another process left in the log.
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    pragma(connection, "page_size=16384")
+    pragma(connection, f"page_size={page_size}")
     try:
         connection.execute(_LOOK).fetchall()
     except apsw.NotADBError as error:

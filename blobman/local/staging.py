@@ -38,8 +38,10 @@ class StagedBlob:
         self._key = key
         self._size = 0
         self._chunk = bytearray()
-        self._full: list[bytearray] = []
-        self._in_flight = 0
+        self._filled = 0
+        self._full: list[bytearray | memoryview] = []
+        self._in_flight: list[bytearray | memoryview] = []
+        self._spare: list[bytearray] = []
         self._writer: PayloadWriter | None = None
         self._error: BaseException | None = None
         self._waiting: list[Deferred[None]] = []
@@ -55,7 +57,7 @@ class StagedBlob:
             return None
         self._take(memoryview(data).cast("B"))
         self._write_full()
-        if self._in_flight + len(self._full) <= _AHEAD:
+        if len(self._in_flight) + len(self._full) <= _AHEAD:
             return None
         waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
@@ -64,32 +66,40 @@ class StagedBlob:
     def _take(self, data: memoryview) -> None:
         self._size += len(data)
         while data:
-            if len(self._chunk) == CHUNK_SIZE:
+            if self._filled == CHUNK_SIZE:
                 self._full.append(self._chunk)
-                self._chunk = bytearray()
-            room = CHUNK_SIZE - len(self._chunk)
-            self._chunk += data[:room]
-            data = data[room:]
+                # Memory that was used before costs less than new one, which comes page by page.
+                self._chunk = self._spare.pop() if self._spare else bytearray(CHUNK_SIZE)
+                self._filled = 0
+            part = data[: CHUNK_SIZE - self._filled]
+            end = self._filled + len(part)
+            if len(self._chunk) < end:
+                self._chunk += part
+            else:
+                memoryview(self._chunk)[self._filled : end] = part
+            self._filled = end
+            data = data[len(part) :]
 
     def _write_full(self) -> None:
         if self._in_flight or not self._full:
             return
         chunks, self._full = self._full, []
-        self._in_flight = len(chunks)
+        self._in_flight = chunks
         writer = self._writer = self._writer or self._database.payloads.writer()
         job = self._database.handle_files(lambda: writer.append(chunks))
         job.addCallbacks(self._written, self._failed)
 
     def _written(self, _: None) -> None:
-        self._in_flight = 0
+        self._spare += [chunk for chunk in self._in_flight if isinstance(chunk, bytearray)]
+        self._in_flight = []
         self._write_full()
         if self._writer is not None:
             self._intake.flush(self._writer)
-        if self._in_flight <= _AHEAD:
+        if len(self._in_flight) <= _AHEAD:
             self._wake()
 
     def _failed(self, failure: Failure) -> None:
-        self._in_flight = 0
+        self._in_flight = []
         self._error = failure.value
         self._full.clear()
         waiting, self._waiting = self._waiting, []
@@ -127,7 +137,7 @@ class StagedBlob:
     async def _finish(self) -> None:
         """Bring what is left to the disk."""
         try:
-            self._full.append(self._chunk)
+            self._full.append(memoryview(self._chunk)[: self._filled])
             self._chunk = bytearray()
             self._write_full()
             if self._in_flight:
@@ -156,5 +166,6 @@ class StagedBlob:
     def _drop(self) -> Deferred[None]:
         self._chunk = bytearray()
         self._full.clear()
+        self._spare.clear()
         writer, self._writer = self._writer, None
         return succeed(None) if writer is None else self._intake.discard(writer)
