@@ -89,7 +89,7 @@ def serve(
 
     \b
       tcp:8080:interface=127.0.0.1
-      ssl:443:privateKey=key.pem:certKey=chain.pem
+      ssl:443:privateKey=key.pem:certKey=cert.pem
       unix:/run/blobman.sock
 
     Says on standard output where it listens, one address in a line; port 0 takes any that is
