@@ -31,9 +31,9 @@ __all__ = [
     "count_retry",
     "find",
     "find_payload",
+    "find_pending_upload",
     "forget",
     "forget_missing",
-    "is_pending_upload",
     "mark_uploaded",
     "publish",
     "remove",
@@ -97,25 +97,28 @@ def find_payload(connection: apsw.Connection, key: BlobKey, hidden: bool) -> Pay
 
     :param hidden: whether one that waits for its deletion counts.
     """
+    return _find_payload(connection, key, "(? OR status != ?)", hidden, SyncStatus.PENDING_DELETE)
+
+
+def _find_payload(
+    connection: apsw.Connection, key: BlobKey, condition: str, *values: int
+) -> Payload | None:
     for size, preamble, external, name, file_key, content in _rows(
         connection,
         "SELECT size, preamble, external, file, file_key, content"
         " FROM blobs JOIN payloads ON payloads.id = payload"
-        " WHERE namespace = ? AND blob_id = ? AND (? OR status != ?)",
-        (*key, hidden, SyncStatus.PENDING_DELETE),
+        f" WHERE namespace = ? AND blob_id = ? AND {condition}",
+        (*key, *values),
     ):
         file = None if name is None else FileKey(name, file_key)
         return Payload(size, preamble, bool(external), content, file)
     return None
 
 
-def is_pending_upload(connection: apsw.Connection, key: BlobKey, max_size: int) -> bool:
-    """Whether it waits to be uploaded and is not larger than that."""
-    query = (
-        "SELECT 1 FROM blobs JOIN payloads ON payloads.id = payload"
-        " WHERE namespace = ? AND blob_id = ? AND status = ? AND size <= ?"
-    )
-    return bool(_rows(connection, query, (*key, SyncStatus.PENDING_UPLOAD, max_size)))
+def find_pending_upload(connection: apsw.Connection, key: BlobKey, max_size: int) -> Payload | None:
+    """Read the local copy, if it waits to be uploaded and is not larger than that."""
+    condition = "status = ? AND size <= ?"
+    return _find_payload(connection, key, condition, SyncStatus.PENDING_UPLOAD, max_size)
 
 
 def mark_uploaded(connection: apsw.Connection, namespace: str, blob_ids: list[str]) -> None:

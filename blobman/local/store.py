@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +28,11 @@ from .staging import StagedBlob
 from .statuses import StatusStore, checked_key
 
 __all__ = ["BlobStore", "StoredPayload"]
+
+FindPayload = Callable[[apsw.Connection, BlobKey], "Payload | None"]
+
+_find_any = partial(records.find_payload, hidden=True)
+_find_shown = partial(records.find_payload, hidden=False)
 
 _PUT = (SyncStatus.PENDING_UPLOAD, SyncStatus.LOCAL_ONLY)
 
@@ -133,7 +139,7 @@ class BlobStore(StatusStore):
         """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.BlobReader`."""
 
         def open_it(connection: apsw.Connection, key: BlobKey) -> BinaryIO | None:
-            chunks = self._find_chunks(connection, key, hidden=False)
+            chunks = self._find_chunks(connection, key, _find_shown)
             return None if chunks is None else BlobReader(chunks)
 
         return self._read_about(blob_id, namespace, open_it)
@@ -142,7 +148,7 @@ class BlobStore(StatusStore):
         """See :meth:`blobman.interfaces.IBlobStore.open_payload`."""
 
         def open_it(connection: apsw.Connection, key: BlobKey) -> IPayload | None:
-            chunks = self._find_chunks(connection, key, hidden=True)
+            chunks = self._find_chunks(connection, key, _find_any)
             return None if chunks is None else StoredPayload(chunks, self._database)
 
         return self._read_about(blob_id, namespace, open_it)
@@ -155,26 +161,25 @@ class BlobStore(StatusStore):
         def open_them(connection: apsw.Connection, namespace: str) -> dict[str, IPayload]:
             found: dict[str, IPayload] = {}
             for blob_id in blob_ids:
-                key = BlobKey(namespace, blob_id)
-                if records.is_pending_upload(connection, key, max_size):
-                    chunks = self._find_chunks(connection, key, hidden=False)
-                    if chunks is not None:
-                        found[blob_id] = StoredPayload(chunks, self._database)
+                find = partial(records.find_pending_upload, max_size=max_size)
+                chunks = self._find_chunks(connection, BlobKey(namespace, blob_id), find)
+                if chunks is not None:
+                    found[blob_id] = StoredPayload(chunks, self._database)
             return found
 
         return self._read_in(namespace, open_them)
 
     def _find_chunks(
-        self, connection: apsw.Connection, key: BlobKey, hidden: bool
+        self, connection: apsw.Connection, key: BlobKey, find: FindPayload
     ) -> Chunks | None:
-        payload = records.find_payload(connection, key, hidden)
+        payload = find(connection, key)
         if payload is None:
             return None
         database = self._database
         chunks = Chunks(key, payload, database.payloads, database.is_closed)
         if chunks.open():
             return chunks
-        if records.find_payload(connection, key, hidden) != payload:
+        if find(connection, key) != payload:
             return None  # It was deleted meanwhile.
         name = describe(key.blob_id, key.namespace)
         raise StoreError(f"{name} is damaged: its file in {database.payloads.folder} is missing")

@@ -174,7 +174,9 @@ class SealedStream(_Body):
 
     async def _produce(self) -> None:
         pieces, size = [self._first_line], len(self._first_line)
-        for payload, sealer in self._parts:
+        # Only here from now on: this body is part of a cycle, and would keep what was sent.
+        parts, self._parts = self._parts, []
+        for payload, sealer in parts:
             chunks = [await payload.read_chunk(index) for index in range(payload.chunk_count)]
             pieces += [sealer.header(), *map(sealer.update, chunks), sealer.finalize()]
             size += sealer.sealed_size
