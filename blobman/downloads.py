@@ -60,12 +60,11 @@ class Downloader:
         :raise BlobError: what else the server or the store said; it is PENDING_DOWNLOAD.
         """
         store = self._store
-        record = await store.get_sync_status(key.blob_id, key.namespace)
-        before = None if record is None else record[0]
-        if before is SyncStatus.PENDING_DELETE:
-            raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} is being deleted")
-        if before is None and not asked_for:
-            raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
+        before: SyncStatus | None = SyncStatus.PENDING_DOWNLOAD
+        # What a run found just now is not looked up one by one again, as long as it costs little
+        # to download it for nothing: the store takes what is still wanted, and nothing else.
+        if asked_for or self._stream is None:
+            before = await self._look_up(key, asked_for)
         if before is not None and before not in UNAVAILABLE_STATUSES:
             return
         try:
@@ -86,6 +85,15 @@ class Downloader:
         except CancelledError:
             await self._restore(key, before)
             raise
+
+    async def _look_up(self, key: BlobKey, asked_for: bool) -> SyncStatus | None:
+        record = await self._store.get_sync_status(key.blob_id, key.namespace)
+        status = None if record is None else record[0]
+        if status is SyncStatus.PENDING_DELETE:
+            raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} is being deleted")
+        if status is None and not asked_for:
+            raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
+        return status
 
     async def _download_verified(self, key: BlobKey, place: Place, report: Progress) -> None:
         attempt = self._download_with_others if self._stream is not None else self._download_alone
@@ -116,7 +124,9 @@ class Downloader:
 
     async def _download_with_others(self, key: BlobKey, place: Place, report: Progress) -> None:
         what = f"get {describe(key.blob_id, key.namespace)}"
-        if not await self._bundlers.transfer(what, key, place, report):
+        if await self._bundlers.transfer(what, key, place, report):
+            return
+        if await self._look_up(key, asked_for=False) in UNAVAILABLE_STATUSES:
             await self._download_alone(key, place, report)
 
     async def _carry(self, namespace: str, passengers: list[Passenger]) -> None:

@@ -19,6 +19,9 @@ PAGE_SIZE = 500
 WINDOW = 256
 """How many blobs of a run wait for a permit, or are transferred, at a time."""
 
+REFILL = 64
+"""How many of these have to end before others follow them."""
+
 
 Page = Callable[[QueuedTransfer | None], Deferred[list[QueuedTransfer]]]
 """Fires with the blobs that come after one, or with the first ones; none at the end."""
@@ -47,6 +50,7 @@ class TransferRun:
         self._delayed: dict[str, IDelayedCall] = {}
         self._in_flight: dict[Deferred[None], None] = {}
         self._sleeping: Deferred[None] | None = None
+        self._few = 0
         self._first_error: BaseException | None = None
         self._fatal: BaseException | None = None
 
@@ -69,13 +73,13 @@ class TransferRun:
     async def _has_next(self) -> bool:
         while self._fatal is None:
             if len(self._in_flight) >= WINDOW:
-                await self._sleep()
+                await self._sleep(WINDOW - REFILL)
             elif self._ready:
                 return True
             elif not self._exhausted:
                 await self._load()
             elif self._in_flight or self._delayed:
-                await self._sleep()
+                await self._sleep(0)
             else:
                 return False
         return False
@@ -99,7 +103,8 @@ class TransferRun:
             self._failed(result.value, queued)
         else:
             self._failures.pop(queued.blob_id, None)
-        self._wake()
+        if self._fatal is not None or len(self._in_flight) <= self._few:
+            self._wake()
 
     def _failed(self, error: BaseException, queued: QueuedTransfer) -> None:
         if isinstance(error, (DeletedMeanwhile, CancelledError)):
@@ -122,7 +127,9 @@ class TransferRun:
         heapq.heappush(self._ready, (queued.place, queued))
         self._wake()
 
-    async def _sleep(self) -> None:
+    async def _sleep(self, few: int) -> None:
+        """Wait until so few are in flight, or until there is another reason to go on."""
+        self._few = few
         self._sleeping = Deferred()
         await self._sleeping
 

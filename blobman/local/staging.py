@@ -120,18 +120,19 @@ class StagedBlob:
         if self._ended:
             return fail(ValueError("this staged blob has been published or discarded"))
         self._ended = True
-        self._publishing = Deferred.fromCoroutine(self._publish(preamble, external))
-        return self._publishing
-
-    async def _publish(self, preamble: bytes, external: bool) -> None:
-        content = None
         if self._writer is None and not self._full:
             content, self._chunk = self._chunk, bytearray()
+            payload = Payload(self._size, preamble, external, content)
+            self._publishing = self._intake.publish(payload, None, self._record)
         else:
-            await self._finish()
+            self._publishing = Deferred.fromCoroutine(self._publish_large(preamble, external))
+        return self._publishing
+
+    async def _publish_large(self, preamble: bytes, external: bool) -> None:
+        await self._finish()
         writer, self._writer = self._writer, None
-        file = None if writer is None else writer.file
-        payload = Payload(self._size, preamble, external, content, file)
+        assert writer is not None
+        payload = Payload(self._size, preamble, external, file=writer.file)
         await self._intake.publish(payload, writer, self._record)
 
     async def _finish(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -289,28 +289,35 @@ class FramesReceiver(_PausingReceiver):
                 frame.opener.finish()
             except InvalidBlob as error:
                 frame.error = error
-        ending = Deferred.fromCoroutine(self._end_frame(frame))
+        opener, staged = frame.opener, frame.staged
+        if frame.error is None:
+            ending = staged.publish(opener.preamble, opener.external)
+        else:
+            ending = staged.discard()
         self._unpublished += frame.size
         self._endings.add(ending)
+        ending.addBoth(self._tell, frame)
         ending.addBoth(self._ended_frame, frame, ending)
         if self._unpublished > MAX_UNPUBLISHED:
             published: Deferred[None] = Deferred()
             ending.addBoth(lambda _: published.callback(None))
             self._wait(published)
 
-    async def _end_frame(self, frame: _Frame) -> None:
-        error: BaseException | None = frame.error
-        if error is None:
-            try:
-                await frame.staged.publish(frame.opener.preamble, frame.opener.external)
-            except (Exception, CancelledError) as failed:
-                error = failed
-        else:
-            await frame.staged.discard()
+    def _tell(self, stored: Failure | None, frame: _Frame) -> Deferred[None] | None:
+        """Say what became of a blob, as soon as the limit lets it be there."""
+        outcome: BaseException | int | None = frame.error
+        if outcome is None:
+            outcome = stored.value if isinstance(stored, Failure) else frame.size
+        if self._turns:
+            return Deferred.fromCoroutine(self._tell_in_turn(frame, outcome))
+        self._ended(frame.blob_id, outcome)
+        return None
+
+    async def _tell_in_turn(self, frame: _Frame, outcome: BaseException | int | None) -> None:
         # Small blobs would not be held to the limit at all, if each could end before its turn.
         for turn in list(self._turns):
             await turn
-        self._ended(frame.blob_id, frame.size if error is None else error)
+        self._ended(frame.blob_id, outcome)
 
     def _ended_frame(self, result: object, frame: _Frame, ending: Deferred[None]) -> None:
         self._endings.discard(ending)
