@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from ..errors import StoreError
 from . import disk, layout, walking
 from .folder import BlobFolder
 from .quotas import QuotaFile, Quotas
+from .storage import BlobName
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Usage:
 
 def read_usage(data: str) -> list[Usage]:
     """
-    Tell what each user keeps, as the index has it. A server may be running.
+    Tell what each user keeps: of what the index has, that which the files say. A server may run.
 
     :param data: the data folder.
     :return: users that have blobs, by name.
@@ -47,13 +49,23 @@ def read_usage(data: str) -> list[Usage]:
         raise StoreError("no server has made an index of that folder yet")
     # Nothing is to be made here, not even SQLite's own files beside an index that is not in use.
     mode = "ro" if os.path.exists(path + "-wal") else "ro&immutable=1"
-    statement = "SELECT user, count(*), sum(size) FROM blobs GROUP BY user ORDER BY user"
+    blobs: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     try:
         with closing(sqlite3.connect(f"file:{quote(path)}?mode={mode}", uri=True)) as connection:
-            rows = connection.execute(statement).fetchall()
+            for row in connection.execute("SELECT user, namespace, id FROM blobs"):
+                size = _size_of(data, BlobName(*row))
+                if size is not None:
+                    blobs[row[0]] += 1
+                    sizes[row[0]] += size
     except sqlite3.Error as error:
         raise StoreError(f"the index can't be read: {error}") from error
-    return [Usage(user, blobs, size, quotas.of(user)) for user, blobs, size in rows]
+    return [Usage(it, blobs[it], sizes[it], quotas.of(it)) for it in sorted(blobs)]
+
+
+def _size_of(data: str, name: BlobName) -> int | None:
+    status = disk.status_of(os.path.join(layout.folder_of(data, name), name.blob_id))
+    return status.st_size if status else None
 
 
 def read_quotas(data: str) -> Quotas:

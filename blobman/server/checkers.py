@@ -54,6 +54,8 @@ class Checkers:
             [sys.executable, "-I", program, self._index],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # If one fails, what it did is tried here, and fails in a better place.
+            stderr=subprocess.DEVNULL,
             # What is typed at the server's terminal is not for them.
             start_new_session=True,
         )

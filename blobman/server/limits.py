@@ -21,6 +21,8 @@ class Limits:
     :ivar headers: from the first byte of a request to the end of its headers.
     :ivar stalled: in which a client has to take the next 256 KiB of an answer.
     :ivar requests: how many requests of one user are served at once; more get 429.
+    :ivar connections: how many there are at once, of all listeners; more are closed at once. They
+        are fewer if the process may not open that many files.
     :ivar lists: bytes of lists, asked for or answered, that are held for one user at once; more
         get 429.
     """
@@ -29,6 +31,7 @@ class Limits:
     headers: float = 20.0
     stalled: float = 300.0
     requests: int = 100
+    connections: int = 10_000
     lists: int = 32 * 1024 * 1024
 
 

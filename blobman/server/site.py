@@ -13,6 +13,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Site
 
 from .access import UNKNOWN, Observer, Report, log_report
+from .connections import Connections
 from .limits import Limits
 from .request import BlobsRequest
 
@@ -34,9 +35,14 @@ class BlobsChannel(HTTPChannel):
     abortTimeout = None  # type: ignore[assignment]
     _headers_deadline: IDelayedCall | None = None
     _is_refused = False
+    _is_admitted = False
 
     def connectionMade(self) -> None:
-        """Be known to the site."""
+        """Be known to the site, if there is room for one more."""
+        self._is_admitted = self.site.connections.enter()
+        if not self._is_admitted:
+            self.abort()
+            return
         self.site.channels.add(self)
         super().connectionMade()  # type: ignore[no-untyped-call]
 
@@ -44,7 +50,9 @@ class BlobsChannel(HTTPChannel):
         """Be forgotten by the site."""
         self._stop_deadline()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self.site.forget(self)
+        if self._is_admitted:
+            self.site.connections.leave()
+            self.site.forget(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; those that begin a request have to be followed by the rest of its headers."""
@@ -142,6 +150,7 @@ class BlobsSite(Site):
     :param resource: the root of the tree.
     :param limits: what clients can't exceed.
     :param reactor: an ``IReactorTime``.
+    :param connections: counts those of all sites of a server; of this one alone if None.
     :ivar channels: the open connections.
     :ivar observers: called with a :class:`~blobman.server.access.Report` of each request.
     """
@@ -150,12 +159,19 @@ class BlobsSite(Site):
     protocol = BlobsChannel  # type: ignore[assignment]
     displayTracebacks = False
 
-    def __init__(self, resource: IResource, limits: Limits, reactor: Any) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        limits: Limits,
+        reactor: Any,
+        connections: Connections | None = None,
+    ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             resource, requestFactory=BlobsRequest, timeout=limits.idle, reactor=reactor
         )
         self.clock = reactor
         self.limits = limits
+        self.connections = connections or Connections(limits.connections, reactor)
         self.channels: set[BlobsChannel] = set()
         self.observers: list[Observer] = [log_report]
         self._emptied: Deferred[None] | None = None

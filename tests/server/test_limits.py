@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, serverFromString
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
@@ -16,13 +17,16 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from blobman.protocol import write_authorization
 from blobman.server.access import Report
 from blobman.server.answers import Refusal
-from blobman.server.app import make_metrics_site, make_site
+from blobman.server.app import make_incoming_site, make_metrics_site, make_site
 from blobman.server.auth import TokenFile
+from blobman.server.connections import Connections
 from blobman.server.limits import Admission, Limits
 from blobman.server.memory import MemoryBackend
+from blobman.server.site import BlobsSite
 
 from .blobs import sealed
 from .running import ServerMixin
+from .talk import Talk
 
 
 class Wire(StringTransport):
@@ -113,6 +117,61 @@ class TimeTests(SynchronousTestCase):
         protocol.connectionLost()
 
 
+class ConnectionsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.logged: list[LogEvent] = []
+        observer = cast(ILogObserver, self.note)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def note(self, event: LogEvent) -> None:
+        if event["log_namespace"].endswith("Connections"):
+            self.logged.append(event)
+
+    def connect(self, site: BlobsSite) -> Wire:
+        protocol: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        wire = Wire()
+        wire.protocol = protocol
+        protocol.makeConnection(wire)
+        return wire
+
+    def test_no_more_than_that_at_all_sites(self) -> None:
+        connections = Connections(3, self.clock)
+        tokens = TokenFile(self.mktemp())
+        users, services = [
+            make(MemoryBackend(), tokens, self.clock, connections=connections)
+            for make in (make_site, make_incoming_site)
+        ]
+        admitted = [self.connect(site) for site in (users, services, users)]
+        for site in (users, services):
+            refused = self.connect(site)
+            self.assertTrue(refused.is_aborted)
+            self.assertEqual(refused.value(), b"")
+        self.assertEqual((len(users.channels), len(services.channels)), (2, 1))
+        admitted.pop().loseConnection()
+        admitted.append(self.connect(services))
+        self.assertTrue(self.connect(users).is_aborted)
+        for wire in admitted:
+            self.assertFalse(wire.is_aborted)
+            wire.loseConnection()
+        self.assertEqual((connections.open, self.clock.getDelayedCalls()), (0, []))
+
+    def test_few_words(self) -> None:
+        connections = Connections(1, self.clock)
+        connections.enter()
+        for _ in range(100):
+            self.assertFalse(connections.enter())
+        self.clock.advance(60)
+        self.assertFalse(connections.enter())
+        self.assertEqual([it["refused"] for it in self.logged], [1, 100])
+
+    def test_no_more_than_files_can_be_open(self) -> None:
+        for files, most in ((1024, 448), (8192, 4032), (10, 1), (resource.RLIM_INFINITY, 10_000)):
+            self.patch(resource, "getrlimit", lambda _, files=files: (files, files))
+            self.assertEqual(Connections(10_000, self.clock).most, most)
+
+
 class AdmissionTests(SynchronousTestCase):
     def test_each_user_by_itself(self) -> None:
         admission = Admission(2, 100)
@@ -168,6 +227,24 @@ class RunningTests(ServerMixin, TestCase):
         for request in slow:
             await request
         await self.expect(200, "GET", "blobs/alice/")
+
+    async def test_no_more_connections_than_that(self) -> None:
+        self.site.connections.most = 2
+        talks = [Talk() for _ in range(5)]
+        for talk in talks:
+            await connectProtocol(
+                HostnameEndpoint(reactor, "127.0.0.1", self.port.getHost().port), talk
+            )
+        for talk in talks[2:]:
+            await talk.closed
+        self.assertEqual(len(self.site.channels), 2)
+        await talks[0].abort()
+        while self.site.connections.open > 1:
+            turn: Deferred[None] = Deferred()
+            reactor.callLater(0, turn.callback, None)
+            await turn
+        await self.expect(200, "GET", "blobs/alice/")
+        await talks[1].abort()
 
     async def test_health(self) -> None:
         answer = await self.expect(200, "GET", "health", headers={"Authorization": "none"})

@@ -1,0 +1,71 @@
+"""How many connections there are, of all listeners together: no more than files can be open."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+from twisted.logger import Logger
+
+HEADROOM = 128
+"""Open files that are for other things than connections: the index, listeners, threads."""
+
+EACH = 2
+"""Open files for a connection: itself, and that of the blob that comes or goes."""
+
+LOG_EVERY = 60.0
+"""Seconds in which refusals are logged at most once."""
+
+
+def most_possible() -> int:
+    """Tell for how many connections the process may open files."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        limit = 2**31
+    return max(1, (limit - HEADROOM) // EACH)
+
+
+class Connections:
+    """
+    Counts the open connections.
+
+    :param most: how many there may be; fewer if there can't be that many open files.
+    :param clock: an ``IReactorTime``.
+    :ivar open: how many there are.
+    """
+
+    _log = Logger()
+
+    def __init__(self, most: int, clock: Any) -> None:
+        self.most = min(most, most_possible())
+        self.open = 0
+        self._clock = clock
+        self._refused = 0
+        self._log_at = 0.0
+
+    def enter(self) -> bool:
+        """
+        Count one more, if there is room for it.
+
+        :return: whether there is; then call :meth:`leave` at its end.
+        """
+        if self.open >= self.most:
+            self._note_refusal()
+            return False
+        self.open += 1
+        return True
+
+    def leave(self) -> None:
+        """Count one less."""
+        self.open -= 1
+
+    def _note_refusal(self) -> None:
+        self._refused += 1
+        now = self._clock.seconds()
+        if now >= self._log_at:
+            self._log.warn(
+                "{refused} connections refused: there are {most} already",
+                refused=self._refused,
+                most=self.most,
+            )
+            self._refused, self._log_at = 0, now + LOG_EVERY
