@@ -87,9 +87,8 @@ def reindex(data: str) -> int:
     :raise StoreError: a server has the folder open.
     """
     folder = BlobFolder(data)
-    folder.open()
+    folder.open(index_anew=True)
     try:
-        folder.index.clear()
         walking.rebuild(folder)
         folder.is_in_order = True
         return sum(blobs for blobs, _ in folder.index.usage().values())

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from ..errors import BlobAlreadyExistsError, ClosedError
+from ..errors import BlobAlreadyExistsError, ClosedError, StoreError
 from ..model import Flags
 from ..protocol import ListQuery
 from . import disk, walking
@@ -87,15 +87,28 @@ class FilesystemBackend:
     async def _open(self) -> None:
         try:
             is_in_order = await self._run(self._folder.open)
-            if not is_in_order:
-                await self._run(walking.rebuild, self._folder)
-            self._folder.is_in_order = True
-            await self._run(self._folder.count_usage)
+            await self._run(self._prepare, is_in_order)
         except BaseException:
             await self.close()
             raise
         if self._is_open:
             (self.watch.begin if is_in_order else self.watch.begin_later)()
+
+    def _prepare(self, is_in_order: bool) -> None:
+        try:
+            self._compare_and_count(is_in_order)
+        except StoreError as error:
+            if not self._folder.index.is_damaged:
+                raise
+            self._log.error("The index is made anew: {reason}", reason=str(error))
+            self._folder.index.open(anew=True)
+            self._compare_and_count(False)
+
+    def _compare_and_count(self, is_in_order: bool) -> None:
+        if not is_in_order:
+            walking.rebuild(self._folder)
+        self._folder.is_in_order = True
+        self._folder.count_usage()
 
     def close(self) -> Deferred[None]:
         """Wait for what is under way, and leave the folder."""
@@ -114,7 +127,7 @@ class FilesystemBackend:
             self._listing.close()
             try:
                 self._folder.close()
-            except OSError:
+            except Exception:
                 self._reactor.callFromThread(self._log_unsettled, Failure())
             self._reactor.callFromThread(done.callback, None)
 
@@ -184,8 +197,8 @@ class FilesystemBackend:
         self._settling = None
 
     def _log_unsettled(self, failure: object) -> None:
-        # It stays in the journal, and is tried again after the next blobs.
-        self._log.error("Blobs could not be moved from the journal: {why}", why=failure)
+        # It stays in the journal, and the next start sees to it.
+        self._log.error("The folder could not be put in order: {why}", why=failure)
 
     def delete(self, name: BlobName) -> Deferred[None]:
         """Delete a blob; see :class:`IBlobsBackend`."""

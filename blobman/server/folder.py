@@ -22,6 +22,7 @@ from . import disk, layout
 from .flagsfile import look_at_flags, read_flags_file
 from .index import NOTHING, Entry, Index
 from .journal import Journal, NamedBlob
+from .ledger import Ledger
 from .locks import NameLocks
 from .quotas import Accounts, QuotaFile
 from .storage import BlobName
@@ -49,8 +50,9 @@ class BlobFolder:
 
     :ivar root: the folder's path.
     :ivar staging: where files are until they are whole.
-    :ivar index: what is in the folder; every change is taken down in it.
+    :ivar index: what is in the folder.
     :ivar accounts: how much each user keeps.
+    :ivar ledger: takes changes down in both.
     :ivar journal: the small blobs whose files may not be durable yet.
     :ivar is_in_order: whether the index agrees with the files, but for changes by others.
     """
@@ -62,6 +64,7 @@ class BlobFolder:
         self.index = Index(os.path.join(self.own, "index.sqlite"))
         self.accounts = Accounts(QuotaFile(os.path.join(self.own, "quotas.json")))
         self.journal = Journal(os.path.join(self.own, "journal"))
+        self.ledger = Ledger(self.index, self.accounts, self.look, self.refresh)
         self._locks = NameLocks()
         self._ways = Ways(self.root)
         self._lock_file = -1
@@ -70,10 +73,11 @@ class BlobFolder:
 
     # -- opening and closing ---------------------------------------------------------
 
-    def open(self) -> bool:
+    def open(self, index_anew: bool = False) -> bool:
         """
         Make the folders, take the place for this process, sweep leftovers.
 
+        :param index_anew: begin with an index that is empty.
         :return: whether the last server closed it in order, so that the index is likely right.
         :raise StoreError: another process has it.
         """
@@ -90,7 +94,7 @@ class BlobFolder:
             disk.remove(leftover.path)
         self._root_descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         were_blobs_left = self.journal.recover(self._restore, self._make_durable)
-        self.is_in_order = self.index.open() and not were_blobs_left
+        self.is_in_order = self.index.open(index_anew) and not were_blobs_left
         if not self.is_in_order and os.path.dirname(self.root) not in made:
             # The last server may not have come to syncing a folder that is found.
             self._ways.are_trusted = False
@@ -100,20 +104,19 @@ class BlobFolder:
 
     def count_usage(self) -> None:
         """Open the users' accounts with what the index says."""
-        self.accounts.reset({user: size for user, (_, size) in self.index.usage().items()})
+        self.ledger.begin()
 
     def close(self) -> None:
         """Leave the place to others."""
+        is_whole = False
         try:
             if self._lock_file >= 0:
                 self.settle()
-                self.is_in_order = self.is_in_order and self._ways.are_durable
-        except BaseException:
-            self.is_in_order = False
-            raise
+                self.ledger.catch_up()
+                is_whole = self.is_in_order and self._ways.are_durable
         finally:
-            if self._lock_file >= 0:
-                self.index.close(self.is_in_order)
+            self.is_in_order = False
+            self.index.close(is_whole)
             self._unlock()
 
     def _unlock(self) -> None:
@@ -180,7 +183,7 @@ class BlobFolder:
                     self._let_go(*accepted)
                 raise
             finally:
-                self._note_all(accepted)
+                self.ledger.note({name: len(content) for name, content in accepted.items()})
         return outcomes
 
     def _accept(
@@ -336,7 +339,7 @@ class BlobFolder:
 
     def heed(self, name: BlobName) -> None:
         """Look at a name that is asked for; if the index says otherwise, put it right."""
-        if self.index.look_up(name) != self.look(name):
+        if not self.ledger.is_right(name):
             self.refresh(name)
 
     def refresh(self, name: BlobName) -> None:
@@ -344,17 +347,8 @@ class BlobFolder:
         with self._locks.one(name):
             self._note(name)
 
-    def _note_all(self, arrived: dict[BlobName, bytes]) -> None:
-        grown = [0] * len(arrived)
-        try:
-            grown = self.index.note_all([(name, self.look(name)) for name in arrived])
-        finally:
-            for (name, content), more in zip(arrived.items(), grown, strict=True):
-                self.accounts.settle(name.user, len(content), more)
-
     def _note(self, name: BlobName, reserved: int = 0) -> None:
-        grown = self.index.note(name, self.look(name))
-        self.accounts.settle(name.user, reserved, grown)
+        self.ledger.note({name: reserved})
 
     def _check_present(self, name: BlobName) -> None:
         if disk.status_of(self._path(name)) is None:

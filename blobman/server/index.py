@@ -13,9 +13,10 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from ..errors import StoreError
 from ..model import Flags
 from ..protocol import ListQuery
 from . import disk
@@ -68,6 +69,11 @@ class Entry(NamedTuple):
 NOTHING = Entry(None, 0, 0, None)
 
 
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Tell a damaged file from one that can't be read or written now."""
+    return type(error) is sqlite3.DatabaseError or str(error).startswith("no such ")
+
+
 def bits(flags: Iterable[Flags]) -> int:
     """Write a set of flags as a number."""
     number = 0
@@ -82,27 +88,55 @@ class Index:
 
     :param path: the database file; it is made if need be, and made anew if it is damaged.
     :ivar path: the same.
+    :ivar is_damaged: whether it has been found to be; it then answers nothing any more, and is made
+        anew when it is opened the next time.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.is_damaged = False
         self._lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._idle_readers: list[sqlite3.Connection] = []
 
     # -- opening and closing ---------------------------------------------------------
 
-    def open(self) -> bool:
+    def open(self, anew: bool = False) -> bool:
         """
         Open it.
 
+        :param anew: begin with an empty one.
         :return: whether it was closed in order, so that it is likely to be right.
+        :raise StoreError: it can't be written.
         """
-        try:
-            return self._begin()
-        except sqlite3.DatabaseError:
+        self._end()
+        if anew:
             self._remove()
+        self.is_damaged = False
+        try:
+            with self._judged():
+                return self._begin()
+        except StoreError:
+            if not self.is_damaged:
+                raise
+        self._end()
+        self.is_damaged = False
+        with self._judged():
             return self._begin()
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """Turn SQLite's errors into ours, and see what they mean."""
+        if self.is_damaged:
+            raise StoreError("the index is damaged; the next start makes it anew")
+        try:
+            yield
+        except sqlite3.Error as error:
+            if _is_damage(error):
+                self.is_damaged = True
+                # Whatever happens, nobody shall use it again.
+                self._remove()
+            raise StoreError(f"the index can't be used: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -120,6 +154,8 @@ class Index:
                 raise sqlite3.DatabaseError("of another version")
             writer.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
         (was_clean,) = writer.execute("SELECT clean FROM state").fetchone()
+        if not was_clean and writer.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("parts of it contradict each other")
         self._mark(False)
         return bool(was_clean)
 
@@ -130,25 +166,27 @@ class Index:
         writer.execute("PRAGMA synchronous = NORMAL")
 
     def _remove(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
         for suffix in ("", "-wal", "-shm"):
             if os.path.exists(self.path + suffix):
                 os.unlink(self.path + suffix)
 
     def close(self, clean: bool) -> None:
         """
-        Close it.
+        Close it. What can't be written is left; it is then not in order.
 
         :param clean: whether it is known to be right.
         """
         with self._lock:
-            if self._writer is not None:
-                self._mark(clean)
-                self._writer.close()
-            for reader in self._idle_readers:
-                reader.close()
-            self._writer, self._idle_readers = None, []
+            with suppress(sqlite3.Error):
+                if self._writer is not None and clean:
+                    self._mark(True)
+            self._end()
+
+    def _end(self) -> None:
+        for connection in filter(None, [self._writer, *self._idle_readers]):
+            with suppress(sqlite3.Error):
+                connection.close()
+        self._writer, self._idle_readers = None, []
 
     def _get_writer(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -163,18 +201,17 @@ class Index:
 
         :return: for each, what :meth:`note` does.
         """
-        with self._lock:
-            self._get_writer().execute("BEGIN IMMEDIATE")
+        with self._lock, self._judged():
+            writer = self._get_writer()
+            writer.execute("BEGIN IMMEDIATE")
             try:
-                return [self.note(name, entry) for name, entry in entries]
-            finally:
-                # Each is a fact about files: what is known is kept.
-                self._get_writer().execute("COMMIT")
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._get_writer().executescript("DELETE FROM blobs; DELETE FROM tombstones")
+                grown = [self._note(writer, name, entry) for name, entry in entries]
+                writer.execute("COMMIT")
+            except BaseException:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
+                raise
+            return grown
 
     def note(self, name: BlobName, entry: Entry) -> int:
         """
@@ -182,26 +219,28 @@ class Index:
 
         :return: by how many bytes the user's blobs have grown.
         """
-        with self._lock:
-            before = self.look_up(name)
-            writer = self._get_writer()
-            if entry.size is not None:
-                row = (*name, entry.size, entry.changed, entry.flags, entry.sidecar)
-                writer.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            elif before.size is not None:
-                writer.execute(f"DELETE FROM blobs WHERE {_THIS}", name)
-            if entry.deleted is not None and entry.deleted != before.deleted:
-                mark = (*name, entry.deleted)
-                writer.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?)", mark)
-            elif entry.deleted is None and before.deleted is not None:
-                writer.execute(f"DELETE FROM tombstones WHERE {_THIS}", name)
-            return (entry.size or 0) - (before.size or 0)
+        (grown,) = self.note_all([(name, entry)])
+        return grown
+
+    def _note(self, writer: sqlite3.Connection, name: BlobName, entry: Entry) -> int:
+        before = self.look_up(name)
+        if entry.size is not None:
+            row = (*name, entry.size, entry.changed, entry.flags, entry.sidecar)
+            writer.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        elif before.size is not None:
+            writer.execute(f"DELETE FROM blobs WHERE {_THIS}", name)
+        if entry.deleted is not None and entry.deleted != before.deleted:
+            mark = (*name, entry.deleted)
+            writer.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?)", mark)
+        elif entry.deleted is None and before.deleted is not None:
+            writer.execute(f"DELETE FROM tombstones WHERE {_THIS}", name)
+        return (entry.size or 0) - (before.size or 0)
 
     # -- asking ----------------------------------------------------------------------
 
     def look_up(self, name: BlobName) -> Entry:
         """Say what is known about a name."""
-        with self._lock:
+        with self._lock, self._judged():
             writer = self._get_writer()
             columns = "size, changed, flags, sidecar"
             blob = writer.execute(f"SELECT {columns} FROM blobs WHERE {_THIS}", name).fetchone()
@@ -318,17 +357,18 @@ class Index:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give a connection that is for this block alone, and only for reading."""
-        with self._lock:
-            self._get_writer()
-            reader = self._idle_readers.pop() if self._idle_readers else self._connect()
-        try:
-            yield reader
-        finally:
+        with self._judged():
             with self._lock:
-                if self._writer is None:
-                    reader.close()
-                else:
-                    self._idle_readers.append(reader)
+                self._get_writer()
+                reader = self._idle_readers.pop() if self._idle_readers else self._connect()
+            try:
+                yield reader
+            finally:
+                with self._lock:
+                    if self._writer is None:
+                        reader.close()
+                    else:
+                        self._idle_readers.append(reader)
 
 
 _THIS = "user = ? AND namespace = ? AND id = ?"

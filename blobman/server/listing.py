@@ -101,6 +101,8 @@ class Listing:
 
     async def _verify(self, rows: _Rows) -> None:
         query = ListQuery(namespace=rows.namespace, deleted=rows.deleted, flag=rows.flag)
+        if self._folder.ledger.missing():
+            await self._run(self._folder.ledger.catch_up)
         ends = await self._run(self._folder.index.part_ends, rows.user, query, PART)
         if not ends:
             await self._run(self._put_right, rows.user, query)

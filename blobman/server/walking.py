@@ -80,7 +80,7 @@ def _differences(
 
 
 def _namespaces(root: str) -> Iterator[tuple[str, str]]:
-    for user in _folders(root):
+    for user in _folders(root, follow_links=True):
         if is_name(user.name):
             for namespace in _folders(user.path):
                 if is_name(namespace.name):
@@ -129,10 +129,10 @@ def _read_tombstone(path: str, name: str, folders: tuple[str, str, str]) -> str 
     return layout.tombstone_id(name, content, folders)
 
 
-def _folders(path: str) -> list[os.DirEntry[str]]:
+def _folders(path: str, follow_links: bool = False) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
-            return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+            return [entry for entry in entries if entry.is_dir(follow_symlinks=follow_links)]
     except FileNotFoundError:
         return []
 
