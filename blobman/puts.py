@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
+from ssl import RAND_bytes
 
 from twisted.internet.defer import Deferred
 
@@ -58,6 +58,7 @@ def _put(
     status, preamble = SyncStatus.LOCAL_ONLY, b""
     if not local_only:
         status = SyncStatus.PENDING_UPLOAD
-        iv = secrets.token_bytes(IV_SIZE)
+        # Not os.urandom: it lets other threads run meanwhile, and may have to wait for them.
+        iv = RAND_bytes(IV_SIZE)
         preamble = Preamble.for_blob(key.blob_id, size, iv, time.time()).encode()
     return store.put(key.blob_id, doc.blob_fd, size, key.namespace, status, priority, preamble)

@@ -6,10 +6,11 @@ Results go back to the reactor together: one wake-up for all that ended meanwhil
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -23,8 +24,8 @@ __all__ = ["Job", "Outbox", "Relay", "TwoSteps", "Workers"]
 
 T = TypeVar("T")
 
-_TURN = 100
-"""How many Deferreds fire before the reactor gets a turn for other things."""
+_TURN = 0.005
+"""Seconds for which Deferreds fire before the reactor gets a turn for other things."""
 
 
 class Job(Generic[T]):
@@ -126,14 +127,15 @@ class Outbox:
         if self.fire(_TURN):
             self._reactor.callFromThread(self._turn)
 
-    def fire(self, limit: int | None = None) -> bool:
+    def fire(self, limit: float = math.inf) -> bool:
         """
         Fire what has ended; in the reactor's thread.
 
-        :param limit: how many at most; None for all.
+        :param limit: for how many seconds.
         :return: whether there may be more.
         """
-        for _ in count() if limit is None else range(limit):
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
             with self._lock:
                 if not self._ended:
                     self._called = False

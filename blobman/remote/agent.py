@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Looking a host up imports it: here, so that no request in the reactor's thread is held up.
+import encodings.idna  # noqa: F401
 import os
 from typing import Any
 
