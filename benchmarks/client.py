@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.task import cooperate
 from twisted.internet.threads import deferToThread
 
@@ -17,7 +17,7 @@ from blobman import BlobDoc, BlobManager
 from .calls import answer_calls
 from .figures import Cost
 from .meter import Meter
-from .server import USER
+from .workloads import USER
 
 PIECE = 1 << 20
 """Bytes that are read at a time; a blob that has no more is read in the reactor's thread."""
@@ -72,8 +72,13 @@ def _gather(begun: Iterable[Deferred[Any]]) -> Deferred[Any]:
             deferreds.append(deferred)
             yield
 
-    beginning = cooperate(begin_each()).whenDone()
-    return beginning.addCallback(lambda _: gatherResults(deferreds))
+    # Waiting for one after another takes one callback each, when its turn comes.
+    async def wait_for_all() -> None:
+        await cooperate(begin_each()).whenDone()
+        for deferred in deferreds:
+            await deferred
+
+    return Deferred.fromCoroutine(wait_for_all())
 
 
 def _put_all(manager: BlobManager, folder: str) -> Deferred[Any]:

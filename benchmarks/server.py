@@ -13,8 +13,7 @@ from blobman.server.auth import TokenFile
 from .calls import answer_calls
 from .figures import Cost
 from .meter import Meter
-
-USER = "alice"
+from .workloads import USER
 
 
 class Server:

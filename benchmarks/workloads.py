@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+USER = "alice"
+"""Whose blobs they are."""
+
 KB, MB, GB = 1_000, 1_000_000, 1_000_000_000
 
 
