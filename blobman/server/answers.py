@@ -159,6 +159,9 @@ class PacedWriter:
         self._clock, self._patience = request.stall_clock
         self._stall: IDelayedCall | None = None
         request.registerProducer(self, True)  # type: ignore[no-untyped-call]
+        if request.is_behind:
+            # Nobody says so again.
+            self.pauseProducing()
 
     def write(self, data: bytes) -> None:
         """Send some more; wait for :meth:`drained` between two calls."""

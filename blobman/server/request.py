@@ -127,6 +127,11 @@ class BlobsRequest(Request):
         """The clock, and the seconds in which a client has to take what is sent."""
         return self._site.reactor, self._site.limits.stalled
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client has yet to take answers to requests before this one."""
+        return self.channel is not None and bool(self.channel._waitingForTransport)
+
     def _send_continue(self) -> None:
         self.channel.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 

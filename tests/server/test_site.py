@@ -25,6 +25,7 @@ class SlowWire(Wire):
     """A transport whose client takes bytes only when it is told to."""
 
     untaken = 0
+    is_paused = False
     is_closing = False
 
     def write(self, data: bytes) -> None:
@@ -36,13 +37,15 @@ class SlowWire(Wire):
         self.write(b"".join(data))
 
     def pause_if_full(self) -> None:
-        if self.untaken > 64 * 1024 and self.producer is not None:
+        if self.untaken > 64 * 1024 and self.producer is not None and not self.is_paused:
+            self.is_paused = True
             self.producer.pauseProducing()
 
     def take(self, size: int) -> None:
         self.untaken = max(0, self.untaken - size)
         if not self.untaken:
-            if self.producer is not None:
+            if self.producer is not None and self.is_paused:
+                self.is_paused = False
                 self.producer.resumeProducing()
             elif self.is_closing:
                 super().loseConnection()
@@ -215,6 +218,19 @@ class SlowReaderTests(SiteCase):
             self.assertGreater(len(wire.value()), 1_000_000)
             self.clock.advance(60)
             self.assertTrue(wire.disconnecting)
+
+    def test_answers_that_wait_behind_others(self) -> None:
+        ids = [name(f"{number:0254}", namespace="short") for number in range(240)]
+        self.successResultOf(self.backend.store([(it, sealed()) for it in ids]))
+        protocol, wire = self.connect(SlowWire())
+        short = self.get(b"/blobs/alice/?namespace=short")
+        for long in (b"/blobs/alice/", b"/blobs/alice/large"):
+            protocol.dataReceived(short + short + self.get(long))
+            self.assertLess(wire.untaken, 500_000)
+            while wire.untaken:
+                wire.take(1_000_000)
+        self.assertEqual(wire.value().count(b" 200 OK"), 6)
+        wire.loseConnection()
 
     def test_the_last_of_it(self) -> None:
         # Less than what makes the server wait, when the connection is closed for being idle.
