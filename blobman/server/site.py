@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Site
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 LONGEST_LENGTH = 20
 """Digits of a Content-Length."""
+
+SOCKET_PIECE = 256 * 1024
+"""Bytes that a connection reads or sends in one turn of the reactor at most."""
 
 
 class BlobsChannel(HTTPChannel):
@@ -44,6 +48,7 @@ class BlobsChannel(HTTPChannel):
             self.abort()
             return
         self.site.channels.add(self)
+        _widen(self.transport)
         super().connectionMade()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -221,3 +226,10 @@ class BlobsSite(Site):
     def _abort_all(self) -> None:
         for channel in list(self.channels):
             channel.abort()
+
+
+def _widen(transport: Any) -> None:
+    """Have a connection move more bytes at a time than Twisted's do."""
+    if isinstance(transport, ProtocolWrapper):  # TLS, above TCP
+        transport = transport.transport
+    transport.bufferSize = transport.SEND_LIMIT = SOCKET_PIECE

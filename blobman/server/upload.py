@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidBlob
 from ..protocol import MIN_SEALED_SIZE
+from .answers import check_present
 from .storage import BlobName, IBlobsBackend, IUpload
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ async def write_body(request: BlobsRequest, upload: IUpload, head: bytes = b"") 
     :param head: what is to stand before it.
     :raise InvalidBlob: it is too short to be a sealed blob.
     :raise QuotaExceededError: it does not fit.
-    :raise ClientGoneError: the body was cut short.
+    :raise ClientGoneError: the body was cut short, or the client has gone with its end.
     """
     try:
         if head:
@@ -77,6 +78,8 @@ async def write_body(request: BlobsRequest, upload: IUpload, head: bytes = b"") 
         while pieces := await request.body.read():
             await upload.write(pieces)
         check_sealed_size(upload.size)
+        # Who has gone does not want it any more: it may be deleting it already.
+        check_present(request)
     except BaseException:
         await upload.discard()
         raise
