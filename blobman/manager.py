@@ -368,7 +368,8 @@ class BlobManager(BlobsSynchronizer):
             sealed_size(size)
         await self._putter.put(store, doc, key, size, urgency, local_only)
         if not local_only:
-            await self._upload(key, urgency)
+            age = self._transfers.permits.new_age()
+            await self._putter.send(key, urgency, partial(self._upload, key, urgency, age))
 
     async def _fetch(self, key: BlobKey, priority: Priority) -> None:
         if self._server is None:
@@ -391,4 +392,5 @@ class BlobManager(BlobsSynchronizer):
             await self._deleter.delete(key, None if now is None else now[0])
 
         deleted = DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
+        self._putter.give_up(key, deleted)
         await self._transfers.replace(key, "delete", Priority.URGENT, delete, deleted)

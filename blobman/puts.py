@@ -1,10 +1,11 @@
-"""One put: into the store, with all that its upload will need."""
+"""One put: into the store, with all that its upload will need, and on to its upload."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from ssl import RAND_bytes
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -12,11 +13,17 @@ from .crypto import IV_SIZE, Preamble
 from .document import BlobDoc
 from .interfaces import IBlobStore
 from .model import BlobKey, Priority, SyncStatus
-from .transfers import Permits
+from .transfers import Permits, Waiter
+
+SENDING = 256
+"""
+How many puts of one priority take part in uploads: they, and nothing more urgent, are ahead of the
+others, which hold much less while they wait.
+"""
 
 
 class Putter:
-    """Brings new blobs into a store, some at a time, the most urgent first."""
+    """Brings new blobs into a store, some at a time, the most urgent first; then has them sent."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         """
@@ -25,6 +32,8 @@ class Putter:
         :param limit: asked each time for how many are written at a time.
         """
         self._permits = Permits(limit)
+        self._sending = {priority: Permits(lambda: SENDING) for priority in Priority}
+        self._waiting: dict[BlobKey, Waiter] = {}
 
     async def put(
         self,
@@ -45,6 +54,35 @@ class Putter:
             await _put(store, doc, key, size, priority, local_only)
         finally:
             self._permits.release()
+
+    async def send(
+        self,
+        key: BlobKey,
+        priority: Priority,
+        upload: Callable[[], Coroutine[Deferred[Any], Any, None]],
+    ) -> None:
+        """
+        Take part in the upload of a blob that has been put, in its turn.
+
+        :param upload: takes part.
+        :raise BaseException: as the upload does, or what :meth:`give_up` was told.
+        """
+        permits = self._sending[priority]
+        waiter = self._waiting[key] = permits.acquire(priority)
+        try:
+            await waiter.granted
+        finally:
+            del self._waiting[key]
+        try:
+            await upload()
+        finally:
+            permits.release()
+
+    def give_up(self, key: BlobKey, reason: Exception) -> None:
+        """Have a put that still waits for its upload fail."""
+        waiter = self._waiting.get(key)
+        if waiter is not None:
+            waiter.granted.errback(reason)
 
 
 def _put(

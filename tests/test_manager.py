@@ -32,6 +32,7 @@ from blobman import (
     UnreadableContentError,
     WrongKeyError,
     WrongSizeError,
+    puts,
 )
 from blobman.crypto import Method, Preamble, Scheme
 
@@ -267,6 +268,22 @@ class AtOnceTests(ServerTestCase):
             await DeferredList([putting], consumeErrors=True)
             self.assertEqual(await laptop.sync_progress, {})
             self.assertEqual(await laptop.remote_list(), [])
+
+    async def test_delete_of_what_waits_for_its_upload(self) -> None:
+        self.patch(puts, "SENDING", 1)
+        laptop = self.manager()
+        laptop.concurrent_transfers_limit = 1
+        permits = laptop._transfers.permits
+        await permits.acquire(Priority.URGENT).granted
+        putting = [laptop.put(doc(content(300_000), name), 300_000) for name in "abc"]
+        while len(await laptop.local_list()) < len(putting):
+            pass
+        await laptop.delete("c")
+        await self.assertFailure(putting.pop(), BlobNotFoundError)
+        permits.release()
+        await gatherResults(putting)
+        self.assertEqual(await laptop.sync_progress, {"SYNCED": 2})
+        self.assertEqual(sorted(await laptop.remote_list()), ["a", "b"])
 
     async def test_two_deletes(self) -> None:
         laptop = self.manager()
