@@ -193,19 +193,7 @@ class BlobManager(BlobsSynchronizer):
             ``MaximumRetriesError``: it did not verify in ``max_decrypt_retries`` attempts.
         """
 
-        async def work() -> BinaryIO:
-            key = check_key(blob_id, namespace)
-            urgency = Priority.parse(priority)
-            store = self._store()
-            found = await store.get(blob_id, namespace)
-            if found is None:
-                await self._fetch(key, urgency)
-                found = await store.get(blob_id, namespace)
-            if found is None:
-                raise BlobNotFoundError(f"{describe(blob_id, namespace)} was deleted meanwhile")
-            return found
-
-        return self._operations.begin(work)
+        return self._operations.begin(partial(self._get, blob_id, namespace, priority))
 
     def delete(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """
@@ -370,6 +358,18 @@ class BlobManager(BlobsSynchronizer):
         if not local_only:
             age = self._transfers.permits.new_age()
             await self._putter.send(key, urgency, partial(self._upload, key, urgency, age))
+
+    async def _get(self, blob_id: str, namespace: str, priority: Priority | int | str) -> BinaryIO:
+        key = check_key(blob_id, namespace)
+        urgency = Priority.parse(priority)
+        store = self._store()
+        found = await store.get(blob_id, namespace)
+        if found is None:
+            await self._fetch(key, urgency)
+            found = await store.get(blob_id, namespace)
+        if found is None:
+            raise BlobNotFoundError(f"{describe(blob_id, namespace)} was deleted meanwhile")
+        return found
 
     async def _fetch(self, key: BlobKey, priority: Priority) -> None:
         if self._server is None:
