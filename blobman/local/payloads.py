@@ -71,6 +71,8 @@ class PayloadWriter:
         self._count = 0
         self._flushed = 0
         self._flushing = False
+        self._flush_lock = threading.Lock()
+        self._flush_error: OSError | None = None
         self._discarded = False
         self._finished = False
 
@@ -134,8 +136,14 @@ class PayloadWriter:
         fails: :meth:`finish` does if it has to.
         """
         self._flushed = self._count
-        with suppress(OSError):
-            fsync(self._path)
+        with self._flush_lock:
+            try:
+                fsync(self._path)
+            except FileNotFoundError:
+                pass  # It was discarded.
+            except OSError as error:
+                # The system tells of it once: another fsync would succeed.
+                self._flush_error = error
         self._flushing = False
 
     def finish(self) -> None:
@@ -148,6 +156,9 @@ class PayloadWriter:
         with self._lock, self._errors():
             self._open().close()
             self._connection = None
+            with self._flush_lock:
+                if self._flush_error is not None:
+                    raise self._flush_error
             fsync(self._path)
             fsync(self._path.parent)
             self._finished = True

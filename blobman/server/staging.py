@@ -20,6 +20,9 @@ from .storage import BlobName, IStoredBlob, IUpload
 SMALL = 64 * 1024
 """Bytes up to which a blob is read whole when it is opened."""
 
+FLUSH_EVERY = 16 * 1024 * 1024
+"""After how many bytes of an upload they are brought to the disk, while more come."""
+
 Run = Callable[..., Deferred[Any]]
 """Calls a function in a thread."""
 
@@ -41,6 +44,10 @@ class StagedFile:
         self._folder = folder
         self._run = run
         self._staged = Staged(name, folder.new_staging_path(), -1)
+        self._lock = threading.Lock()
+        self._flushed = 0
+        self._is_flushing = False
+        self._flush_error: OSError | None = None
         self._reserve(size or 0)
         try:
             self._staged.descriptor = disk.create(self._staged.path)
@@ -56,7 +63,26 @@ class StagedFile:
 
     def write(self, pieces: Sequence[bytes]) -> Deferred[None]:
         """Append; see :class:`IUpload`."""
-        return self._run(self.write_now, pieces)
+        return self._run(self.write_now, pieces).addCallback(self._flush_behind)
+
+    def _flush_behind(self, _: None) -> None:
+        """Bring much that was written to the disk, so that the end does not have to wait for it."""
+        if not self._is_flushing and self.size - self._flushed >= FLUSH_EVERY:
+            self._is_flushing = True
+            self._flushed = self.size
+            self._run(self._flush).addBoth(self._flush_ended)
+
+    def _flush(self) -> None:
+        with self._lock:
+            try:
+                if self._staged.descriptor >= 0:
+                    os.fsync(self._staged.descriptor)
+            except OSError as error:
+                # The system tells of it once: another fsync would succeed.
+                self._flush_error = error
+
+    def _flush_ended(self, _: object) -> None:
+        self._is_flushing = False
 
     def write_now(self, pieces: Sequence[bytes]) -> None:
         """Append, in this thread."""
@@ -71,6 +97,9 @@ class StagedFile:
 
     def _publish(self, flags: list[Flags]) -> None:
         try:
+            with self._lock:
+                if self._flush_error is not None:
+                    raise self._flush_error
             (error,) = self._folder.publish([self.finish(flags)])
         finally:
             self.discard_now()
@@ -90,11 +119,13 @@ class StagedFile:
     def discard_now(self) -> None:
         """Remove what is left in the staging folder, in this thread, and what is reserved."""
         staged = self._staged
-        if staged.descriptor >= 0:
-            os.close(staged.descriptor)
-            disk.remove(staged.path)
+        with self._lock:
+            if staged.descriptor >= 0:
+                os.close(staged.descriptor)
+                disk.remove(staged.path)
+            staged.descriptor = -1
         self._folder.accounts.settle(self.name.user, staged.reserved, 0)
-        staged.descriptor, staged.reserved = -1, 0
+        staged.reserved = 0
 
 
 @implementer(IStoredBlob)

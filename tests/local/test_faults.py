@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -13,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.trial.unittest import TestCase
 
 from blobman.errors import BlobNotFoundError, StoreError, WrongKeyError
-from blobman.local import BlobStore
+from blobman.local import BlobStore, payloads
 from blobman.local.connection import connect, derive_key
 from blobman.model import SyncStatus
 
@@ -327,6 +328,26 @@ class FullTests(DiskTestCase):
             print('fine', 20 - failed)
         """
         self.assertIn("fine", run(self.folder, script).stdout)
+
+
+class FlushTests(DiskTestCase):
+    def test_flush_that_fails(self) -> None:
+        """The system tells of a failed write once; the file must not be taken for whole."""
+        writer = payloads.PayloadWriter(self.folder)
+        writer.append([content(MIB)])
+        broken = OSError(errno.EIO, os.strerror(errno.EIO))
+        with patch.object(payloads, "fsync", side_effect=broken):
+            writer.flush()
+        self.assertRaises(StoreError, writer.finish)
+        writer.discard()
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_flush_after_the_end(self) -> None:
+        writer = payloads.PayloadWriter(self.folder)
+        writer.append([content(MIB)])
+        writer.discard()
+        writer.flush()
+        self.assertEqual(os.listdir(self.folder), [])
 
 
 class LockTests(DiskTestCase):

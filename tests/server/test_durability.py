@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import BlobNotFoundError
 from blobman.model import Flags
-from blobman.server import disk
+from blobman.server import disk, staging
 from blobman.server.filesystem import FilesystemBackend
 from blobman.server.layout import folder_of
 from blobman.server.storage import BlobName
@@ -181,6 +181,15 @@ class FolderTests(TestCase):
 
     def upload_later(self, blob: BlobName, content: bytes) -> Any:
         return Deferred.fromCoroutine(self.upload(blob, content))
+
+    async def test_a_flush_that_fails(self) -> None:
+        """The system tells of a failed write once; the blob must not be taken for stored."""
+        self.patch(staging, "FLUSH_EVERY", 1)
+        self.patch(os, "fsync", fail_once(os.fsync))
+        await self.assertFailure(self.upload_later(name("a"), sealed()), OSError)
+        await self.assertFailure(self.backend.read(name("a")), BlobNotFoundError)
+        self.assertEqual(await self.backend.list("alice", query()), [])
+        await self.upload(name("a"), sealed())
 
     # -- flags -----------------------------------------------------------------------
 
