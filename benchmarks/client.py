@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +38,8 @@ class Client:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     def get_ready(self) -> None:
-        """Be idle."""
+        """Be idle, and have no imports left for the garbage collector to go through."""
+        gc.collect()
         self._meter = Meter(reactor)
 
     async def put(self, folder: str, arguments: dict[str, Any]) -> Cost:
