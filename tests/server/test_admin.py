@@ -57,6 +57,7 @@ class AdminTests(TestCase):
     async def test_a_folder_with_a_name_that_means_something_in_a_url(self) -> None:
         root = self.mktemp() + "a#b?c%20d"
         backend = FilesystemBackend(root)
+        self.addCleanup(lambda: backend.close())
         await backend.open()
         await backend.store([(name("a"), sealed())])
         self.assertEqual(read_usage(root), [Usage("alice", 1, 800, None)])

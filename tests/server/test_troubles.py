@@ -119,10 +119,9 @@ class QuotaFileTests(TestCase):
         folder = self.mktemp()
         os.mkdir(folder)
         files = [QuotaFile(os.path.join(folder, "quotas")) for _ in range(8)]
-        changes = [
-            deferToThread(it.set, f"user-{number}-{turn}", 1)
-            for number, it in enumerate(files)
-            for turn in range(5)
-        ]
-        await gatherResults(changes)
-        self.assertEqual(len(QuotaFile(os.path.join(folder, "quotas")).read().users), 40)
+        users = {
+            f"user-{number}-{turn}": it for number, it in enumerate(files) for turn in range(5)
+        }
+        await gatherResults([deferToThread(it.set, user, 1) for user, it in users.items()])
+        result = QuotaFile(os.path.join(folder, "quotas"))
+        self.assertEqual({result.get(user) for user in users}, {1})
