@@ -38,8 +38,9 @@ class Client:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     def get_ready(self) -> None:
-        """Be idle, and have no imports left for the garbage collector to go through."""
+        """Be idle, and have the garbage collector leave out the imports, as applications can."""
         gc.collect()
+        gc.freeze()
         self._meter = Meter(reactor)
 
     async def put(self, folder: str, arguments: dict[str, Any]) -> Cost:
