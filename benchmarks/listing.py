@@ -1,0 +1,123 @@
+"""
+Long lists, as a server tells them: each one held against the files first.
+
+``python -m benchmarks.listing [NUMBER]`` fills a server's folder with that many names of one user
+(200,000 if it is not said; nine of ten are blobs, every hundredth of these is flagged, and the rest
+are tombstones), starts a server on it, and prints how long it takes to answer lists and counts,
+each of them five times, and ``/health`` meanwhile.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from blobman.protocol import write_authorization
+from blobman.server.admin import reindex
+from blobman.server.auth import TokenFile
+
+from .comparison import USER, names
+
+RUNS = 5
+LISTS = {
+    "list": "",
+    "list by date": "order_by=date",
+    "list by flag": "filter_flag=PENDING",
+    "list of deleted": "deleted=True",
+    "count": "only_count=True",
+}
+
+
+def fill(data: str, ids: list[str]) -> None:
+    """Write files as the server keeps them."""
+    for number, blob_id in enumerate(ids):
+        folder = os.path.join(data, USER, "default", blob_id[0], blob_id[:3], blob_id[:6])
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, blob_id)
+        if number % 10 == 9:
+            open(path + ".deleted", "wb").close()
+            continue
+        with open(path, "wb") as file:
+            file.write(b"x" * 800)
+        if number % 100 == 0:
+            with open(path + ".flags", "wb") as file:
+                file.write(b'["PENDING"]')
+
+
+class Server:
+    """A server in a process of its own, and requests to it."""
+
+    def __init__(self, data: str, tokens: TokenFile) -> None:
+        self._headers = {"Authorization": write_authorization(USER, tokens.add(USER))}
+        command = [sys.executable, "-m", "blobman", "serve", "--data", data]
+        command += ["--tokens", tokens.path, "--listen", "tcp:0:interface=127.0.0.1"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self.process.stdout is not None
+        self._port = int(self.process.stdout.readline().rpartition(":")[2])
+
+    def ask(self, path: str) -> float:
+        """Ask; give the seconds until the whole answer was there."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port)
+        started = time.monotonic()
+        connection.request("GET", path, headers=self._headers)
+        response = connection.getresponse()
+        response.read()
+        seconds = time.monotonic() - started
+        connection.close()
+        assert response.status == 200, response.status
+        return seconds
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.process.terminate()
+        self.process.wait()
+
+
+def measure(server: Server) -> None:
+    """Ask for everything, and print how long it takes."""
+    for what, query in LISTS.items():
+        seconds = sorted(server.ask(f"/blobs/{USER}/?{query}") for _ in range(RUNS))
+        print(f"{what}: {seconds[0]:.2f} to {seconds[-1]:.2f} s")
+    is_over = threading.Event()
+
+    def ask_for_lists() -> None:
+        for _ in range(RUNS):
+            server.ask(f"/blobs/{USER}/")
+        is_over.set()
+
+    thread = threading.Thread(target=ask_for_lists)
+    thread.start()
+    seconds = []
+    while not is_over.is_set():
+        seconds.append(server.ask("/health"))
+        time.sleep(0.005)
+    thread.join()
+    seconds.sort()
+    half, most = seconds[len(seconds) // 2] * 1000, seconds[-1] * 1000
+    print(f"/health beside lists: {half:.0f} ms, at most {most:.0f} ms")
+
+
+def main(number: int) -> None:
+    """Run it in a folder that goes away."""
+    with tempfile.TemporaryDirectory(prefix="blobman-listing-") as folder:
+        data = os.path.join(folder, "data")
+        fill(data, names(number))
+        started = time.monotonic()
+        reindex(data)
+        print(f"index made: {time.monotonic() - started:.1f} s")
+        server = Server(data, TokenFile(os.path.join(folder, "tokens")))
+        try:
+            measure(server)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)
