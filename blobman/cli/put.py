@@ -74,8 +74,8 @@ async def _put_file(session: Session, manager: BlobManager, path: str, wishes: W
             doc = BlobDoc(file, wishes.blob_id)
             size = os.fstat(file.fileno()).st_size
             await _put_doc(session, manager, doc, size, path, wishes)
-    except StoreError:
-        # The next file would fare no better.
+    except (StoreError, BrokenPipeError):
+        # The next file would fare no better; or whoever reads the results has had enough.
         raise
     except (BlobError, OSError, ValueError, TypeError) as error:
         session.screen.failure(path, error)

@@ -154,6 +154,14 @@ class ProcessTests(ServerCase):
         self.assertEqual(await process.ended, 141, process.err)
         self.assertEqual(process.err, b"")
 
+    async def test_whoever_reads_results_has_had_enough(self) -> None:
+        paths = [self.write(name, b"x" * 1_000_000) for name in "abc"]
+        for options in (), ("--json",):
+            process = self.start("put", *paths, *options)
+            process.process.closeStdout()
+            self.assertEqual(await process.ended, 141, process.err)
+            self.assertEqual(process.err, b"")
+
     async def test_without_click(self) -> None:
         script = "import sys; sys.modules['click'] = None; import blobman.__main__ as m; "
         process = Process(["-c", script + "sys.exit(m.main())"], {})
