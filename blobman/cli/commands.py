@@ -73,7 +73,7 @@ class ClientCommand(click.Command):
         settings: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 (settings if parameter.name in names else own).append(record)
         for title, records in (("Options", own), ("Settings", settings)):
             if records:

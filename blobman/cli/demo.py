@@ -12,6 +12,7 @@ import click
 from blobman import BlobManager
 
 from .journeys import Journey, travel
+from .paths import complete_file
 from .running import Work
 from .samples import make_samples
 from .screen import Screen
@@ -34,7 +35,7 @@ DUMPED = 48
 
 
 @click.command("demo")
-@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.argument("files", metavar="[FILE]...", nargs=-1, shell_complete=complete_file)
 def demo(files: tuple[str, ...]) -> Work:
     """
     Show a laptop, a phone and a server at work.

@@ -8,6 +8,7 @@ from dataclasses import replace
 import click
 
 from .commands import Session, client_command, namespace_option
+from .paths import complete_file
 from .screen import Screen
 from .targets import check_target, write_file, write_pipe
 from .waiting import in_thread
@@ -16,7 +17,14 @@ from .waiting import in_thread
 @client_command("get", store=True, secret=True)
 @click.argument("blob_id", metavar="ID")
 @namespace_option
-@click.option("-o", "--output", metavar="FILE", default="-", help="Write to a file.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    default="-",
+    shell_complete=complete_file,
+    help="Write to a file.",
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite the file if there is one.")
 async def get(session: Session, blob_id: str, namespace: str, output: str, force: bool) -> None:
     """

@@ -16,6 +16,7 @@ from .commands import ClientCommand
 from .configuration import Configuration
 from .locks import choose_lock, forget_passphrase
 from .options import SETTINGS, given_settings, setting_options
+from .paths import complete_file
 from .questions import NO_SERVER, Answers, ask_for_settings, check_settings
 from .recovery import get_seed, put_keys_aside, read_old_keys
 from .secretfiles import replace_file
@@ -28,7 +29,9 @@ _NOT_KEPT = ("config", "passphrase_file")
 
 @click.command("init", cls=ClientCommand)
 @click.option("--recover", is_flag=True, help="Make the keys again, from the recovery code.")
-@click.option("--code-file", metavar="FILE", help="Holds the recovery code.")
+@click.option(
+    "--code-file", metavar="FILE", shell_complete=complete_file, help="Holds the recovery code."
+)
 @click.option("--keyring", is_flag=True, help="Let the system's keyring keep the passphrase.")
 @setting_options(names=[it.name for it in SETTINGS if it.name not in _MADE_HERE])
 @click.pass_context

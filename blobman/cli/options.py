@@ -8,7 +8,11 @@ from typing import NamedTuple, TypeVar
 import click
 from click.core import ParameterSource
 
+from .paths import complete_file, complete_folder
+
 _META = "blobman.settings"
+
+_COMPLETIONS = {"FILE": complete_file, "DIR": complete_folder}
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -66,6 +70,7 @@ def setting_options(hidden: bool = False, names: Container[str] = BY_NAME) -> Ca
                 setting.flag,
                 setting.name,
                 metavar=setting.metavar,
+                shell_complete=_COMPLETIONS.get(setting.metavar),
                 envvar=setting.variable,
                 show_envvar=True,
                 help=setting.help,

@@ -8,11 +8,17 @@ from .commands import ClientCommand
 from .configuration import Configuration
 from .locks import choose_lock, forget_passphrase, open_keys
 from .options import given_settings, setting_options
+from .paths import complete_file
 from .terminal import tell
 
 
 @click.command("passphrase", cls=ClientCommand)
-@click.option("--new-passphrase-file", metavar="FILE", help="Holds the new passphrase.")
+@click.option(
+    "--new-passphrase-file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Holds the new passphrase.",
+)
 @click.option("--keyring", is_flag=True, help="Let the system's keyring keep a random one.")
 @setting_options(names=("config", "passphrase_file"))
 @click.pass_context

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError
 from blobman import BlobDoc, BlobError, BlobManager, Priority, StoreError, SyncStatus
 
 from .commands import Session, client_command, namespace_option
+from .paths import complete_file
 from .sources import find_files, open_source
 from .synchronizing import telling_what_is_left
 from .waiting import in_lanes
@@ -31,7 +32,7 @@ class Wishes(NamedTuple):
 
 
 @client_command("put", store=True, secret=True)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, shell_complete=complete_file)
 @namespace_option
 @click.option(
     "-p",

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IListeningPort
 from blobman.server.app import GRACE, BlobsService
 from blobman.server.auth import TokenFile
 
+from .paths import complete_file, complete_folder
 from .running import Work
 from .screen import Screen
 from .secretfiles import write_secret
@@ -23,6 +24,7 @@ from .waiting import until_ended
 _tokens_option = click.option(
     "--tokens",
     metavar="FILE",
+    shell_complete=complete_file,
     required=True,
     envvar="BLOBMAN_TOKENS",
     show_envvar=True,
@@ -34,6 +36,7 @@ _tokens_option = click.option(
 @click.option(
     "--data",
     metavar="DIR",
+    shell_complete=complete_folder,
     required=True,
     envvar="BLOBMAN_DATA",
     show_envvar=True,
@@ -56,6 +59,7 @@ _tokens_option = click.option(
 @click.option(
     "--incoming-tokens",
     metavar="FILE",
+    shell_complete=complete_file,
     default="",
     help="The file with the hashes of the tokens of those services.",
 )
@@ -150,7 +154,12 @@ def token() -> None:
 @token.command("add")
 @click.argument("user")
 @_tokens_option
-@click.option("--save", metavar="FILE", help="Write the token to a new file instead.")
+@click.option(
+    "--save",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Write the token to a new file instead.",
+)
 def add(user: str, tokens: str, save: str | None) -> None:
     """
     Make a token for USER, and print it.

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Sequence
+
+import click
+from click.shell_completion import ShellComplete
 
 from blobman.cli.options import SETTINGS
 from blobman.cli.root import root
@@ -130,6 +134,15 @@ class SecretFileTests(CommandCase):
             self.assertEqual(read_secret("key", self.write("file", content)), secret)
 
 
+def _parameters(names: Sequence[str]) -> Iterable[click.Parameter]:
+    """Give those of a command."""
+    command: click.Command = root
+    for name in names:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    return command.params
+
+
 class HelpTests(CommandCase):
     async def test_without_a_command(self) -> None:
         outcome = await self.succeed()
@@ -169,6 +182,25 @@ class HelpTests(CommandCase):
             self.assertIn(expected, outcome.out)
             self.assertIn(f"_BLOBMAN_COMPLETE={shell}_complete", outcome.out)
         self.assertIn("bash", await self.refuse(2, "completion", "csh"))
+
+    async def test_files_and_folders_are_completed(self) -> None:
+        found = set()
+        completion = ShellComplete(root, {}, "blobman", "_BLOBMAN_COMPLETE")
+        for command in ([], ["token", "add"], *([name] for name in root.commands)):
+            for parameter in _parameters(command):
+                names = parameter.metavar or ""
+                if "FILE" not in names and "DIR" not in names:
+                    continue
+                found.add(parameter.name)
+                kind = "dir" if "DIR" in names else "file"
+                is_option = isinstance(parameter, click.Option)
+                arguments = [*command, parameter.opts[0]] if is_option else command
+                items = completion.get_completions(arguments, "some/pa")
+                self.assertEqual([(it.value, it.type) for it in items], [("some/pa", kind)])
+        self.assertLessEqual({"config", "files", "output", "data", "save", "token_file"}, found)
+
+    async def test_arguments_are_no_options(self) -> None:
+        self.assertNotIn("\n  ID", (await self.succeed("get", "--help")).out)
 
     async def test_mistakes(self) -> None:
         for arguments in (["nonsense"], ["count", "--nonsense"], ["get"], ["count", "x"]):
