@@ -13,7 +13,6 @@ from zope.interface import implementer
 from blobman import ITransferObserver, TransferProgress
 
 from .screen import Screen
-from .tally import Tally
 from .text import size_text
 
 BAR_INTERVAL = 0.25
@@ -71,7 +70,7 @@ class _Display:
 
     def __init__(self, clock: IReactorTime, screen: Screen, interval: float) -> None:
         self.screen = screen
-        self.tally = Tally()
+        self.tally = screen.tally
         self.clock = clock
         self._interval = interval
 

@@ -12,7 +12,7 @@ from blobman import BlobDoc, BlobError, BlobManager, Priority, StoreError, SyncS
 
 from .commands import Session, client_command, namespace_option
 from .paths import complete_file
-from .sources import find_files, open_source
+from .sources import file_size, find_files, open_source
 from .synchronizing import telling_what_is_left
 from .waiting import in_lanes
 
@@ -61,7 +61,9 @@ async def put(
     if blob_id is not None and (len(files) > 1 or os.path.isdir(files[0])):
         raise click.UsageError("--id is for one file")
     wishes = Wishes(namespace, priority, local_only, blob_id)
-    found = find_files(files, session.screen.failure)
+    found = list(find_files(files, session.screen.failure))
+    if not local_only:
+        session.screen.tally.expect(map(file_size, found))
     async with (
         session.manager(server=not local_only) as manager,
         telling_what_is_left(session, manager),

@@ -10,6 +10,7 @@ import sys
 import click
 
 from .failures import describe_error, exit_code
+from .tally import Tally
 
 _ERASE_REST = "\x1b[K"
 
@@ -19,6 +20,7 @@ class Screen:
     Shows what a command does.
 
     :ivar code: the exit code of the first failure that was shown; 0 if there was none.
+    :ivar tally: what the transfers add up to, where it is shown; a command tells it what to expect.
     """
 
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
@@ -31,6 +33,7 @@ class Screen:
         self.as_json = as_json
         self.quiet = quiet
         self.code = 0
+        self.tally = Tally()
         self._drawn = ""
 
     @property

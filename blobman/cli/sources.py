@@ -50,6 +50,15 @@ def _find_in_folder(folder: str, on_error: Callable[[str, OSError], object]) -> 
                 yield path
 
 
+def file_size(path: str) -> int:
+    """Give the size of a file in bytes; 0 for what is none, or can't be read."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
 async def open_source(reactor: Any, path: str) -> BinaryIO:
     """
     Open a seekable file. What comes through a pipe is copied to a file without a name first.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import click
-from twisted.internet.defer import CancelledError
-from twisted.internet.task import deferLater
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall, deferLater
 
 from blobman import BlobError, BlobManager, CertificateError, StoreError, UnauthorizedError
 
@@ -16,6 +16,11 @@ from .waiting import in_lanes
 
 LANES = 4
 """How many namespaces are brought into step at a time."""
+
+COUNT_INTERVAL = 1.0
+"""Seconds between two looks how many transfers are left."""
+
+_TRANSFERS = ("PENDING_UPLOAD", "PENDING_DOWNLOAD")
 
 _LEFT = {
     "PENDING_UPLOAD": "to send",
@@ -84,7 +89,31 @@ async def _sync_all(session: Session, manager: BlobManager, namespaces: Sequence
             session.screen.failure(f"namespace {namespace}" if namespace else "sync", error)
         await _show_counts(session, manager, namespace)
 
-    await in_lanes(LANES, namespaces, sync_one)
+    with _counting(session, manager, namespaces):
+        await in_lanes(LANES, namespaces, sync_one)
+
+
+@contextmanager
+def _counting(session: Session, manager: BlobManager, namespaces: Sequence[str]) -> Iterator[None]:
+    """Let those who watch know now and then how many transfers are left."""
+    assert manager.local is not None
+    store, tally = manager.local, session.screen.tally
+
+    async def count() -> None:
+        left = 0
+        for namespace in namespaces if tally.is_running else ():
+            counts = await store.get_sync_progress(namespace)
+            left += sum(counts.get(name, 0) for name in _TRANSFERS)
+        tally.expect_more(left)
+
+    # Failures of the store are for those who need it.
+    loop = LoopingCall(lambda: Deferred.fromCoroutine(count()).addErrback(lambda _: None))
+    loop.clock = session.reactor
+    loop.start(COUNT_INTERVAL)
+    try:
+        yield
+    finally:
+        loop.stop()
 
 
 async def _show_counts(session: Session, manager: BlobManager, namespace: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from blobman import TransferProgress
 
@@ -13,6 +14,9 @@ WINDOW = 10.0
 
 NARROWEST = 8
 """Columns; a bar that has fewer is left out."""
+
+SEALED_OVERHEAD = 753
+"""How many bytes longer than its content a blob is when it travels."""
 
 
 class Tally:
@@ -25,15 +29,30 @@ class Tally:
         self._moved = 0
         self._samples: deque[tuple[float, int]] = deque()
         self._idle_since = 0.0
+        self._size = 0
+        self._blobs: int | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether there are transfers that have not ended."""
         return bool(self._running)
 
+    def expect(self, sizes: Iterable[int]) -> None:
+        """
+        Take in which transfers there will be, each of them once.
+
+        :param sizes: the sizes of their contents in bytes.
+        """
+        self._size = sum(size + SEALED_OVERHEAD for size in sizes)
+
+    def expect_more(self, blobs: int) -> None:
+        """Take in how many transfers are left, of which only some are known; 0 for no idea."""
+        ended = sum(it.state == "done" for it in self._transfers.values())
+        self._blobs = ended + blobs if blobs else 0
+
     def note(self, transfer: TransferProgress, now: float) -> None:
         """Take in how a transfer stands."""
-        if not self._running and now - self._idle_since >= WINDOW:
+        if not self._size and not self._running and now - self._idle_since >= WINDOW:
             self._transfers.clear()
             self._samples.clear()
         key = transfer.direction, transfer.namespace, transfer.blob_id
@@ -45,6 +64,7 @@ class Tally:
             self._idle_since = now
         if transfer.state in ("failed", "cancelled"):
             self._transfers.pop(key, None)
+            self._size = max(0, self._size - transfer.total)
         else:
             self._transfers[key] = transfer
         # Another attempt begins at 0 again: that is not to be counted backwards.
@@ -64,13 +84,21 @@ class Tally:
         return (self._moved - moved) / (now - start) if now > start else 0.0
 
     def words(self, now: float) -> str:
-        """Say it: ``12.3 MB of 50.0 MB, 3.2 MB/s, 0:12 left, 3 under way``."""
+        """
+        Say it: ``12.3 MB of 50.0 MB, 3.2 MB/s, 0:12 left, 3 under way``.
+
+        While the sum is not known: ``3 of 41 blobs, 12.3 MB, 3.2 MB/s, 3 under way``.
+        """
         moving = [self._transfers[key] for key in self._running if self._transfers[key].total]
         if not moving:
             return "waiting for the server"
         done, total, rate = *self._sums(), self.rate(now)
-        parts = [f"{size_text(done)} of {size_text(total)}", f"{size_text(rate)}/s"]
-        if rate:
+        parts = [f"{size_text(done)} of {size_text(total)}" if total else size_text(done)]
+        if self._blobs and not total:
+            ended = sum(it.state == "done" for it in self._transfers.values())
+            parts.insert(0, f"{ended} of {max(self._blobs, ended + len(moving))} blobs")
+        parts.append(f"{size_text(rate)}/s")
+        if total and rate:
             parts.append(f"{clock_text((total - done) / rate)} left")
         return ", ".join([*parts, f"{len(moving)} under way"])
 
@@ -86,5 +114,10 @@ class Tally:
         return f"[{'#' * filled}{'.' * (width - filled)}] {int(part * 100):3}% {words}"
 
     def _sums(self) -> tuple[int, int]:
+        """Give the bytes done, and those in all; 0 as long as they are not known."""
         known = self._transfers.values()
-        return sum(it.done for it in known), sum(max(it.total, it.done) for it in known)
+        done, total = sum(it.done for it in known), sum(max(it.total, it.done) for it in known)
+        if self._blobs is not None:
+            begun = sum(it.state == "done" or it.total > 0 for it in known)
+            return done, total if self._blobs and begun >= self._blobs else 0
+        return done, max(total, self._size)

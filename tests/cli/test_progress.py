@@ -8,9 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from blobman import ITransferObserver, TransferProgress
+from blobman.cli import progress, synchronizing
 from blobman.cli.progress import BAR_INTERVAL, LINE_INTERVAL, Bar, Events, Lines, showing_progress
 from blobman.cli.screen import Screen
-from blobman.cli.tally import WINDOW, Tally
+from blobman.cli.tally import SEALED_OVERHEAD, WINDOW, Tally
 
 from .harness import ServerCase
 
@@ -93,6 +94,32 @@ class TallyTests(SynchronousTestCase):
         tally = Tally()
         tally.note(standing(20, 10), 0.0)
         self.assertIn("100%", tally.bar(1.0, 80))
+
+    def test_what_has_not_begun(self) -> None:
+        tally = Tally()
+        tally.expect([0, 2_000_000 - 3 * SEALED_OVERHEAD, 0])
+        tally.note(standing(0, 800_000), 0.0)
+        tally.note(standing(200_000, 800_000), 1.0)
+        self.assertEqual(tally.words(1.0), "200.0 kB of 2.0 MB, 200.0 kB/s, 0:09 left, 1 under way")
+        self.assertIn(" 10% ", tally.bar(1.0, 80))
+        tally.note(standing(200_000, 800_000, "failed"), 1.0)
+        tally.note(standing(0, 1000, blob_id="b"), 1.0 + WINDOW)
+        self.assertIn("0 B of 1.2 MB", tally.words(1.0 + WINDOW))
+
+    def test_what_is_not_known(self) -> None:
+        tally = Tally()
+        tally.expect_more(0)
+        tally.note(standing(0, 1000), 0.0)
+        self.assertEqual(tally.words(1.0), "0 B, 0 B/s, 1 under way")
+        tally.note(standing(1000, 1000, "done"), 1.0)
+        tally.expect_more(40)
+        for blob_id in ("b", "c"):
+            tally.note(standing(500, 1000, blob_id=blob_id), 2.0)
+        words = "1 of 41 blobs, 2.0 kB, 1.0 kB/s, 2 under way"
+        self.assertEqual((tally.words(2.0), tally.bar(2.0, 80)), (words, words))
+        tally.expect_more(2)
+        words = "2.0 kB of 3.0 kB, 1.0 kB/s, 0:01 left, 2 under way"
+        self.assertEqual(tally.words(2.0), words)
 
 
 class DisplayTests(SynchronousTestCase):
@@ -216,6 +243,30 @@ class CommandTests(ServerCase):
         path = self.write("a", b"a")
         outcome = await self.succeed("put", path, "--json", "--quiet")
         self.assertEqual((len(outcome.events), len(outcome.records)), (0, 1))
+
+    async def test_put_knows_of_all_files(self) -> None:
+        words: list[str] = []
+        self.patch(progress, "LINE_INTERVAL", 0.01)
+        self.patch(Screen, "remark", lambda screen, text: words.append(text))
+        for name in "abcdefgh":
+            self.write(f"in/{name}", b"x" * (500_000 - SEALED_OVERHEAD))
+        await self.succeed("put", self.path("in"), "--limit-rate", "8MB")
+        self.assertTrue(words)
+        self.assertEqual([it for it in words if "of 4.0 MB" not in it and "/s" in it], [])
+
+    async def test_sync_counts_blobs(self) -> None:
+        words: list[str] = []
+        for name in "abcdefgh":
+            self.write(f"in/{name}", b"x" * 500_000)
+        await self.succeed("put", self.path("in"))
+        self.another_machine()
+        self.patch(progress, "LINE_INTERVAL", 0.01)
+        self.patch(synchronizing, "COUNT_INTERVAL", 0.01)
+        self.patch(Screen, "remark", lambda screen, text: words.append(text))
+        await self.succeed("sync", "--limit-rate", "8MB")
+        self.assertTrue([it for it in words if "of 8 blobs" in it], words)
+        early = [it for it in words if "1 of 8 blobs" in it]
+        self.assertEqual([it for it in early if "left" in it], [])
 
     async def test_sync_names_what_it_moved(self) -> None:
         await self.put(b"a", "--id", "a")
