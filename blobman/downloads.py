@@ -75,6 +75,9 @@ class Downloader:
                 )
             await self._download_verified(key, place, report)
         except BlobNotFoundError:
+            if not asked_for:
+                # The server has it no more because it was deleted from here, perhaps.
+                await self._look_up(key, asked_for)
             await store.forget(key.blob_id, key.namespace)
             raise
         except IllegalStatusChange as error:
