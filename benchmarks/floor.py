@@ -43,8 +43,11 @@ def measure(step: str, client: Worker, files: Path, workload: Workload) -> Floor
     count, size = workload.number, workload.size
     if step == "get":
         return Floor(_read(files))
-    copies = 2 if step == "put" else 1
-    written = sum(_write(files.with_name("floor"), workload) for _ in range(copies))
+    copies = [files.with_name(f"floor{number}") for number in range(2 if step == "put" else 1)]
+    written = sum(_write(copy, workload) for copy in copies)
+    for copy in copies:
+        # Not before all are there: a second one would be given the memory of the first.
+        shutil.rmtree(copy)
     requests: float = client.call("send" if step == "put" else "receive", count, size)
     return Floor(written, requests)
 
@@ -58,9 +61,7 @@ def _write(folder: Path, workload: Workload) -> float:
             for part in pieces(workload.size, piece):
                 file.write(part)
             os.fsync(file.fileno())
-    seconds = time.perf_counter() - began
-    shutil.rmtree(folder)
-    return seconds
+    return time.perf_counter() - began
 
 
 def _read(folder: Path) -> float:
