@@ -52,10 +52,13 @@ def init(context: click.Context, recover: bool, code_file: str | None, keyring: 
     if code_file is not None and not recover:
         raise click.UsageError("--code-file is for --recover")
     configuration = Configuration(given.get("config"))
-    wishes = {name: value for name, value in given.items() if name not in _NOT_KEPT}
     passphrase_file = given.get("passphrase_file")
+    kept = configuration.read_settings() if recover else None
+    # What is set up already is changed by what was typed only.
+    given = given_settings(context, variables=kept is None)
+    wishes = {name: value for name, value in given.items() if name not in _NOT_KEPT}
     if recover:
-        _recover(configuration, wishes, code_file, keyring, passphrase_file)
+        _recover(configuration, kept, wishes, code_file, keyring, passphrase_file)
     else:
         _begin(configuration, wishes, keyring, passphrase_file)
 
@@ -76,7 +79,7 @@ def _begin(
     try:
         _write(configuration, answers)
         configuration.write_keys(keys)
-        tell(_ABOUT_CODE)
+        tell(_ABOUT_CODE if sys.stdout.isatty() else _ABOUT_SAVED_CODE)
         click.echo(write_code(seed))
         sys.stdout.flush()
         # Last: from now on it counts.
@@ -90,12 +93,12 @@ def _begin(
 
 def _recover(
     configuration: Configuration,
+    kept: dict[str, str] | None,
     wishes: dict[str, str],
     code_file: str | None,
     keyring: bool,
     passphrase_file: str | None,
 ) -> None:
-    kept = configuration.read_settings()
     old = read_old_keys(configuration)
     seed = get_seed(code_file, old)
     if kept is None:
@@ -119,8 +122,14 @@ def _recover(
 
 _ABOUT_CODE = """
 This is your recovery code. It is shown this once: write it down, and keep it
-where only you find it. Who has it can read your blobs. Without both it and the
-passphrase, nobody can, not even you.
+where only you find it. Who has it can read your blobs. If you lose both it and
+the passphrase, nobody can read them, not even you.
+"""
+
+_ABOUT_SAVED_CODE = """
+Your recovery code went to standard output, this once: keep it where only you
+find it. Who has it can read your blobs. If you lose both it and the passphrase,
+nobody can read them, not even you.
 """
 
 
@@ -131,7 +140,10 @@ def _refuse_to_overwrite(configuration: Configuration, wishes: dict[str, str]) -
     :raise FileExistsError: there is.
     """
     if os.path.lexists(configuration.settings_file):
-        hint = "this is set up already; see blobman passphrase, and blobman init --recover"
+        hint = (
+            f"this is set up already; you may edit it, and put another token into "
+            f"{configuration.token_file}; see also blobman passphrase, and blobman init --recover"
+        )
         raise FileExistsError(errno.EEXIST, hint, str(configuration.settings_file))
     if os.path.lexists(configuration.keys_file):
         hint = "keys without settings: blobman init --recover takes their recovery code"

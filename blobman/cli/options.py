@@ -83,15 +83,25 @@ def setting_options(hidden: bool = False, names: Container[str] = BY_NAME) -> Ca
     return decorate
 
 
+class _Given(NamedTuple):
+    value: str
+    typed: bool
+
+
 def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     """Let what is typed after the command win, then what is typed before it, then variables."""
     values = context.meta.setdefault(_META, {})
     name = str(parameter.name)
     typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     if value and (typed or name not in values):
-        values[name] = value
+        values[name] = _Given(value, typed)
 
 
-def given_settings(context: click.Context) -> dict[str, str]:
-    """Give the settings of the present command line, and of the variables."""
-    return dict(context.meta.get(_META, {}))
+def given_settings(context: click.Context, variables: bool = True) -> dict[str, str]:
+    """
+    Give the settings of the present command line.
+
+    :param variables: and those of the variables.
+    """
+    given: dict[str, _Given] = context.meta.get(_META, {})
+    return {name: it.value for name, it in given.items() if it.typed or variables}

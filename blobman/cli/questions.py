@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -15,7 +16,7 @@ from blobman import BlobManager
 from .failures import describe_error
 from .options import BY_NAME
 from .secretfiles import RANDOM_BYTES, read_token
-from .sizes import read_size
+from .sizes import read_rate
 from .terminal import ask, ask_hidden, has_terminal, tell
 
 NO_SERVER = "none"
@@ -64,7 +65,7 @@ def ask_for_settings(given: Mapping[str, str], default_store: str) -> Answers:
     check_settings(given)
     questions = _Questions({name: _from_anywhere(name, it) for name, it in given.items()})
     values = questions.values
-    questions.need("remote", f"Server, such as https://host/blobs/, or {NO_SERVER}")
+    questions.need_server()
     questions.need("user", "Your user name")
     token = None
     if values["remote"] != NO_SERVER and "token_file" not in values:
@@ -106,9 +107,12 @@ class _Questions:
         self._begin("token_file")
         while True:
             token = ask_hidden("The token that the server knows you by (not shown): ").strip()
-            if token and token.isascii() and token.isprintable():
+            if os.path.exists(os.path.expanduser(token)):
+                tell("That is a file. Type what it holds, or start again with --token-file.")
+            elif token and token.isascii() and token.isprintable():
                 return token
-            tell("That is no token.")
+            else:
+                tell("That is no token.")
 
     def offer(self, name: str, question: str, default: str | None) -> None:
         """Ask for a setting, if this is the time for questions; an empty answer is the default."""
@@ -127,6 +131,19 @@ class _Questions:
                 f"there is no terminal to ask on: give {setting.flag}, or set {setting.variable}"
             )
         self._has_asked = True
+
+    def need_server(self) -> None:
+        """
+        Ask for the server, and for its path: hardly any has its blobs at the top.
+
+        :raise click.UsageError: there is no terminal.
+        """
+        while "remote" not in self.values:
+            self.need("remote", f"Server, such as https://host/blobs/, or {NO_SERVER}")
+            remote = self.values["remote"]
+            if remote != NO_SERVER and not urlsplit(remote).path.strip("/"):
+                del self.values["remote"]
+                tell(f"That is the whole server. Its blobs are at {remote.rstrip('/')}/blobs/")
 
     def _take(self, name: str, answer: str) -> None:
         values = {**self.values, name: _from_anywhere(name, answer)}
@@ -167,7 +184,7 @@ def _check(values: Mapping[str, str]) -> None:
             values.get("ca"),
             values.get("remote_stream"),
             reactor=reactor,
-            limit_rate=read_size(values.get("limit_rate", "none")),
+            limit_rate=read_rate(values.get("limit_rate", "none")),
         )
     except OSError as error:
         raise click.UsageError(f"{error.filename}: {error.strerror}") from error

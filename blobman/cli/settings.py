@@ -16,7 +16,7 @@ from .locks import open_keys
 from .options import BY_NAME, given_settings
 from .secretfiles import RANDOM_BYTES, read_secret, read_token
 from .seeds import Keys, derive_keys
-from .sizes import read_size
+from .sizes import read_rate
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Settings:
                 stream,
                 reactor=reactor,
                 observer=observer,
-                limit_rate=self._limit_rate(),
+                limit_rate=read_rate(self.get("limit_rate") or "none"),
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error
@@ -136,12 +136,6 @@ class Settings:
         if wanted is None:
             return self.get("remote")
         return self.need("remote", "no server") if wanted else None
-
-    def _limit_rate(self) -> float | None:
-        try:
-            return read_size(self.get("limit_rate") or "none")
-        except ValueError as error:
-            raise click.UsageError(f"--limit-rate: {error}") from error
 
     def _read_key(self) -> bytes:
         if self.keys is not None and not self.get("key_file"):

@@ -29,6 +29,21 @@ def read_size(text: str) -> float | None:
     return float(number) * factor
 
 
+def read_rate(text: str) -> float | None:
+    """
+    Read ``--limit-rate``: as ``read_size``, but not 0.
+
+    :raise click.UsageError: it is none.
+    """
+    try:
+        rate = read_size(text)
+    except ValueError as error:
+        raise click.UsageError(f"--limit-rate: {error}") from error
+    if rate == 0:
+        raise click.UsageError("--limit-rate: must be above 0; none means no limit")
+    return rate
+
+
 def size_value(context: click.Context, parameter: click.Parameter, text: str) -> float | None:
     """
     Be the callback of a parameter that is a number of bytes, or None for no limit.

@@ -72,6 +72,7 @@ class InitTests(SetUpCase):
         *lines, last = outcome.err.splitlines()
         self.assertLessEqual(max(map(len, lines)), 80)
         self.assertEqual(last, f"All set, in {self.folder / 'config'}")
+        self.assertIn("went to standard output", outcome.err)
 
     async def test_the_keys_are_used(self) -> None:
         await self.init()
@@ -159,7 +160,8 @@ class RefusalTests(SetUpCase):
             (["--ca", self.path("token")], "no PEM certificate"),
             (["--token-file", self.path("missing")], "there is no token file"),
             (["--store", self.path("token")], "is not a folder"),
-            (["--limit-rate", "fast"], "'fast' is no number"),
+            (["--limit-rate", "fast"], "--limit-rate: 'fast' is no number"),
+            (["--limit-rate", "0"], "--limit-rate: must be above 0"),
             (["--code-file", self.path("token")], "--code-file is for --recover"),
             (["--passphrase-file", short], "8 characters or more"),
             (["--passphrase-file", latin], "UTF-8"),
@@ -176,6 +178,7 @@ class RefusalTests(SetUpCase):
         before = self.keys(), self.settings()
         line = await self.refuse_init(4)
         self.assertIn("settings.json: this is set up already", line)
+        self.assertIn(f"put another token into {self.path('config/token')}", line)
         os.unlink(self.path("config/settings.json"))
         self.assertIn("keys.json: keys without settings", await self.refuse_init(4))
         self.assertEqual(self.keys(), before[0])
@@ -268,6 +271,24 @@ class RecoverTests(SetUpCase):
         self.assertEqual(self.settings()["user"], "bob")
         await self.recover(code, "--remote", "none")
         self.assertNotIn("remote", self.settings())
+
+    async def test_variables_change_no_settings(self) -> None:
+        code = await self.init()
+        before = self.settings()
+        other = self.write("other", b"friend")
+        self.let(remote="https://other/blobs/", user="bob", limit_rate="5kB", token_file=other)
+        self.let(store=self.path("elsewhere"), remote_stream="https://other/stream/")
+        self.assertEqual((await self.recover(code)).code, 0)
+        self.assertEqual(self.settings(), before)
+        self.assertEqual((self.folder / "config" / "token").read_text(), "mellon\n")
+        await self.recover(code, "--limit-rate", "7kB")
+        self.assertEqual(self.settings(), {**before, "limit_rate": "7kB"})
+
+    async def test_variables_set_up_another_machine(self) -> None:
+        code = await self.init()
+        self.let(config=self.path("other"), remote=NOWHERE, limit_rate="5kB")
+        await self.recover(code, "--user", "alice", "--token-file", self.path("token"))
+        self.assertEqual(self.settings("other")["limit_rate"], "5kB")
 
     async def test_the_code_of_other_keys(self) -> None:
         await self.init()

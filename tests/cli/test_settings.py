@@ -49,7 +49,7 @@ class WhereTests(ServerCase):
             (["--ca", self.path("key")], "holds no PEM certificate"),
             (["--secret-file", self.write("short", b"s" * 64)], "secret must have"),
             (["--limit-rate", "fast"], "'fast' is no number of bytes"),
-            (["--limit-rate", "0"], "limit_rate must be above 0"),
+            (["--limit-rate", "0"], "--limit-rate: must be above 0; none means no limit"),
         ):
             self.assertIn(named, await self.refuse(2, "sync", *arguments))
 

@@ -56,10 +56,12 @@ class QuestionTests(TerminalCase):
         process = self.start("init")
         answer = self.terminal.answer
         await answer("Server, such as https://host/blobs/, or none: ", "ftp://host/")
+        await answer("or none: ", "https://host")
         await answer("or none: ", NOWHERE)
         await answer("Your user name: ", "a/b")
         await answer("Your user name: ", "alice")
         await answer("The token that the server knows you by (not shown): ", "h\u00fcsch")
+        await answer("(not shown): ", self.path("token"))
         await answer("(not shown): ", "mellon")
         await answer("PEM file of the only authorities to trust [the system's]: ", "/missing")
         await answer("[the system's]: ", "")
@@ -71,7 +73,8 @@ class QuestionTests(TerminalCase):
         await self.choose_passphrase()
         code = (await self.succeed_with(process)).strip()
         for line in (b"remote must be", b"user must", b"/missing: No such file",
-                     b"A passphrase needs 8", b"These differ."):  # fmt: skip
+                     b"A passphrase needs 8", b"These differ.",
+                     b"Its blobs are at https://host/blobs/", b"That is a file."):  # fmt: skip
             self.assertIn(line, process.err)
         for secret in (SECRET, "mellon", code):
             self.assertNotIn(secret, self.terminal.said)
@@ -130,6 +133,18 @@ class QuestionTests(TerminalCase):
         await self.choose_passphrase("another one, then")
         await self.succeed_with(process)
         self.assertIn(b"has 56 letters", process.err)
+
+
+class RecoveryCodeTests(TerminalCase):
+    async def test_it_is_shown_below_what_is_said_of_it(self) -> None:
+        self.let(passphrase_file=self.path("passphrase"))
+        command = [*BLOBMAN, "init", *self.required()]
+        process = TerminalProcess(
+            self.terminal, ["sh", "-c", '"$@" > /dev/tty', "sh", *command], dict(os.environ)
+        )
+        await self.succeed_with(process)
+        self.assertIn(b"This is your recovery code. It is shown this once", process.err)
+        self.assertIn(b"If you lose both it and\nthe passphrase, nobody can", process.err)
 
 
 class BrokenPipeTests(TerminalCase):
