@@ -14,7 +14,7 @@ from .arguments import check_doc, check_key, check_rate, check_status, check_tok
 from .crypto import check_secret, sealed_size
 from .document import BlobDoc
 from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
-from .interfaces import ITransferObserver
+from .interfaces import IStagedBlob, ITransferObserver, Progress
 from .local import BlobStore
 from .model import BlobKey, Flags, Priority, SyncStatus, check_name, check_namespace
 from .operations import follow
@@ -213,8 +213,8 @@ class BlobManager(BlobsSynchronizer):
         """
         Ask whether the server has the blob that is in the store. Nothing is changed.
 
-        :param deep: download and open it as well. Without, the server's tag is compared, and
-            the server could have it from memory.
+        :param deep: download and open it as well; the observer is told. Without, the server's
+            tag is compared, and the server could have it from memory.
         :return: fires with True; with False if the server has another blob under that id. Fails
             with ``BlobNotFoundError``: the server does not have it, it is not in the store, or
             it is local only; ``InvalidBlob``: ``deep``, and what the server has does not verify.
@@ -223,11 +223,16 @@ class BlobManager(BlobsSynchronizer):
         async def work() -> bool:
             key = check_key(blob_id, namespace)
             store, remote = self._store(), self._remote()
-            await self._transfers.permits.acquire(Priority.DEFAULT).granted
-            try:
-                return await is_the_same(store, remote, key, deep)
-            finally:
-                self._transfers.permits.release()
+            place = Place(Priority.DEFAULT, self._transfers.permits.new_age())
+
+            async def download(staged: IStagedBlob) -> None:
+                async def transfer(_: BlobKey, __: Place, report: Progress) -> None:
+                    await remote.download(blob_id, staged, namespace, report)
+
+                await self._reporting(transfer, key, "download")(place)
+
+            async with self._transfers.permits.hold(place):
+                return await is_the_same(store, remote, key, download if deep else None)
 
         return self._operations.begin(work)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
@@ -18,21 +20,27 @@ _NOT_COMPARED = {
 }
 
 
-async def is_the_same(store: IBlobStore, remote: IRemote, key: BlobKey, deep: bool) -> bool:
+Download = Callable[[IStagedBlob], Coroutine[Deferred[Any], Any, None]]
+"""Downloads a blob, and gives it to what it is told."""
+
+
+async def is_the_same(
+    store: IBlobStore, remote: IRemote, key: BlobKey, download: Download | None
+) -> bool:
     """
     Compare the copies of a blob here and on the server.
 
-    :param deep: download and open it too. It is not stored.
+    :param download: downloads it, to be opened too. It is not stored. None to leave that out.
     :raise BlobNotFoundError: one of the two does not have it.
-    :raise InvalidBlob: ``deep``, and what the server has does not verify.
+    :raise InvalidBlob: what was downloaded does not verify.
     """
     payload = await _open(store, key)
     if not await remote.holds(key.blob_id, payload, key.namespace):
         return False
-    if not deep:
+    if download is None:
         return True
     staged = _Digest()
-    await remote.download(key.blob_id, staged, key.namespace)
+    await download(staged)
     return staged.digest() == await _digest(payload)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import click
 
-from blobman import BlobError, BlobManager, InvalidBlob, StoreError, SyncStatus, UnauthorizedError
+from blobman import BlobError, InvalidBlob, StoreError, SyncStatus, UnauthorizedError
 
 from .commands import Session, client_command, namespace_option
 from .waiting import in_lanes
@@ -44,9 +42,10 @@ async def verify(session: Session, ids: tuple[str, ...], namespace: str, deep: b
                 session.screen.result("", verified=blob_id)
 
     async with session.manager(server=True) as manager:
-        await in_lanes(LANES, ids or await _in_step(manager, namespace), compare)
+        chosen = ids or await manager.local_list_status(SyncStatus.SYNCED, namespace)
+        if deep:
+            assert manager.local is not None
+            sizes = dict(await manager.local.get_size_list(SyncStatus.SYNCED, namespace))
+            session.screen.tally.expect(sizes[it] for it in chosen if it in sizes)
+        await in_lanes(LANES, chosen, compare)
     session.screen.remark(f"{equal} {'are' if equal != 1 else 'is'} the same on the server")
-
-
-async def _in_step(manager: BlobManager, namespace: str) -> Iterable[str]:
-    return await manager.local_list_status(SyncStatus.SYNCED, namespace)

@@ -4,6 +4,8 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from blobman.cli import progress
+from blobman.cli.screen import Screen
 from blobman.cli.sizes import read_size
 
 from .harness import NOWHERE, USER, CommandCase, ServerCase
@@ -99,6 +101,20 @@ class VerifyTests(ServerCase):
             self.assertEqual((outcome.code, outcome.err), (0, "2 are the same on the server\n"))
         records = (await self.succeed("verify", "a", "--json")).records
         self.assertEqual(records, [{"verified": "a"}])
+
+    async def test_progress(self) -> None:
+        for blob_id in ("a", "b"):
+            await self.put(b"x" * 1_000_000, "--id", blob_id)
+        self.assertEqual((await self.succeed("verify", "--json")).events, [])
+        events = (await self.succeed("verify", "--deep", "--json")).events
+        self.assertEqual({it["direction"] for it in events}, {"download"})
+        ended = {it["id"]: it["done"] for it in events if it["state"] == "done"}
+        self.assertEqual(ended, {"a": 1_000_753, "b": 1_000_753})
+        words: list[str] = []
+        self.patch(progress, "LINE_INTERVAL", 0.01)
+        self.patch(Screen, "remark", lambda screen, text: words.append(text))
+        await self.succeed("verify", "--deep", "--limit-rate", "3MB")
+        self.assertTrue([it for it in words if "of 2.0 MB" in it], words)
 
     async def test_what_differs(self) -> None:
         for blob_id in ("a", "b"):
