@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 from twisted.internet.defer import CancelledError
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ConnectError, DNSLookupError
 
 from blobman import (
     BlobAlreadyExistsError,
@@ -72,6 +72,11 @@ class Interrupted(Exception):
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(signal_number).name}")
         self.signal_number = signal_number
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether there was no connection, so that there will be none for the next blob either."""
+    return isinstance(error.__cause__, (ConnectError, DNSLookupError))
 
 
 def exit_code(error: BaseException) -> int:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import click
 
-from blobman import BlobError, InvalidBlob, StoreError, SyncStatus, UnauthorizedError
+from blobman import (
+    BlobError,
+    CertificateError,
+    InvalidBlob,
+    StoreError,
+    SyncStatus,
+    UnauthorizedError,
+)
 
 from .commands import Session, client_command, namespace_option
+from .failures import is_unreachable
 from .waiting import in_lanes
 
 LANES = 4
@@ -31,10 +39,12 @@ async def verify(session: Session, ids: tuple[str, ...], namespace: str, deep: b
         try:
             if not await manager.verify(blob_id, namespace, deep):
                 raise InvalidBlob(f"verify {blob_id!r}: the server has another blob of that id")
-        except (StoreError, UnauthorizedError):
+        except (StoreError, UnauthorizedError, CertificateError):
             # The next one would fare no better.
             raise
         except (BlobError, ValueError) as error:
+            if is_unreachable(error):
+                raise
             session.screen.failure(blob_id, error)
         else:
             equal += 1

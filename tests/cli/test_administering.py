@@ -143,4 +143,10 @@ class VerifyTests(ServerCase):
         await self.succeed("rm", "a")
         self.let(store=here)
         self.assertEqual((await self.run_command("verify")).code, 3)
-        self.assertEqual((await self.run_command("verify", "--remote", NOWHERE)).code, 6)
+
+    async def test_a_server_that_is_down(self) -> None:
+        for blob_id in "abcdefgh":
+            await self.put(b"x", "--id", blob_id)
+        for options in ([], ["--deep"]):
+            line = await self.refuse(6, "verify", "--remote", NOWHERE, *options)
+            self.assertIn("Connection was refused", line)
