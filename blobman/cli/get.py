@@ -10,7 +10,7 @@ import click
 from .commands import Session, client_command, namespace_option
 from .paths import complete_file
 from .screen import Screen
-from .targets import check_target, write_file, write_pipe
+from .targets import begins_as_text, check_target, write_file, write_pipe
 from .waiting import in_thread
 
 
@@ -21,18 +21,22 @@ from .waiting import in_thread
     "-o",
     "--output",
     metavar="FILE",
-    default="-",
     shell_complete=complete_file,
-    help="Write to a file.",
+    help="Write to a file; - for standard output.",
 )
 @click.option("-f", "--force", is_flag=True, help="Overwrite the file if there is one.")
-async def get(session: Session, blob_id: str, namespace: str, output: str, force: bool) -> None:
+async def get(
+    session: Session, blob_id: str, namespace: str, output: str | None, force: bool
+) -> None:
     """
     Write a blob to standard output, or to a file.
 
     It is fetched from the server if it is not here. The file appears when all of it has been
-    written. With --json, there are no events if it goes to standard output.
+    written. With --json, there are no events if it goes to standard output. What is no text is
+    not written to a terminal, unless with --output -.
     """
+    check_text = output is None and sys.stdout.isatty()
+    output = output or "-"
     if output != "-":
         check_target(output, force)
     elif session.screen.as_json:
@@ -41,6 +45,10 @@ async def get(session: Session, blob_id: str, namespace: str, output: str, force
     sys.stdout.flush()
     async with session.manager() as manager:
         with await manager.get(blob_id, namespace) as content:
+            if check_text and not begins_as_text(content):
+                raise click.UsageError(
+                    f"{blob_id} is no text: give -o FILE, or -o - to have it on the terminal"
+                )
             if output == "-":
                 target = sys.stdout.fileno()
                 await in_thread(session.reactor, lambda stop: write_pipe(content, target, stop))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import click
@@ -55,13 +56,13 @@ async def put(
     """
     Store files as blobs, and send them to the server.
 
-    Prints the id of each. A folder stands for all files in it and below, - for standard
-    input.
+    Prints the id of each. A folder stands for all files in it and below, without those of the
+    local store and of the configuration; - stands for standard input.
     """
     if blob_id is not None and (len(files) > 1 or os.path.isdir(files[0])):
         raise click.UsageError("--id is for one file")
     wishes = Wishes(namespace, priority, local_only, blob_id)
-    found = list(find_files(files, session.screen.failure))
+    found = _find_files(session, files)
     if not local_only:
         session.screen.tally.expect(map(file_size, found))
     async with (
@@ -69,6 +70,32 @@ async def put(
         telling_what_is_left(session, manager),
     ):
         await in_lanes(LANES, found, lambda path: _put_file(session, manager, path, wishes))
+
+
+def _find_files(session: Session, paths: Iterable[str]) -> list[str]:
+    """Find the files that are meant. In folders, those that blobman itself needs are not."""
+    settings = session.settings
+    config = settings.configuration
+    files = config.settings_file, config.keys_file, config.token_file, config.ca_file
+    names = {file.name for file in files}
+    kept = {os.path.realpath(file) for file in files}
+    store = os.path.realpath(settings.get("store") or "")
+    prefix = f"{settings.get('user')}_blobs."
+    own: list[str] = []
+
+    def is_own(path: str) -> bool:
+        name = os.path.basename(path)
+        if name in names or name.startswith(prefix):
+            real = os.path.realpath(path)
+            if real in kept or real.startswith(os.path.join(store, prefix)):
+                own.append(path)
+                return True
+        return False
+
+    found = list(find_files(paths, session.screen.failure, is_own))
+    if own:
+        session.screen.remark(f"left out, as blobman itself needs them: {', '.join(own)}")
+    return found
 
 
 async def _put_file(session: Session, manager: BlobManager, path: str, wishes: Wishes) -> None:

@@ -23,16 +23,22 @@ PATIENCE = 0.2
 """Seconds between two looks whether to stop, while a pipe has nothing."""
 
 
-def find_files(paths: Iterable[str], on_error: Callable[[str, OSError], object]) -> Iterator[str]:
+def find_files(
+    paths: Iterable[str],
+    on_error: Callable[[str, OSError], object],
+    is_skipped: Callable[[str], bool] = lambda path: False,
+) -> Iterator[str]:
     """
     Find the files that are meant, folder by folder, when they are asked for.
 
     :param paths: files, folders (for all files in them and below), or ``-``.
     :param on_error: told of folders that can't be read.
+    :param is_skipped: asked for each file in a folder.
     """
     for path in paths:
         if path != STDIN and os.path.isdir(path):
-            yield from _find_in_folder(path, on_error)
+            found = _find_in_folder(path, on_error)
+            yield from (file for file in found if not is_skipped(file))
         else:
             yield path
 

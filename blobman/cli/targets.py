@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
+import re
 import select
 import stat
 import tempfile
@@ -21,6 +23,8 @@ PIPE_CHUNK = 4096
 PATIENCE = 0.2
 """Seconds between two looks whether to stop, while a pipe is full."""
 
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+
 
 def check_target(path: str, overwrite: bool) -> None:
     """
@@ -35,6 +39,17 @@ def check_target(path: str, overwrite: bool) -> None:
         raise NotADirectoryError(errno.ENOENT, "no such folder", folder)
     if os.path.lexists(path) and not (overwrite or _is_special(path)):
         raise FileExistsError(errno.EEXIST, "it exists; --force overwrites it", path)
+
+
+def begins_as_text(content: BinaryIO) -> bool:
+    """Look whether content begins with what a terminal can show. It is at its start again."""
+    data = content.read(PIPE_CHUNK)
+    content.seek(0)
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return not _UNPRINTABLE.search(text)
 
 
 def write_file(content: BinaryIO, path: str, overwrite: bool, stop: threading.Event) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import stat
 import sys
+import tty
+from contextlib import redirect_stderr
 
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
@@ -32,6 +36,29 @@ class PutTests(ServerCase):
         os.mkfifo(self.path("in/pipe"))
         outcome = await self.succeed("put", self.path("in"))
         self.assertEqual(sorted(line.split()[1] for line in outcome.lines), paths)
+
+    async def test_a_folder_with_files_of_its_own(self) -> None:
+        await self.put(b"x", "--local-only")
+        self.let(config=self.path("config"), store="")
+        self.write("config/settings.json", b'{"format": 1, "store": "../store"}')
+        for name in ("config/token", "config/keys.json", "config/letter", "token", "a_blobs.db"):
+            self.write(name, b"x")
+        for name in ("config", "store"):
+            self.write(f"in/{name}", b"x")
+        outcome = await self.run_command("put", "--local-only", str(self.folder))
+        self.assertEqual(outcome.code, 0)
+        own = {"config/settings.json", "config/token", "config/keys.json",
+               "store/alice_blobs.db", "store/alice_blobs.lock"}  # fmt: skip
+        put = {line.split("  ", 1)[1] for line in outcome.lines}
+        self.assertEqual(put & {self.path(it) for it in own}, set())
+        for name in ("config/letter", "token", "a_blobs.db", "in/store"):
+            self.assertIn(self.path(name), put)
+        [line] = outcome.err.splitlines()
+        self.assertTrue(line.startswith("left out, as blobman itself needs them: "), line)
+        left_out = line.split(": ")[1].split(", ")
+        self.assertLessEqual(set(left_out), {self.path(it) for it in own})
+        outcome = await self.succeed("put", "--local-only", self.path("config/token"))
+        self.assertEqual(len(outcome.lines), 1)
 
     async def test_what_cant_be_read_does_not_stop_the_others(self) -> None:
         good = self.write("in/good", b"x")
@@ -188,3 +215,39 @@ class GetTests(ServerCase):
                 sys.stdout = parsed_stdout
             out.close()
             self.assertEqual((code, await received), (0, b"x" * 300_000))
+
+
+class TerminalTests(ServerCase):
+    async def get(self, *options: str) -> bytes:
+        """Get a blob on a terminal, and give what that has got."""
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        tty.setraw(slave)
+        os.set_blocking(master, False)
+        self.addCleanup(setattr, sys, "stdout", sys.stdout)
+        with open(slave, "w") as sys.stdout:
+            self.code = await self._carry_out(("get", *options))
+            return os.read(master, 100) if select.select([master], [], [], 0)[0] else b""
+
+    async def test_text(self) -> None:
+        text = "Gr\u00fc\u00dfe\tand\r\nso on\n".encode()
+        await self.put(text, "--id", "text")
+        self.assertEqual((await self.get("text"), self.code), (text, 0))
+        await self.put("\u00fc".encode() * 5000, "--id", "long")
+        await self.put(b"a" + "\u00fc".encode() * 5000, "--id", "cut")
+        for blob_id in ("long", "cut"):
+            self.assertTrue(await self.get(blob_id))
+
+    async def test_what_would_wreck_it(self) -> None:
+        for number, content in enumerate((b"a\0", b"\xff\xfe", b"\x1b[2J", b"\x9b2J")):
+            await self.put(content, "--id", str(number))
+            with open(self.path("err"), "w+") as err, redirect_stderr(err):
+                shown = await self.get(str(number))
+                err.seek(0)
+                self.assertEqual((shown, self.code), (b"", 2))
+                self.assertEqual(
+                    err.read(),
+                    f"blobman: {number} is no text:"
+                    " give -o FILE, or -o - to have it on the terminal\n",
+                )
+            self.assertEqual((await self.get(str(number), "-o", "-"), self.code), (content, 0))
