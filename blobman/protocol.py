@@ -352,6 +352,12 @@ def answer_error(
     :param retry_after: the header of that name.
     """
     what = f"{action} {describe(blob_id, namespace)}" if blob_id else action
+    if status == 404 and not blob_id:
+        # Nothing that the server has under its address is missing: the address is wrong.
+        return BlobNotFoundError(
+            f"{what}: there is nothing at that URL (404); check it: the server's blobs are at "
+            "one such as https://host/blobs/"
+        )
     if status in _FAILURES:
         reason, make = _FAILURES[status]
         return make(f"{what}: {reason} ({status})")

@@ -420,6 +420,12 @@ class AnswerTests(SynchronousTestCase):
         assert isinstance(error, ServerError)
         self.assertEqual((error.code, str(error)), (418, "list: the server answered 418"))
 
+    def test_a_wrong_url(self) -> None:
+        error = protocol.answer_error(404, "list", "", "")
+        self.assertIsInstance(error, BlobNotFoundError)
+        self.assertIn("check it", str(error))
+        self.assertIn("https://host/blobs/", str(error))
+
     def test_retry_after(self) -> None:
         error = protocol.answer_error(503, "get", "b", "", retry_after="120")
         assert isinstance(error, RetriableTransferError)

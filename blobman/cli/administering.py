@@ -6,6 +6,7 @@ import click
 
 from blobman.server import admin
 
+from .options import json_option
 from .screen import Screen
 from .sizes import size_value
 from .text import size_text, table_lines
@@ -18,10 +19,6 @@ _data_option = click.option(
     show_envvar=True,
     type=click.Path(exists=True, file_okay=False),
     help="The folder of the blobs.",
-)
-
-_json_option = click.option(
-    "--json", "as_json", is_flag=True, help="As JSON, one object in a line."
 )
 
 
@@ -56,7 +53,7 @@ def unset_quota(user: str, data: str) -> None:
 
 @quota.command("show")
 @_data_option
-@_json_option
+@json_option()
 def show_quotas(data: str, as_json: bool) -> None:
     """List the quotas: the default one, then those of users that have their own."""
     quotas = admin.read_quotas(data)
@@ -78,7 +75,7 @@ def server() -> None:
 
 @server.command("usage")
 @_data_option
-@_json_option
+@json_option()
 def usage(data: str, as_json: bool) -> None:
     """List users: how many blobs they keep, how much that is, and their quota."""
     users = admin.read_usage(data)

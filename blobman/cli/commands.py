@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from blobman import BlobManager
 
-from .options import SETTINGS, setting_options
+from .options import SETTINGS, json_option, quiet_option, setting_options
 from .progress import showing_progress
 from .running import Work
 from .screen import Screen
@@ -82,7 +82,12 @@ class ClientCommand(click.Command):
 
 
 def client_command(
-    name: str, *, store: bool | Callable[..., bool] = False, secret: bool = False
+    name: str,
+    *,
+    store: bool | Callable[..., bool] = False,
+    secret: bool = False,
+    check: Callable[..., None] | None = None,
+    cls: type[ClientCommand] = ClientCommand,
 ) -> Callable[[Begin], click.Command]:
     """
     Make a command of a coroutine function that takes a session, and its options by name.
@@ -92,11 +97,16 @@ def client_command(
 
     :param store: whether it is with the local store; or a function that is given the options.
     :param secret: whether it seals or opens blobs.
+    :param check: a function that is given the options, and raises if they can't be, before the
+        user is asked for anything.
+    :param cls: the class of the command.
     """
 
     def decorate(begin: Begin) -> click.Command:
         @functools.wraps(begin)
         def give_work(as_json: bool, quiet: bool, **options: object) -> Work:
+            if check is not None:
+                check(**options)
             with_store = store(**options) if callable(store) else store
             settings = Settings.of(click.get_current_context())
             settings = settings.unlock(store=with_store, secret=secret)
@@ -108,21 +118,13 @@ def client_command(
 
             return Work(work)
 
-        decorated = _json_option(_quiet_option(setting_options()(give_work)))
-        return click.command(name, cls=ClientCommand)(decorated)
+        decorated = json_option(_JSON_HELP)(quiet_option()(setting_options()(give_work)))
+        return click.command(name, cls=cls)(decorated)
 
     return decorate
 
 
-_quiet_option = click.option(
-    "-q", "--quiet", is_flag=True, help="Show results and errors only, no progress."
-)
-_json_option = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Show results and progress as JSON, one object in a line.",
-)
+_JSON_HELP = "Show results and progress as JSON, one object in a line."
 
 namespace_option = click.option(
     "-n",

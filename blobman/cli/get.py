@@ -14,7 +14,12 @@ from .targets import begins_as_text, check_target, write_file, write_pipe
 from .waiting import in_thread
 
 
-@client_command("get", store=True, secret=True)
+def _check(output: str | None, force: bool, **_: object) -> None:
+    if output is not None and output != "-":
+        check_target(output, force)
+
+
+@client_command("get", store=True, secret=True, check=_check)
 @click.argument("blob_id", metavar="ID")
 @namespace_option
 @click.option(
@@ -37,9 +42,7 @@ async def get(
     """
     check_text = output is None and sys.stdout.isatty()
     output = output or "-"
-    if output != "-":
-        check_target(output, force)
-    elif session.screen.as_json:
+    if output == "-" and session.screen.as_json:
         # Standard output is for the content.
         session = replace(session, screen=Screen(quiet=True))
     sys.stdout.flush()

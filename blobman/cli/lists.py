@@ -9,7 +9,7 @@ import click
 
 from blobman import BlobManager, Flags, SyncStatus
 
-from .commands import Session, client_command, namespace_option
+from .commands import ClientCommand, Session, client_command, namespace_option
 from .text import size_text, table_lines
 
 
@@ -36,7 +36,18 @@ class _Entry(NamedTuple):
         return {name: value for name, value in values.items() if value is not None}
 
 
-@client_command("ls", store=lambda where, **_: where != "server")
+class _List(ClientCommand):
+    """Says what lists the blobs on the server: ``--remote`` alone does not."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse ``--remote`` without a URL, with a hint."""
+        if "--remote" in args and "://" not in "".join(args[args.index("--remote") + 1 :][:1]):
+            hint = "--remote needs the server's URL; --where server lists the blobs there"
+            raise click.UsageError(hint, ctx)
+        return super().parse_args(ctx, args)
+
+
+@client_command("ls", store=lambda where, **_: where != "server", cls=_List)
 @namespace_option
 @click.option(
     "-w",
@@ -62,13 +73,15 @@ async def ls(
     """
     List the ids of blobs.
 
-    Those here, those on the server, or both with their status. --order, --deleted and --flag
-    are for --where server.
+    Those here; with --where server those there, or both with their status. --order, --deleted
+    and --flag are for --where server.
     """
     if where != "server" and (order or deleted or flag):
         raise click.UsageError("--order, --deleted and --flag are for --where server")
     if where == "server" and long:
-        raise click.UsageError("--long is for --where local and --where both")
+        raise click.UsageError(
+            "--long is for --where local and --where both: the server lists ids only"
+        )
     async with session.manager(server=where != "local") as manager:
         if where == "server":
             listed = await manager.remote_list(namespace, order, deleted, flag or False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from .paths import complete_file, complete_folder
 
 _META = "blobman.settings"
+_FLAGS = "blobman.flags"
 
 _COMPLETIONS = {"FILE": complete_file, "DIR": complete_folder}
 
@@ -105,3 +106,23 @@ def given_settings(context: click.Context, variables: bool = True) -> dict[str, 
     """
     given: dict[str, _Given] = context.meta.get(_META, {})
     return {name: it.value for name, it in given.items() if it.typed or variables}
+
+
+def json_option(help: str = "As JSON, one object in a line.", **others: Any) -> Callable[[F], F]:
+    """Give a command ``--json``, which may come before the command, too."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help=help, callback=_raise_flag, **others
+    )
+
+
+def quiet_option(**others: Any) -> Callable[[F], F]:
+    """Give a command ``--quiet``, which may come before the command, too."""
+    text = "Show results and errors only, no progress."
+    return click.option("-q", "--quiet", is_flag=True, help=text, callback=_raise_flag, **others)
+
+
+def _raise_flag(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    flags: set[str | None] = context.meta.setdefault(_FLAGS, set())
+    if value:
+        flags.add(parameter.name)
+    return parameter.name in flags

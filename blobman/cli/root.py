@@ -15,7 +15,7 @@ from .importing import import_soledad_command
 from .init import init
 from .keygen import keygen
 from .lists import count, ls, status
-from .options import setting_options
+from .options import json_option, quiet_option, setting_options
 from .passphrase import passphrase
 from .put import put
 from .serving import serve, token
@@ -56,6 +56,8 @@ def _version() -> str:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @setting_options(hidden=True)
+@json_option(hidden=True, expose_value=False)
+@quiet_option(hidden=True, expose_value=False)
 @click.version_option(_version(), message="%(prog)s %(version)s")
 @click.pass_context
 def root(context: click.Context) -> None:

@@ -13,12 +13,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IListeningPort
 
 from blobman.server.app import GRACE, BlobsService
-from blobman.server.auth import TokenFile
+from blobman.server.auth import TokenFile, digest
 
+from .options import json_option
 from .paths import complete_file, complete_folder
 from .running import Work
 from .screen import Screen
 from .secretfiles import write_secret
+from .terminal import tell
 from .waiting import until_ended
 
 _tokens_option = click.option(
@@ -102,6 +104,9 @@ def serve(
     """
     if incoming and not incoming_tokens:
         raise click.UsageError("--incoming needs --incoming-tokens")
+    for path in filter(None, (tokens, incoming_tokens)):
+        if not os.path.exists(path):
+            tell(f"There are no tokens yet: {path} is not there. blobman token add makes it.")
 
     async def work(reactor: Any) -> None:
         try:
@@ -164,25 +169,33 @@ def add(user: str, tokens: str, save: str | None) -> None:
     """
     Make a token for USER, and print it.
 
-    The file keeps only its hash: it can't be shown again. A user may have several.
+    The file keeps only its hash: it can't be shown again. A user may have several; note the
+    id of each, which is said on standard error, to tell them apart.
     """
     if save is not None and os.path.lexists(save):
         raise FileExistsError(errno.EEXIST, "it exists, and is not overwritten", save)
-    made = TokenFile(tokens).add(user)
+    file = TokenFile(tokens)
+    made = file.add(user)
     if save is None:
         click.echo(made)
     else:
         write_secret(save, made)
+    for it in file.list(user):
+        if it.digest == digest(made):
+            tell(f"Its id is {it.token_id}: blobman token revoke {user} {it.token_id} ends it.")
 
 
 @token.command("list")
 @click.argument("user", required=False)
 @_tokens_option
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one object in a line.")
+@json_option()
 def list_tokens(user: str | None, tokens: str, as_json: bool) -> None:
     """List the tokens, of all users or of one: user, token's id, and when it was made."""
     screen = Screen(as_json)
-    for it in TokenFile(tokens).list(user):
+    found = TokenFile(tokens).list(user)
+    if not found:
+        screen.remark(f"no tokens{f' of {user}' if user else ''} in {tokens} yet")
+    for it in found:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(it.created))
         screen.result(
             f"{it.user}  {it.token_id}  {made}", user=it.user, id=it.token_id, created=it.created

@@ -23,7 +23,7 @@ class Options(BaseOptions):
     optParameters = [  # noqa: RUF012
         ["data", "d", None, "The folder of the blobs; made if there is none."],
         ["tokens", "t", None, "The file with the hashes of the users' tokens."],
-        ["incoming-tokens", None, "", "The file with the hashes of the tokens of services."],
+        ["incoming-tokens", None, None, "The file with the hashes of the tokens of services."],
         ["grace", None, GRACE, "Seconds that requests under way get when stopping.", float],
     ]
 
@@ -74,7 +74,7 @@ def _make_service(options: Options) -> BlobsService:
         options["listen"],
         grace=options["grace"],
         incoming=options["incoming"],
-        incoming_tokens=options["incoming-tokens"],
+        incoming_tokens=options["incoming-tokens"] or "",
         metrics=options["metrics"],
     )
 

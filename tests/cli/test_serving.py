@@ -12,36 +12,46 @@ class TokenTests(CommandCase):
         self.let(tokens=self.path("tokens.json"))
 
     async def test_add_prints_it_once(self) -> None:
-        made = (await self.succeed("token", "add", "alice")).out.strip()
+        outcome = await self.run_command("token", "add", "alice")
+        made = outcome.out.strip()
         self.assertGreaterEqual(len(made), 40)
         self.assertNotIn(made, (self.folder / "tokens.json").read_text())
-        self.assertNotIn(made, (await self.succeed("token", "list")).out)
+        listed = (await self.succeed("token", "list")).out
+        self.assertNotIn(made, listed)
+        token_id = listed.split()[1]
+        said = f"Its id is {token_id}: blobman token revoke alice {token_id} ends it.\n"
+        self.assertEqual(outcome.err, said)
 
     async def test_add_to_a_file(self) -> None:
         saved = self.path("token")
-        self.assertEqual((await self.succeed("token", "add", "alice", "--save", saved)).out, "")
+        outcome = await self.run_command("token", "add", "alice", "--save", saved)
+        self.assertEqual((outcome.code, outcome.out), (0, ""))
+        self.assertIn((await self.succeed("token", "list")).out.split()[1], outcome.err)
         self.assertEqual(stat.S_IMODE(os.stat(saved).st_mode), 0o600)
         line = await self.refuse(4, "token", "add", "alice", "--save", saved)
         self.assertIn("is not overwritten", line)
         self.assertEqual(len((await self.succeed("token", "list")).lines), 1)
 
     async def test_list(self) -> None:
-        self.assertEqual((await self.succeed("token", "list")).out, "")
+        nothing = await self.run_command("token", "list")
+        self.assertEqual(nothing, (0, "", f"no tokens in {self.path('tokens.json')} yet\n"))
+        self.assertEqual((await self.succeed("token", "list", "--json")).out, "")
         for user in ("alice", "bob", "alice"):
-            await self.succeed("token", "add", user)
+            await self.run_command("token", "add", user)
         listed = (await self.succeed("token", "list")).lines
         self.assertEqual([line.split()[0] for line in listed], ["alice", "bob", "alice"])
         self.assertEqual((await self.succeed("token", "list", "bob")).lines, [listed[1]])
 
     async def test_revoke(self) -> None:
         for _ in range(3):
-            await self.succeed("token", "add", "alice")
+            await self.run_command("token", "add", "alice")
         first = (await self.succeed("token", "list")).out.split()[1]
         await self.succeed("token", "revoke", "alice", first)
         self.assertNotIn(first, (await self.succeed("token", "list")).out)
         self.assertIn("no such token", await self.refuse(1, "token", "revoke", "alice", first))
         await self.succeed("token", "revoke", "alice", "--all")
-        self.assertEqual((await self.succeed("token", "list")).out, "")
+        self.assertEqual((await self.run_command("token", "list")).out, "")
+        self.assertIn("of alice", (await self.run_command("token", "list", "alice")).err)
 
     async def test_a_folder_that_is_missing(self) -> None:
         self.let(tokens=self.path("missing/tokens"))
@@ -57,6 +67,17 @@ class TokenTests(CommandCase):
 
 
 class ServeTests(CommandCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.write("tokens.json", b'{"tokens": []}')
+
+    async def test_tokens_that_are_missing(self) -> None:
+        outcome = await self.run_command(
+            "serve", "--data", self.path("data"), "--tokens", self.path("nosuch"),
+            "--listen", "nonsense",
+        )  # fmt: skip
+        self.assertIn(f"There are no tokens yet: {self.path('nosuch')} is not", outcome.err)
+
     async def test_what_cant_be_listened_on(self) -> None:
         settings = "--data", self.path("data"), "--tokens", self.path("tokens.json")
         for endpoint in ("nonsense", "tcp", "nonsense:1", "tcp:x", "tcp:1:nonsense=1"):
@@ -72,7 +93,13 @@ class ServeTests(CommandCase):
         self.assertIn("--incoming needs --incoming-tokens", line)
         for option in ("--incoming", "--metrics"):
             line = await self.refuse(
-                2, "serve", *settings, "--incoming-tokens", "services", option, "nonsense:1"
+                2,
+                "serve",
+                *settings,
+                "--incoming-tokens",
+                self.path("tokens.json"),
+                option,
+                "nonsense:1",
             )
             self.assertIn(f"{option} nonsense:1: ", line)
         line = await self.refuse(2, "serve", *settings, "--grace", "-1")

@@ -25,6 +25,25 @@ class WhereTests(ServerCase):
         await self.succeed("--remote", NOWHERE, "count", "--remote", self.url)
         await self.refuse(6, "--remote", self.url, "count", "--remote", NOWHERE)
 
+    async def test_what_is_shown_can_be_said_before_the_command(self) -> None:
+        counted = (await self.succeed("count", "--json")).out
+        self.assertEqual((await self.succeed("--json", "count")).out, counted)
+        path = self.write("content", b"x")
+        [record] = (await self.succeed("-q", "--json", "put", path)).records
+        self.assertEqual(record["file"], path)
+        listed = "token", "list", "--tokens", self.path("tokens.json")
+        self.assertTrue((await self.succeed("--json", *listed)).records)
+        self.assertEqual(
+            (await self.succeed("--json", *listed)), await self.succeed(*listed, "--json")
+        )
+        self.assertEqual((await self.run_command("--quiet", "verify")).err, "")
+
+    async def test_the_wrong_path_of_the_server(self) -> None:
+        url = self.url.replace("/blobs/", "/")
+        for command in (["count"], ["ls", "-w", "server"]):
+            line = await self.refuse(3, *command, "--remote", url)
+            self.assertIn("check it: the server's blobs are at one such as", line)
+
     async def test_an_empty_variable_is_none(self) -> None:
         self.let(remote="")
         self.assertIn("BLOBMAN_REMOTE", await self.refuse(2, "count"))
@@ -201,6 +220,10 @@ class HelpTests(CommandCase):
 
     async def test_arguments_are_no_options(self) -> None:
         self.assertNotIn("\n  ID", (await self.succeed("get", "--help")).out)
+
+    async def test_a_list_of_the_server_without_its_url(self) -> None:
+        for arguments in (["--remote"], ["--remote", "--long"], ["-n", "mail", "--remote", "x"]):
+            self.assertIn("--where server lists", await self.refuse(2, "ls", *arguments))
 
     async def test_mistakes(self) -> None:
         for arguments in (["nonsense"], ["count", "--nonsense"], ["get"], ["count", "x"]):
