@@ -126,13 +126,17 @@ async def _put_doc(
     if status is not None:
         status = SyncStatus.LOCAL_ONLY if wishes.local_only else status
         fields = {"id": doc.blob_id, "file": path, "size": size, "status": status.name}
-        session.screen.result(f"{doc.blob_id}  {path}", **fields)
+        session.screen.result(f"{doc.blob_id}  {path}{_UNSENT.get(status, '')}", **fields)
     if isinstance(error, BlobError) and status is not None:
         session.screen.failure(path, error, _REMARKS.get(status, "it is stored here"))
     elif error is not None:
         raise error
 
 
+_UNSENT = {
+    SyncStatus.PENDING_UPLOAD: "  (stored here, NOT sent yet)",
+    SyncStatus.FAILED_UPLOAD: "  (stored here, REFUSED by the server)",
+}
 _REMARKS = {SyncStatus.PENDING_UPLOAD: "it is stored here, and blobman sync will send it"}
 
 

@@ -118,7 +118,8 @@ class ProcessTests(ServerCase):
         await connected
         process.process.signalProcess("INT")
         self.assertEqual(await process.ended, 128 + signal.SIGINT)
-        self.assertEqual(process.out, f"a  {self.path('a')}\n".encode())
+        shown = f"a  {self.path('a')}  (stored here, NOT sent yet)\n"
+        self.assertEqual(process.out, shown.encode())
         self.assertIn(b"left: 1 to send; blobman sync goes on from here\n", process.err)
         self.assertNotIn(b"Traceback", process.err)
         self.let(remote=self.url)

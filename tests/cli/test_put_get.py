@@ -104,7 +104,8 @@ class PutTests(ServerCase):
         await self.put(b"theirs", "--id", "taken")
         self.another_machine()
         outcome = await self.run_command("put", self.write("a", b"ours"), "--id", "taken")
-        self.assertEqual((outcome.code, outcome.out), (4, f"taken  {self.path('a')}\n"))
+        shown = f"taken  {self.path('a')}  (stored here, REFUSED by the server)\n"
+        self.assertEqual((outcome.code, outcome.out), (4, shown))
         self.assertIn("it is stored here", outcome.err)
         self.assertEqual((await self.succeed("status", "FAILED_UPLOAD")).out, "taken\n")
 
@@ -142,11 +143,15 @@ class PutTests(ServerCase):
         outcome = await self.run_command("put", path, "--remote", NOWHERE, "--json")
         self.assertEqual(outcome.code, 6)
         self.assertIn("blobman sync will send it", outcome.err)
+        self.assertRegex(
+            (await self.run_command("put", path, "--remote", NOWHERE)).out,
+            f"^{ID}  {path}  \\(stored here, NOT sent yet\\)\n$",
+        )
         stored, failed = outcome.records
         self.assertEqual(stored["status"], "PENDING_UPLOAD")
         self.assertEqual((failed["failed"], failed["code"]), (path, 6))
         outcome = await self.run_command("sync")
-        self.assertEqual((outcome.code, outcome.err.splitlines()[1:]), (0, ["1 in step"]))
+        self.assertEqual((outcome.code, outcome.err.splitlines()[2:]), (0, ["2 in step"]))
         self.another_machine()
         self.assertEqual((await self.succeed("get", stored["id"])).out, "later")
 
