@@ -13,6 +13,7 @@ from .failures import describe_error, exit_code
 from .logs import is_debugging
 from .root import root
 from .running import Work, run
+from .terminal import leave_echo
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -55,5 +56,7 @@ def report(error: Exception) -> int:
     """
     if is_debugging():
         traceback.print_exception(error)
+    if isinstance(error, click.Abort):
+        leave_echo()
     click.echo(f"blobman: {describe_error(error)}", err=True)
     return exit_code(error)

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from .failures import Interrupted
 from .logs import begin_log
+from .terminal import leave_echo
 
 
 class Work(NamedTuple):
@@ -67,7 +68,12 @@ class _Running:
         self._signal_number = number
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
-        self.reactor.callFromThread(self._operation.cancel)
+        self.reactor.callFromThread(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._signal_number == signal.SIGINT:
+            leave_echo()
+        self._operation.cancel()
 
     def _end(self, result: Failure | int | None) -> None:
         self._result = result

@@ -47,7 +47,7 @@ _LEFT = {
     "--watch",
     metavar="SECONDS",
     type=click.FloatRange(min=1),
-    help="Do it again and again, with so much time between.",
+    help="Do it again and again, with so much time between; tell when something has changed.",
 )
 async def sync(
     session: Session, namespaces: tuple[str, ...], everything: bool, watch: float | None
@@ -63,10 +63,12 @@ async def sync(
         session.manager(server=True, by_blob=True) as manager,
         telling_what_is_left(session, manager),
     ):
-        await _sync_all(session, manager, await _choose(manager, namespaces, everything))
+        shown: dict[str, str] = {}
+        await _sync_all(session, manager, await _choose(manager, namespaces, everything), shown)
         while watch is not None:
             await deferLater(session.reactor, watch)
-            await _sync_all(session, manager, await _choose(manager, namespaces, everything))
+            chosen = await _choose(manager, namespaces, everything)
+            await _sync_all(session, manager, chosen, shown)
 
 
 async def _choose(
@@ -78,7 +80,15 @@ async def _choose(
     return sorted({"", *namespaces, *await manager.local.list_namespaces()})
 
 
-async def _sync_all(session: Session, manager: BlobManager, namespaces: Sequence[str]) -> None:
+async def _sync_all(
+    session: Session, manager: BlobManager, namespaces: Sequence[str], shown: dict[str, str]
+) -> None:
+    """
+    Bring namespaces into step once.
+
+    :param shown: what was said of each the last time, which is not said again.
+    """
+
     async def sync_one(namespace: str) -> None:
         try:
             await manager.sync(namespace)
@@ -87,7 +97,7 @@ async def _sync_all(session: Session, manager: BlobManager, namespaces: Sequence
             raise
         except (BlobError, ValueError) as error:
             session.screen.failure(f"namespace {namespace}" if namespace else "sync", error)
-        await _show_counts(session, manager, namespace)
+        await _show_counts(session, manager, namespace, shown)
 
     with _counting(session, manager, namespaces):
         await in_lanes(LANES, namespaces, sync_one)
@@ -116,7 +126,9 @@ def _counting(session: Session, manager: BlobManager, namespaces: Sequence[str])
         loop.stop()
 
 
-async def _show_counts(session: Session, manager: BlobManager, namespace: str) -> None:
+async def _show_counts(
+    session: Session, manager: BlobManager, namespace: str, shown: dict[str, str]
+) -> None:
     assert manager.local is not None
     counts = await manager.local.get_sync_progress(namespace)
     if session.screen.as_json:
@@ -124,7 +136,10 @@ async def _show_counts(session: Session, manager: BlobManager, namespace: str) -
         return
     place = f" in namespace {namespace}" if namespace else ""
     left = _what_is_left(counts)
-    session.screen.remark(f"{counts.get('SYNCED', 0)} in step{place}" + (left and f", {left}"))
+    text = f"{counts.get('SYNCED', 0)} in step{place}" + (left and f", {left}")
+    if text != shown.get(namespace):
+        session.screen.remark(text)
+        shown[namespace] = text
 
 
 @asynccontextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import io
 import os
+import sys
+from contextlib import suppress
 
 import click
 
@@ -54,3 +56,10 @@ def ask_hidden(question: str) -> str:
 def tell(text: str) -> None:
     """Say something between two questions."""
     click.echo(text, err=True)
+
+
+def leave_echo() -> None:
+    """Begin a line, if what the terminal shows for Ctrl-C is on the present one."""
+    with suppress(OSError):
+        if sys.stderr.isatty():
+            click.echo(err=True)

@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest
 from twisted.web.http_headers import Headers
 
@@ -125,6 +126,21 @@ class ProcessTests(ServerCase):
         self.let(remote=self.url)
         await self.run_command("sync")
         self.assertEqual((await self.succeed("ls", "--where", "server")).lines, ["a"])
+
+    async def test_watching_tells_what_has_changed(self) -> None:
+        await self.put(b"a", "--id", "a")
+        process = self.start("sync", "--watch", "1")
+        await process.when_written(b"1 in step\n")
+        await deferLater(reactor, 2.2)
+        self.another_machine()
+        await self.put(b"b", "--id", "b")
+        await process.when_written(b"2 in step\n")
+        process.process.signalProcess("TERM")
+        await process.ended
+        self.assertEqual(
+            process.err.decode().splitlines(),
+            ["1 in step", "fetched b, 754 B", "2 in step", "blobman: interrupted by SIGTERM"],
+        )
 
     async def test_terminating_a_get(self) -> None:
         connected = await self.serve_silence()

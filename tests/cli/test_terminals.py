@@ -180,6 +180,25 @@ class InterruptionTests(TerminalCase):
         await self.terminal.when_said("or none: ")
         await self.interrupt(process, "\x04")
 
+    async def test_it_does_not_go_on_behind_what_the_terminal_shows(self) -> None:
+        await self.init_typing()
+        command = [*BLOBMAN, "sync", "--watch", "60"]
+        for passphrase, last, said in (
+            (SECRET, "0 in step", "interrupted by SIGINT"),
+            ("", "Passphrase: ", "interrupted"),
+        ):
+            process = TerminalProcess(
+                self.terminal,
+                ["sh", "-c", 'exec "$@" 2> /dev/tty', "sh", *command],
+                dict(os.environ),
+            )
+            if passphrase:
+                await self.terminal.answer("Passphrase: ", passphrase)
+            await self.terminal.when_said(last)
+            self.terminal.type("\x03")
+            self.assertEqual(await process.ended, 128 + signal.SIGINT)
+            await self.terminal.when_said(f"\nblobman: {said}\r\n")
+
     async def test_at_the_passphrase_of_a_command(self) -> None:
         await self.init_typing()
         process = self.start("status")
