@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ from .calls import Worker
 from .data import make_files
 from .figures import STEPS, Cost, Figures, middle
 from .floor import Floor
+from .trash import Trash
 from .workloads import Workload
 
 STORES = {"put": "laptop", "sync": "desktop", "get": "desktop"}
@@ -38,6 +38,7 @@ class Bench:
         self._runs = runs
         self._peer = peer
         self._say = say
+        self._trash = Trash(folder / "trash")
         authority = Authority("blobman benchmarks")
         self._ca_file = authority.write(str(folder / "ca.pem"))
         self._pem = str(folder / "server.pem")
@@ -59,7 +60,7 @@ class Bench:
                 self._say(f"{workload}, {'TLS' if tls else 'TCP'}: {number} of {self._runs}")
                 runs.append(self._run(workload, files, tls))
             yield [middle(same_step) for same_step in zip(*runs, strict=True)]
-        shutil.rmtree(files)
+        self._trash.throw(files)
 
     def _run(self, workload: Workload, files: Path, tls: bool) -> list[Figures]:
         floors = self._floors(workload, files, tls)
@@ -74,7 +75,9 @@ class Bench:
         with Worker("bare") as server, Worker("bare") as client:
             url = server.call("listen", self._pem if tls else None)
             client.call("connect", url, self._ca_file)
-            return {step: floor.measure(step, client, files, workload) for step in STEPS}
+            return {
+                step: floor.measure(step, client, files, workload, self._trash) for step in STEPS
+            }
 
     def _costs(self, files: Path, tls: bool) -> dict[str, tuple[Cost, Cost]]:
         folder = self._folder / "blobman"
@@ -91,7 +94,7 @@ class Bench:
                 step: _cost(server, client, step, files, {**arguments, "local_path": stores[step]})
                 for step, client in clients.items()
             }
-        shutil.rmtree(folder)
+        self._trash.throw(folder)
         return costs
 
     def _peers(self, files: Path, tls: bool) -> dict[str, float]:
@@ -102,7 +105,7 @@ class Bench:
         seconds = rclone.measure(
             self._peer, folder, files, (self._pem, self._ca_file) if tls else None
         )
-        shutil.rmtree(folder)
+        self._trash.throw(folder)
         return seconds
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from .calls import Worker
 from .data import PIECE, pieces
+from .trash import Trash
 from .workloads import Workload
 
 
@@ -30,7 +30,7 @@ class Floor(NamedTuple):
         return self.files + (self.requests or 0)
 
 
-def measure(step: str, client: Worker, files: Path, workload: Workload) -> Floor:
+def measure(step: str, client: Worker, files: Path, workload: Workload, trash: Trash) -> Floor:
     """
     Do the bare work of a step.
 
@@ -39,6 +39,7 @@ def measure(step: str, client: Worker, files: Path, workload: Workload) -> Floor
 
     :param client: a bare one, which is connected.
     :param files: the files of the workload.
+    :param trash: where the files go that are written.
     """
     count, size = workload.number, workload.size
     if step == "get":
@@ -47,7 +48,7 @@ def measure(step: str, client: Worker, files: Path, workload: Workload) -> Floor
     written = sum(_write(copy, workload) for copy in copies)
     for copy in copies:
         # Not before all are there: a second one would be given the memory of the first.
-        shutil.rmtree(copy)
+        trash.throw(copy)
     requests: float = client.call("send" if step == "put" else "receive", count, size)
     return Floor(written, requests)
 
