@@ -92,10 +92,11 @@ def make_folders(path: str) -> list[str]:
 
 def _make_folder(path: str) -> None:
     os.mkdir(path, FOLDER_MODE)
-    if os.geteuid() == 0:
+    owner = _owner_to_be(path)
+    if owner is not None:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            _hand_over(descriptor, path)
+            _hand_over(descriptor, owner)
         finally:
             os.close(descriptor)
 
@@ -111,17 +112,26 @@ def create(path: str) -> int:
     :raise FileExistsError: it is there.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
-    if os.geteuid() == 0:
-        _hand_over(descriptor, path)
+    owner = _owner_to_be(path)
+    if owner is not None:
+        _hand_over(descriptor, owner)
     return descriptor
 
 
-def _hand_over(descriptor: int, path: str) -> None:
+def _owner_to_be(path: str) -> tuple[int, int] | None:
+    """Give the owner and group of the folder that something is in, if it is not root's as well."""
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            folder = os.stat(os.path.dirname(path))
+            if folder.st_uid != 0:
+                return folder.st_uid, folder.st_gid
+    return None
+
+
+def _hand_over(descriptor: int, owner: tuple[int, int]) -> None:
     # Not everywhere may root do so, and most often nobody else needs it there.
     with suppress(OSError):
-        folder = os.stat(os.path.dirname(path))
-        if folder.st_uid != 0:
-            os.fchown(descriptor, folder.st_uid, folder.st_gid)
+        os.fchown(descriptor, *owner)
 
 
 @contextmanager
