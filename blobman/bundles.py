@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from .errors import BlobError
 from .interfaces import Progress
-from .model import BlobKey
+from .model import BlobKey, Priority
 from .transfers import Permits, Place, Waiter
 
 
@@ -146,6 +146,7 @@ class Bundler:
         self._queue: list[tuple[int, int, int, Passenger]] = []
         self._entries = itertools.count()
         self._waiter: Waiter | None = None
+        self._under_way = 0
 
     async def take_along(self, what: str, key: BlobKey, place: Place, report: Progress) -> Outcome:
         """
@@ -171,7 +172,8 @@ class Bundler:
         place = passenger.place
         entry = (-place.priority, place.age, next(self._entries), passenger)
         heapq.heappush(self._queue, entry)
-        self._ask(place.priority, place.age)
+        if self._waiter or place.priority >= Priority.URGENT or self._are_enough():
+            self._ask(place.priority, place.age)
 
     def _ask(self, priority: int, age: int) -> None:
         """See to it that a permit of at least this priority is waited for."""
@@ -180,6 +182,16 @@ class Bundler:
             return
         self._waiter = waiter = self._permits.acquire(priority, age)
         waiter.granted.addCallbacks(lambda _: self._depart(), lambda _: None)
+
+    def _ask_for_first(self) -> None:
+        first = self._first()
+        if first is not None:
+            self._ask(first.place.priority, first.place.age)
+
+    def _are_enough(self) -> bool:
+        # One request for many costs less than many: while some are under way, others gather, and
+        # go at the latest when one of those has ended.
+        return len(self._waiting) >= self._under_way * self._limit // 2
 
     async def _leave(self, passenger: Passenger) -> None:
         bundle = passenger.bundle
@@ -207,13 +219,13 @@ class Bundler:
         while len(going) < self._limit and (passenger := self._first()) is not None:
             self._waiting.remove(passenger)
             going.append(passenger)
+        self._under_way += 1
         bundle = _Bundle(going)
         for passenger in going:
             passenger.bundle = bundle
         bundle.work = Deferred.fromCoroutine(self._travel(bundle))
-        first = self._first()
-        if first is not None:
-            self._ask(first.place.priority, first.place.age)
+        if self._are_enough():
+            self._ask_for_first()
 
     def _first(self) -> Passenger | None:
         """Give the one of those that wait whose turn is next."""
@@ -234,9 +246,11 @@ class Bundler:
             outcome = error
         finally:
             bundle.over = True
+            self._under_way -= 1
             self._permits.release()
             for passenger in bundle.passengers:
                 passenger.arrive(
                     outcome.about(passenger.what) if isinstance(outcome, BlobError) else outcome
                 )
             bundle.tell()
+            self._ask_for_first()

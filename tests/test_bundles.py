@@ -88,6 +88,51 @@ class BundlerTests(SynchronousTestCase):
         self.assertEqual({self.successResultOf(it) for it in going}, {Outcome.DONE})
         self.assertEqual(self.permits.active, 0)
 
+    def gather(self, *names: str) -> None:
+        self.permits = Permits(lambda: 10)
+        self.bundler = Bundler(self.permits, self.carry, limit=6)
+        for name in names:
+            self.take(name)
+
+    def test_while_one_is_under_way_others_gather(self) -> None:
+        self.gather("a", "b", "c")
+        self.assertEqual(self.ids(), [["a"]])
+        self.take("d")
+        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"]])
+
+    def test_when_one_has_ended_those_that_gathered_go(self) -> None:
+        self.gather("a", "b", "c", "d", "e")
+        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"]])
+        self.end()
+        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"], ["e"]])
+
+    def test_what_is_urgent_gathers_nobody(self) -> None:
+        self.gather("a", "b")
+        self.take("c", 4)
+        self.assertEqual(self.ids(), [["a"], ["c", "b"]])
+
+    def test_what_waits_for_a_permit_already_becomes_more_urgent(self) -> None:
+        self.gather("a")
+        self.permits = self.bundler._permits = Permits(lambda: 1)
+        self.busy()
+        for name in "bcd":
+            self.take(name)
+        other = self.permits.acquire(3)
+        place = Place(3, 0)
+        going = self.bundler.take_along("put e", BlobKey("", "e"), place, no_progress)
+        self.addCleanup(end_quietly, Deferred.fromCoroutine(going))
+        self.permits.release()
+        self.assertEqual((self.ids()[1:], other.granted.called), ([["e", "b", "c", "d"]], False))
+
+    def test_what_becomes_urgent_gathers_nobody(self) -> None:
+        self.gather("a")
+        place = Place(2, self.permits.new_age())
+        going = self.bundler.take_along("put b", BlobKey("", "b"), place, no_progress)
+        self.addCleanup(end_quietly, Deferred.fromCoroutine(going))
+        self.assertEqual(self.ids(), [["a"]])
+        place.promote(4)
+        self.assertEqual(self.ids(), [["a"], ["b"]])
+
     def test_most_urgent_first(self) -> None:
         self.busy()
         for name, priority in zip("abcde", (1, 2, 4, 2, 3), strict=True):
