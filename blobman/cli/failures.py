@@ -99,6 +99,8 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return _one_line(f"{os.fsdecode(error.filename)}: {error.strerror}")
     text = _one_line(str(error)) or type(error).__name__
+    if isinstance(error, ValueError) and text.startswith("blob_id must be"):
+        text += "; blobman ls shows ids, names of files are not kept"
     if isinstance(error, (*_EXPECTED, Interrupted)):
         return text
     return f"unexpected {type(error).__name__}: {text} (BLOBMAN_DEBUG=1 shows where)"

@@ -204,6 +204,10 @@ class GetTests(ServerCase):
         after = set(os.listdir(self.folder)) - {"store"}
         self.assertEqual(sorted(after), before)
 
+    async def test_the_name_of_a_file(self) -> None:
+        line = await self.refuse(1, "get", "letter.txt")
+        self.assertTrue(line.endswith("; blobman ls shows ids, names of files are not kept"), line)
+
     async def test_no_such_blob_and_no_server(self) -> None:
         self.let(remote="", token_file="")
         self.assertIn("no server", await self.refuse(3, "get", "missing"))
