@@ -1,9 +1,10 @@
 """
 What was measured already, and is in nobody's way.
 
-It is not removed between two measurements: ext4 does not use an inode again within a minute of its
-removal, and goes through all of those whenever it makes a file near them. After 1,000 removals,
-making a file can take ten times as long, whoever makes it.
+Many files are not removed between two measurements: ext4 does not use an inode again within a minute
+of its removal, and goes through all of those whenever it makes a file near them. After 1,000
+removals, making a file can take ten times as long, whoever makes it. A few large files are removed,
+so that the memory that they take in the cache can be used again.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-ROOM = 8_000_000_000
-"""Bytes that may pile up."""
+MANY = 100
+"""Files that are not removed at once."""
 
 
 class Trash:
@@ -26,14 +27,11 @@ class Trash:
         self._folder = folder
         self._folder.mkdir()
         self._number = 0
-        self._size = 0
 
     def throw(self, path: Path) -> None:
-        """Take a folder away; remove it, and all others, only when there is too much."""
-        self._number += 1
-        gone = path.rename(self._folder / str(self._number))
-        self._size += sum(file.stat().st_size for file in gone.rglob("*") if file.is_file())
-        if self._size > ROOM:
-            shutil.rmtree(self._folder)
-            self._folder.mkdir()
-            self._size = 0
+        """Take a folder away; remove it, if it has few files."""
+        if sum(1 for file in path.rglob("*") if file.is_file()) < MANY:
+            shutil.rmtree(path)
+        else:
+            self._number += 1
+            path.rename(self._folder / str(self._number))
