@@ -12,8 +12,9 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IListeningPort
 
-from blobman.server.app import GRACE, BlobsService
+from blobman.server.app import DEFAULT_LIMITS, GRACE, BlobsService
 from blobman.server.auth import TokenFile, digest
+from blobman.server.connections import allow
 
 from .options import json_option
 from .paths import complete_file, complete_folder
@@ -109,6 +110,7 @@ def serve(
             tell(f"There are no tokens yet: {path} is not there. blobman token add makes it.")
 
     async def work(reactor: Any) -> None:
+        allow(DEFAULT_LIMITS.connections)
         try:
             service = BlobsService(
                 data,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 from typing import Any
 
 from twisted.logger import Logger
@@ -23,6 +24,18 @@ def most_possible() -> int:
     if limit == resource.RLIM_INFINITY:
         limit = 2**31
     return max(1, (limit - HEADROOM) // EACH)
+
+
+def allow(most: int) -> None:
+    """Let this process open the files for so many connections, or as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = HEADROOM + EACH * most
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # What the system does not let it have, it can do without: fewer connections come then.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Connections:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
-from .app import GRACE, BlobsService
+from .app import DEFAULT_LIMITS, GRACE, BlobsService
+from .connections import allow
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore
@@ -68,6 +69,7 @@ class Options(BaseOptions):
 
 
 def _make_service(options: Options) -> BlobsService:
+    allow(DEFAULT_LIMITS.connections)
     return BlobsService(
         options["data"],
         options["tokens"],

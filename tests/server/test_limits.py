@@ -19,7 +19,7 @@ from blobman.server.access import Report
 from blobman.server.answers import Refusal
 from blobman.server.app import make_incoming_site, make_metrics_site, make_site
 from blobman.server.auth import TokenFile
-from blobman.server.connections import Connections
+from blobman.server.connections import Connections, allow
 from blobman.server.limits import Admission, Limits
 from blobman.server.memory import MemoryBackend
 from blobman.server.site import BlobsSite
@@ -115,6 +115,29 @@ class TimeTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertTrue(wire.is_aborted)
         protocol.connectionLost()
+
+
+class OpenFilesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.hard = hard
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+
+    def test_as_many_as_are_wanted(self) -> None:
+        allow(200)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (528, self.hard))
+        self.assertEqual(Connections(1000, Clock()).most, 200)
+
+    def test_no_more_than_the_system_lets_it(self) -> None:
+        allow(10**9)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.assertGreater(soft, 300)
+        self.assertEqual(hard, self.hard)
+
+    def test_never_fewer(self) -> None:
+        allow(1)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (300, self.hard))
 
 
 class ConnectionsTests(SynchronousTestCase):
