@@ -50,8 +50,16 @@ class Putter:
         :raise BlobError: as ``store.put`` does.
         """
         await self._permits.acquire(priority).granted
+        status, preamble = SyncStatus.LOCAL_ONLY, b""
         try:
-            await _put(store, doc, key, size, priority, local_only)
+            if not local_only:
+                status = SyncStatus.PENDING_UPLOAD
+                # Not os.urandom: it lets other threads run, and may have to wait for them.
+                iv = RAND_bytes(IV_SIZE)
+                preamble = Preamble.for_blob(key.blob_id, size, iv, time.time()).encode()
+            await store.put(
+                key.blob_id, doc.blob_fd, size, key.namespace, status, priority, preamble
+            )
         finally:
             self._permits.release()
 
@@ -83,20 +91,3 @@ class Putter:
         waiter = self._waiting.get(key)
         if waiter is not None:
             waiter.granted.errback(reason)
-
-
-def _put(
-    store: IBlobStore,
-    doc: BlobDoc,
-    key: BlobKey,
-    size: int,
-    priority: Priority,
-    local_only: bool,
-) -> Deferred[None]:
-    status, preamble = SyncStatus.LOCAL_ONLY, b""
-    if not local_only:
-        status = SyncStatus.PENDING_UPLOAD
-        # Not os.urandom: it lets other threads run meanwhile, and may have to wait for them.
-        iv = RAND_bytes(IV_SIZE)
-        preamble = Preamble.for_blob(key.blob_id, size, iv, time.time()).encode()
-    return store.put(key.blob_id, doc.blob_fd, size, key.namespace, status, priority, preamble)

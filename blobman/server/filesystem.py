@@ -191,13 +191,17 @@ class FilesystemBackend:
         return result
 
     def _settle(self) -> None:
-        self._run(self._folder.settle).addErrback(self._log_unsettled).addBoth(self._settled)
+        self._run(self._folder.settle).addCallbacks(self._settled, self._log_unsettled)
 
     def _settled(self, _: object) -> None:
         self._settling = None
+        if self._folder.journal.size:
+            # These came meanwhile.
+            self._settle_later(None)
 
     def _log_unsettled(self, failure: object) -> None:
         # It stays in the journal, and the next start sees to it.
+        self._settling = None
         self._log.error("The folder could not be put in order: {why}", why=failure)
 
     def delete(self, name: BlobName) -> Deferred[None]:

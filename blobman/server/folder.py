@@ -217,28 +217,25 @@ class BlobFolder:
         finally:
             disk.remove(path)
 
-    def publish(self, files: Sequence[Staged]) -> list[BlobError | None]:
+    def publish(self, staged: Staged) -> None:
         """
-        Make files durable and move them to their places, durably for all of them at once.
+        Make a file durable and move it to its place, durably; nothing is reserved for it any more.
 
-        :return: for each, None if it is there now, and nothing is reserved for it any more; or
-            ``BlobAlreadyExistsError``, and all is as it was.
-        :raise OSError: none is there.
+        :raise BlobAlreadyExistsError: the name is taken, and all is as it was.
+        :raise OSError: it is not there.
         """
-        outcomes: list[BlobError | None] = []
+        is_in_place = False
         try:
-            with self._ways.made(layout.folder_of(self.root, it.name) for it in files):
-                # After the folders: a journal that is flushed for the files has them in it too.
-                for it in files:
-                    disk.date(it.descriptor)
-                    os.fsync(it.descriptor)
-                outcomes += map(self._move_to_its_place, files)
+            with self._ways.made([layout.folder_of(self.root, staged.name)]):
+                # After the folders: a journal that is flushed for the file has them in it, too.
+                disk.date(staged.descriptor)
+                os.fsync(staged.descriptor)
+                self._move_to_its_place(staged)
+                is_in_place = True
         except BaseException:
-            for it, error in zip(files, outcomes, strict=False):
-                if error is None:
-                    self._take_back(it)
+            if is_in_place:
+                self._take_back(staged)
             raise
-        return outcomes
 
     def _take_back(self, staged: Staged) -> None:
         """Remove a blob that could not be made durable: nobody may be told that it exists."""
@@ -251,25 +248,22 @@ class BlobFolder:
                 self._remove_flags(staged.name)
                 self._note(staged.name)
 
-    def _move_to_its_place(self, staged: Staged) -> BlobError | None:
+    def _move_to_its_place(self, staged: Staged) -> None:
         name = staged.name
         with self._locks.one(name):
+            self.check_absent(name)
+            self._let_go(name)
+            if self._remove_flags(name):
+                disk.sync_folder(layout.folder_of(self.root, name))
+            if staged.flags:
+                self._write_flags(name, staged.flags)
             try:
-                self.check_absent(name)
-                self._let_go(name)
-                if self._remove_flags(name):
-                    disk.sync_folder(layout.folder_of(self.root, name))
-                if staged.flags:
-                    self._write_flags(name, staged.flags)
                 os.link(staged.path, self._path(name))
-            except FileExistsError:
-                return BlobAlreadyExistsError(f"{name} exists")
-            except BlobAlreadyExistsError as error:
-                return error
+            except FileExistsError as error:
+                raise BlobAlreadyExistsError(f"{name} exists") from error
             disk.remove(staged.path)
             self._note(name, staged.reserved)
         staged.reserved = 0
-        return None
 
     def delete(self, name: BlobName) -> None:
         """

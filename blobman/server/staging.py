@@ -100,16 +100,10 @@ class StagedFile:
             with self._lock:
                 if self._flush_error is not None:
                     raise self._flush_error
-            (error,) = self._folder.publish([self.finish(flags)])
+            self._staged.flags = flags
+            self._folder.publish(self._staged)
         finally:
             self.discard_now()
-        if error:
-            raise error
-
-    def finish(self, flags: Sequence[Flags] = ()) -> Staged:
-        """Say that it is whole, and what its flags will be."""
-        self._staged.flags = flags
-        return self._staged
 
     def discard(self) -> Deferred[None]:
         """Remove it; see :class:`IUpload`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -232,6 +233,27 @@ class SettlingTests(BackendCase):
         # The one thread does one thing after another.
         self.assertEqual(await self.backend.count("alice", query()), 2)
         self.assertEqual(self.segments(), [])
+
+    async def test_what_comes_while_it_is_emptied(self) -> None:
+        root = self.mktemp()
+        backend = FilesystemBackend(root, threads=2)
+        await backend.open()
+        self.addCleanup(backend.close)
+        clock = Clock()
+        self.patch(backend, "_reactor", _WithClock(backend._reactor, clock))
+        may_end, sync = threading.Event(), disk.sync_file_system
+        self.addCleanup(may_end.set)
+        self.patch(disk, "sync_file_system", lambda it: may_end.wait(20) and sync(it))
+        await backend.store([(name("a"), sealed())])
+        clock.advance(filesystem.SETTLE_AFTER)
+        await backend.store([(name("b"), sealed())])
+        self.assertEqual(clock.getDelayedCalls(), [])
+        may_end.set()
+        for _ in range(1000):
+            if clock.getDelayedCalls():
+                break
+            await backend.count("alice", query())
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
 
     async def test_when_it_is_full(self) -> None:
         clock, reactor = Clock(), self.backend._reactor
