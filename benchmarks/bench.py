@@ -14,11 +14,15 @@ from .calls import Worker
 from .data import make_files
 from .figures import STEPS, Cost, Figures, middle
 from .floor import Floor
+from .memory import make_ready
 from .trash import Trash
 from .workloads import Workload
 
 STORES = {"put": "laptop", "sync": "desktop", "get": "desktop"}
 """In which store each step works."""
+
+COPIES = {"put": 2, "sync": 1, "get": 0}
+"""How often each step writes all bytes to the disk."""
 
 Say = Callable[[str], object]
 
@@ -64,8 +68,8 @@ class Bench:
 
     def _run(self, workload: Workload, files: Path, tls: bool) -> list[Figures]:
         floors = self._floors(workload, files, tls)
-        costs = self._costs(files, tls)
-        peers = self._peers(files, tls)
+        costs = self._costs(workload, files, tls)
+        peers = self._peers(workload, files, tls)
         return [
             Figures(workload, tls, step, *costs[step], floors[step], peers.get(step))
             for step in STEPS
@@ -75,11 +79,13 @@ class Bench:
         with Worker("bare") as server, Worker("bare") as client:
             url = server.call("listen", self._pem if tls else None)
             client.call("connect", url, self._ca_file)
-            return {
-                step: floor.measure(step, client, files, workload, self._trash) for step in STEPS
-            }
+            floors = {}
+            for step in STEPS:
+                make_ready(self._folder, COPIES[step] * workload.total)
+                floors[step] = floor.measure(step, client, files, workload, self._trash)
+            return floors
 
-    def _costs(self, files: Path, tls: bool) -> dict[str, tuple[Cost, Cost]]:
+    def _costs(self, workload: Workload, files: Path, tls: bool) -> dict[str, tuple[Cost, Cost]]:
         folder = self._folder / "blobman"
         folder.mkdir()
         with ExitStack() as stack:
@@ -90,18 +96,21 @@ class Bench:
             stores = {step: str(folder / store) for step, store in STORES.items()}
             for client in clients.values():
                 client.call("get_ready")
-            costs = {
-                step: _cost(server, client, step, files, {**arguments, "local_path": stores[step]})
-                for step, client in clients.items()
-            }
+            costs = {}
+            for step, client in clients.items():
+                make_ready(self._folder, COPIES[step] * workload.total)
+                manager = {**arguments, "local_path": stores[step]}
+                costs[step] = _cost(server, client, step, files, manager)
         self._trash.throw(folder)
         return costs
 
-    def _peers(self, files: Path, tls: bool) -> dict[str, float]:
+    def _peers(self, workload: Workload, files: Path, tls: bool) -> dict[str, float]:
         if self._peer is None:
             return {}
         folder = self._folder / "rclone"
         folder.mkdir()
+        # It writes them once, up and down; there is no coming in between the two.
+        make_ready(self._folder, 2 * workload.total)
         seconds = rclone.measure(
             self._peer, folder, files, (self._pem, self._ca_file) if tls else None
         )
