@@ -26,7 +26,7 @@ from .faults import store_error, store_errors
 from .lock import StoreLock
 from .payloads import PayloadFiles
 from .takeover import TakeOver
-from .workers import Job, Outbox, Relay, TwoSteps, Workers
+from .workers import Job, Kind, Outbox, Relay, TwoSteps, Workers, run_together
 from .writer import Writer
 
 __all__ = ["Database"]
@@ -36,6 +36,9 @@ G = TypeVar("G")
 
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "cache_size=-2048")
 _READERS = 2
+_READ_TOGETHER = 16
+"""How many reads of a kind are done together at most: each can bring a chunk into memory."""
+
 _LOOK_AGAIN = 0.01
 """Seconds between two attempts at what SQLite does not wait for."""
 
@@ -71,8 +74,10 @@ class Database:
         self._closing: Deferred[None] | None = None
         outbox = self._outbox = Outbox(reactor)
         writer = Writer(self._connection, str(path))
-        self._writer = Workers("writer", 1, writer.run, outbox, _BATCH, writer.checkpoint)
-        self._readers = Workers("reader", _READERS, self._run_reads, outbox)
+        self._writer = Workers(
+            "writer", 1, writer.run, outbox, _BATCH, mixed=True, rest=writer.checkpoint
+        )
+        self._readers = Workers("reader", _READERS, self._run_reads, outbox, _READ_TOGETHER)
         relay = Relay(self._writer, outbox)
         self._filers = Workers("files", _FILERS, self._run_files, relay)
 
@@ -112,6 +117,30 @@ class Database:
         self._watch_for_shutdown()
         return self._writer.submit(work, undo)
 
+    def read_together(self, kind: Kind[T], item: object) -> Deferred[T]:
+        """
+        Read in a thread, together with what is of the same kind.
+
+        :param kind: called with a connection, and with the items of some.
+        :return: as :meth:`read` does.
+        """
+        self._watch_for_shutdown()
+        return self._readers.begin(Job.of_kind(kind, item, None))
+
+    def write_together(
+        self, kind: Kind[T], item: object, undo: Callable[[T | None], object] | None = None
+    ) -> Deferred[T]:
+        """
+        Write in a thread, in a transaction, together with what is of the same kind.
+
+        :param kind: called as the work of :meth:`write` is, and with the items of some. If it
+            raises, it is called again for each of them.
+        :param undo: as for :meth:`write`.
+        :return: as :meth:`write` does.
+        """
+        self._watch_for_shutdown()
+        return self._writer.begin(Job.of_kind(kind, item, undo))
+
     def handle_files(
         self, work: Callable[[], T], undo: Callable[[T | None], object] | None = None
     ) -> Deferred[T]:
@@ -126,20 +155,21 @@ class Database:
     def read_and_write(
         self,
         read: Callable[[apsw.Connection], G],
-        record: Callable[[apsw.Connection, G], T],
+        kind: Kind[T],
         undo: Callable[[T | None], object] | None = None,
     ) -> Deferred[T]:
         """
         Read a file in a thread, then record what it held, without coming back in between.
 
-        :param read: called in a thread for files, with a connection to look something up.
-        :param record: called as the work of :meth:`write` is, and with what ``read`` gave.
+        :param read: called in a thread for files, with a connection to look something up; gives
+            the item.
+        :param kind: as for :meth:`write_together`.
         :param undo: as for :meth:`write`.
         :return: as :meth:`write` does.
         """
         self._watch_for_shutdown()
         self._writer.be_ready()
-        return self._filers.begin(TwoSteps(lambda _: read(self._connection()), record, undo))
+        return self._filers.begin(TwoSteps(lambda _: read(self._connection()), kind, undo))
 
     def remove_files(self, names: Sequence[str]) -> Deferred[None]:
         """
@@ -150,6 +180,13 @@ class Database:
         return self.handle_files(lambda: self.payloads.remove(names))
 
     def _run_reads(self, batch: Sequence[Job[Any]]) -> None:
+        if len(batch) > 1:
+            try:
+                run_together(self._connection(), batch)
+            except Exception:
+                pass  # Each of them tells by itself.
+            else:
+                return
         for job in batch:
             self._run(job, self._connection)
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import apsw
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from . import records
+from ..model import BlobKey
+from . import batches, records
+from .batches import Arrival, Entry
 from .budget import ByteBudget
 from .database import Database
-from .payloads import PayloadWriter
-from .records import Payload
+from .payloads import FileKey, PayloadWriter
 from .schema import CHUNK_SIZE
 from .source import Source
+from .workers import Kind
 
-__all__ = ["Check", "Intake", "Record"]
+__all__ = ["Intake"]
 
-Check = Callable[[apsw.Connection], None]
-"""Raises what is to be told if a payload is not wanted."""
+T = TypeVar("T")
 
-Record = Callable[[apsw.Connection, Payload], "int | None"]
-"""Records a payload in a transaction; gives the row, or None if the payload is not wanted."""
+NewEntry = Callable[["bytes | FileKey"], Entry]
+"""Makes the entry of a blob, given its content or the file that holds it."""
 
 _IN_MEMORY = 16 * CHUNK_SIZE
 """How many bytes of small files may be on their way into the database at once."""
@@ -47,44 +49,46 @@ class Intake:
         self._budget = ByteBudget(_IN_MEMORY)
         self._copies = ByteBudget(_COPIES)
 
-    async def take_small(
-        self, source: Source, size: int, preamble: bytes, check: Check, record: Record
-    ) -> None:
+    def take_small(
+        self, source: Source, size: int, key: BlobKey, entry: NewEntry
+    ) -> Deferred[int | None]:
         """
         Store a file of at most one chunk: read it, then record it with its content.
 
-        :param check: says whether the file is wanted at all.
-        :raise BlobError: it could not be read, written or recorded; then nothing is left of it.
+        :param entry: says how it is to be recorded.
+        :return: fires with the number of its payload. Fails with a ``BlobError``: it could not be
+            read, written or recorded; then nothing is left of it.
         """
 
-        def read(connection: apsw.Connection) -> Payload:
-            check(connection)
-            return Payload(size, preamble, False, source.read_all())
+        def read(connection: apsw.Connection) -> Entry:
+            records.check_absent(connection, key)
+            return entry(source.read_all())
 
-        await self._budget.acquire(size)
-        try:
-            take_back = partial(self._take_back, None)
-            await self._database.read_and_write(read, record, take_back)
-        finally:
+        def take(_: None) -> Deferred[int | None]:
+            undo = partial(self._take_back, None)
+            return self._database.read_and_write(read, batches.add_new, undo).addBoth(release)
+
+        def release(result: T) -> T:
             self._budget.release(size)
+            return result
 
-    async def take_large(
-        self, source: Source, size: int, preamble: bytes, check: Check, record: Record
-    ) -> None:
+        return self._budget.acquire(size).addCallback(take)
+
+    async def take_large(self, source: Source, size: int, key: BlobKey, entry: NewEntry) -> None:
         """
         Store a larger file: copy it, then record where it is.
 
-        :param check: says whether the file is wanted at all.
+        :param entry: says how it is to be recorded.
         :raise BlobError: it could not be read, written or recorded; then nothing is left of it.
         """
-        await self._database.read(check)
+        await self._database.read(partial(records.check_absent, key=key))
         # Each takes some megabytes while it is copied, whatever its size.
         await self._copies.acquire(1)
         try:
             writer = await self._copy(source, size)
         finally:
             self._copies.release(1)
-        await self.publish(Payload(size, preamble, False, file=writer.file), writer, record)
+        await self.publish(batches.add_new, entry(writer.file), writer)
 
     async def _copy(self, source: Source, size: int) -> PayloadWriter:
         database = self._database
@@ -105,26 +109,26 @@ class Intake:
             self._database.handle_files(writer.flush).addErrback(lambda _: None)
 
     def publish(
-        self, payload: Payload, writer: PayloadWriter | None, record: Record
+        self, kind: Kind[int | None], item: Entry | Arrival, writer: PayloadWriter | None
     ) -> Deferred[None]:
         """
         Record a payload.
 
+        :param kind: records some; gives their numbers, or None for those that are not wanted.
         :param writer: what wrote it, if it is large; it is finished.
-        :return: fires when it is durable. Fails as ``record`` does, or with ``StoreError``;
+        :return: fires when it is durable. Fails as ``kind`` does, or with ``StoreError``;
             then nothing is left of the payload. Cancelling takes it back, even if that was
             too late to stop it.
         """
-        done: Deferred[int | None] = self._database.write(
-            lambda connection: record(connection, payload),
-            partial(self._take_back, writer),
-        )
+        undo = partial(self._take_back, writer)
         if writer is None:
+            done = self._database.write_together(kind, item, undo)
             return done.addCallback(lambda _: None)
+        done = self._database.write(lambda connection: kind(connection, [item])[0], undo)
         return done.addCallbacks(partial(self._published, writer), partial(self._refused, writer))
 
-    def _published(self, writer: PayloadWriter, row: int | None) -> Deferred[None] | None:
-        return self.discard(writer) if row is None else None
+    def _published(self, writer: PayloadWriter, payload: int | None) -> Deferred[None] | None:
+        return self.discard(writer) if payload is None else None
 
     def _refused(self, writer: PayloadWriter, failure: Failure) -> Deferred[None] | Failure:
         # When it was cancelled it may still be committed: `_take_back` will know.
@@ -132,9 +136,9 @@ class Intake:
             return failure
         return self.discard(writer).addCallback(lambda _: failure)
 
-    def _take_back(self, writer: PayloadWriter | None, row: int | None) -> None:
-        if row is not None:
-            removed = self._database.write(lambda connection: records.take_back(connection, row))
+    def _take_back(self, writer: PayloadWriter | None, payload: int | None) -> None:
+        if payload is not None:
+            removed = self._database.write(partial(records.take_back, payload=payload))
             if writer is None:
                 removed.addErrback(lambda _: None)
             else:

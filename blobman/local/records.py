@@ -25,17 +25,13 @@ __all__ = [
     "Payload",
     "Record",
     "Removed",
-    "add_new",
     "change_status",
     "check_absent",
+    "check_change",
     "count_retry",
     "find",
-    "find_payload",
-    "find_pending_upload",
     "forget",
     "forget_missing",
-    "mark_uploaded",
-    "publish",
     "remove",
     "restore",
     "set_priority",
@@ -91,48 +87,6 @@ def find(connection: apsw.Connection, key: BlobKey) -> Record | None:
     return None
 
 
-def find_payload(connection: apsw.Connection, key: BlobKey, hidden: bool) -> Payload | None:
-    """
-    Read the local copy; the content too, if it is small.
-
-    :param hidden: whether one that waits for its deletion counts.
-    """
-    return _find_payload(connection, key, "(? OR status != ?)", hidden, SyncStatus.PENDING_DELETE)
-
-
-def _find_payload(
-    connection: apsw.Connection, key: BlobKey, condition: str, *values: int
-) -> Payload | None:
-    for size, preamble, external, name, file_key, content in _rows(
-        connection,
-        "SELECT size, preamble, external, file, file_key, content"
-        " FROM blobs JOIN payloads ON payloads.id = payload"
-        f" WHERE namespace = ? AND blob_id = ? AND {condition}",
-        (*key, *values),
-    ):
-        file = None if name is None else FileKey(name, file_key)
-        return Payload(size, preamble, bool(external), content, file)
-    return None
-
-
-def find_pending_upload(connection: apsw.Connection, key: BlobKey, max_size: int) -> Payload | None:
-    """Read the local copy, if it waits to be uploaded and is not larger than that."""
-    condition = "status = ? AND size <= ?"
-    return _find_payload(connection, key, condition, SyncStatus.PENDING_UPLOAD, max_size)
-
-
-def mark_uploaded(connection: apsw.Connection, namespace: str, blob_ids: list[str]) -> None:
-    """Make SYNCED those that wait to be uploaded; others stay."""
-    connection.executemany(
-        "UPDATE blobs SET status = ?, retries = 0"
-        " WHERE namespace = ? AND blob_id = ? AND status = ?",
-        [
-            (SyncStatus.SYNCED, namespace, blob_id, SyncStatus.PENDING_UPLOAD)
-            for blob_id in blob_ids
-        ],
-    )
-
-
 def check_absent(connection: apsw.Connection, key: BlobKey) -> None:
     """
     See to it that nothing is recorded about a blob.
@@ -154,23 +108,6 @@ _WORDS = {
     SyncStatus.PENDING_DELETE: "it waits to be deleted",
     SyncStatus.LOCAL_ONLY: "here only",
 }
-
-
-def add_new(
-    connection: apsw.Connection,
-    key: BlobKey,
-    payload: Payload,
-    status: SyncStatus,
-    priority: Priority,
-) -> int:
-    """
-    Record a new blob with its payload.
-
-    :return: the number of its record.
-    :raise BlobAlreadyExistsError: something is recorded under that id.
-    """
-    check_absent(connection, key)
-    return _insert(connection, key, status, priority, _add_payload(connection, payload))
 
 
 def restore(
@@ -216,29 +153,12 @@ def _insert(
     return connection.last_insert_rowid()
 
 
-def publish(connection: apsw.Connection, key: BlobKey, payload: Payload) -> int | None:
+def check_change(key: BlobKey, before: SyncStatus | None, after: SyncStatus | None) -> None:
     """
-    Make a payload that was downloaded the local copy.
+    See to it that the table has a change.
 
-    :return: the number of its record; None if there is a copy already, which stays.
-    :raise IllegalStatusChange: the blob is to be deleted, or is not to be downloaded.
+    :raise IllegalStatusChange: it does not.
     """
-    record = find(connection, key)
-    if record is None or record.status == SyncStatus.PENDING_DELETE:
-        name = describe(key.blob_id, key.namespace)
-        gone = "has been deleted" if record is None else "is to be deleted"
-        raise IllegalStatusChange(f"{name} {gone}, so it can't become SYNCED")
-    if record.payload is not None:
-        return None
-    _check_change(key, record.status, SyncStatus.SYNCED)
-    connection.execute(
-        "UPDATE blobs SET status = ?, retries = 0, payload = ? WHERE id = ?",
-        (SyncStatus.SYNCED, _add_payload(connection, payload), record.row),
-    )
-    return record.row
-
-
-def _check_change(key: BlobKey, before: SyncStatus | None, after: SyncStatus | None) -> None:
     if not is_legal_change(before, after):
         old, new = ("nothing" if status is None else status.name for status in (before, after))
         name = describe(key.blob_id, key.namespace)
@@ -255,7 +175,7 @@ def change_status(
         there is a local copy, and there is none.
     """
     record = find(connection, key)
-    _check_change(key, None if record is None else record.status, status)
+    check_change(key, None if record is None else record.status, status)
     _check_copy(key, status, record is not None and record.payload is not None)
     if record is None:
         _insert(connection, key, status, priority or Priority.DEFAULT, None)
@@ -315,7 +235,7 @@ def remove(connection: apsw.Connection, key: BlobKey) -> Removed:
     record = find(connection, key)
     if record is None:
         return Removed(False, None)
-    _check_change(key, record.status, None)
+    check_change(key, record.status, None)
     return forget(connection, record.row)
 
 
@@ -330,12 +250,14 @@ def forget(connection: apsw.Connection, row: int) -> Removed:
     return Removed(False, None)
 
 
-def take_back(connection: apsw.Connection, row: int) -> None:
+def take_back(connection: apsw.Connection, payload: int) -> None:
     """
     Undo what was recorded last: a blob that was put is gone, one that came waits again.
+
+    :param payload: the number of its payload.
     """
-    query = "SELECT status, payload FROM blobs WHERE id = ?"
-    for status, payload in _rows(connection, query, (row,)):
+    query = "SELECT id, status FROM blobs WHERE payload = ?"
+    for row, status in _rows(connection, query, (payload,)):
         if status == SyncStatus.SYNCED:
             connection.execute(
                 "UPDATE blobs SET status = ?, payload = NULL WHERE id = ?",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from ..errors import UnreadableContentError, WrongSizeError
 
 __all__ = ["Source"]
+
+_TO_THE_END = (io.FileIO, io.BufferedReader, io.BytesIO)
+"""Files that have come to their end when they give less than they are asked for."""
 
 
 class Source:
@@ -36,7 +40,13 @@ class Source:
 
         :raise BlobError: as :meth:`chunks` does.
         """
-        return b"".join(self.chunks(2))
+        if type(self._file) not in _TO_THE_END:
+            return b"".join(self.chunks(2))
+        self._rewind()
+        # In one call: after each, other threads may have to be waited for.
+        data = self._read(self._size + 1)
+        self._check_size(len(data))
+        return data
 
     def chunks(self, count: int) -> Iterator[bytes]:
         """
@@ -54,8 +64,8 @@ class Source:
             if self._done == self._size:
                 break
             yield self._read_chunk()
-        if self._done == self._size and self._read(1):
-            raise WrongSizeError(f"{self._name} holds more than the {self._size} bytes of size")
+        if self._done == self._size:
+            self._check_size(self._done + len(self._read(1)))
 
     def _rewind(self) -> None:
         try:
@@ -77,10 +87,14 @@ class Source:
             data = b"".join(parts)
         self._done += len(data)
         if len(data) < wanted:
-            raise WrongSizeError(
-                f"{self._name} holds {self._done} bytes, not {self._size} as size says"
-            )
+            self._check_size(self._done)
         return data
+
+    def _check_size(self, size: int) -> None:
+        if size < self._size:
+            raise WrongSizeError(f"{self._name} holds {size} bytes, not {self._size} as size says")
+        if size > self._size:
+            raise WrongSizeError(f"{self._name} holds more than the {self._size} bytes of size")
 
     def _read(self, size: int) -> bytes:
         try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import apsw
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..interfaces import IStagedBlob
 from ..model import BlobKey
-from . import records
+from . import batches
+from .batches import Arrival
 from .database import Database
 from .intake import Intake
 from .payloads import PayloadWriter
@@ -123,7 +123,8 @@ class StagedBlob:
         if self._writer is None and not self._full:
             content, self._chunk = self._chunk, bytearray()
             payload = Payload(self._size, preamble, external, content)
-            self._publishing = self._intake.publish(payload, None, self._record)
+            arrival = Arrival(self._key, payload)
+            self._publishing = self._intake.publish(batches.publish, arrival, None)
         else:
             self._publishing = Deferred.fromCoroutine(self._publish_large(preamble, external))
         return self._publishing
@@ -133,7 +134,7 @@ class StagedBlob:
         writer, self._writer = self._writer, None
         assert writer is not None
         payload = Payload(self._size, preamble, external, file=writer.file)
-        await self._intake.publish(payload, writer, self._record)
+        await self._intake.publish(batches.publish, Arrival(self._key, payload), writer)
 
     async def _finish(self) -> None:
         """Bring what is left to the disk."""
@@ -151,9 +152,6 @@ class StagedBlob:
         except BaseException:
             self._drop()
             raise
-
-    def _record(self, connection: apsw.Connection, payload: Payload) -> int | None:
-        return records.publish(connection, self._key, payload)
 
     def discard(self) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IStagedBlob.discard`. It cancels ``publish``."""

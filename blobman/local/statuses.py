@@ -18,7 +18,7 @@ from ..model import (
     check_name,
     check_namespace,
 )
-from . import comparison, listings, records
+from . import batches, comparison, listings, records
 from .comparison import Swept
 from .database import Database
 
@@ -102,9 +102,8 @@ class StatusStore:
     def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.mark_uploaded`."""
         check_namespace(namespace)
-        return self._database.write(
-            partial(records.mark_uploaded, namespace=namespace, blob_ids=blob_ids)
-        )
+        keys = [BlobKey(namespace, blob_id) for blob_id in blob_ids]
+        return self._database.write(partial(batches.mark_uploaded, keys=keys))
 
     def get_priority(self, blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get_priority`."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import apsw
-from twisted.internet.defer import Deferred, execute, succeed
+from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
 from ..errors import StoreError, describe
 from ..interfaces import IBlobStore, Ids, IPayload
 from ..model import BlobKey, Priority, SyncStatus, check_name, check_size
-from . import listings, records
+from . import batches, listings, records
+from .batches import Entry
 from .connection import as_bytes
 from .database import Database
 from .intake import Intake
+from .payloads import FileKey
 from .reader import BlobReader, Chunks
 from .records import Payload, Removed
 from .schema import CHUNK_SIZE
@@ -29,10 +31,7 @@ from .statuses import StatusStore, checked_key
 
 __all__ = ["BlobStore", "StoredPayload"]
 
-FindPayload = Callable[[apsw.Connection, BlobKey], "Payload | None"]
-
-_find_any = partial(records.find_payload, hidden=True)
-_find_shown = partial(records.find_payload, hidden=False)
+FindPayloads = Callable[[apsw.Connection, Sequence[BlobKey]], dict[BlobKey, Payload]]
 
 _PUT = (SyncStatus.PENDING_UPLOAD, SyncStatus.LOCAL_ONLY)
 
@@ -107,48 +106,58 @@ class BlobStore(StatusStore):
         preamble: bytes = b"",
     ) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.put`. Cancelling it leaves nothing behind."""
-        return Deferred.fromCoroutine(
-            self._put(blob_id, blob_fd, size, namespace, status, priority, preamble)
-        )
+        try:
+            key = checked_key(blob_id, namespace)
+            return self._begin_put(key, blob_fd, size, status, priority, preamble)
+        except (TypeError, ValueError):
+            return fail()
 
-    async def _put(
+    def _begin_put(
         self,
-        blob_id: str,
+        key: BlobKey,
         blob_fd: BinaryIO,
         size: int,
-        namespace: str,
         status: SyncStatus,
         priority: Priority,
         preamble: bytes,
-    ) -> None:
-        key = checked_key(blob_id, namespace)
+    ) -> Deferred[None]:
         if status not in _PUT:
             raise ValueError(f"status must be PENDING_UPLOAD or LOCAL_ONLY, not {status!r}")
         name = describe(key.blob_id, key.namespace)
         source = Source(blob_fd, check_size(size), CHUNK_SIZE, name)
 
-        def record(connection: apsw.Connection, payload: Payload) -> int:
-            return records.add_new(connection, key, payload, status, priority)
+        def entry(content: bytes | FileKey) -> Entry:
+            if isinstance(content, FileKey):
+                payload = Payload(size, preamble, False, file=content)
+            else:
+                payload = Payload(size, preamble, False, content)
+            return Entry(key, payload, status, priority)
 
-        check = partial(records.check_absent, key=key)
-        intake = self._intake
-        take = intake.take_large if size > CHUNK_SIZE else intake.take_small
-        await take(source, size, preamble, check, record)
+        if size > CHUNK_SIZE:
+            return Deferred.fromCoroutine(self._intake.take_large(source, size, key, entry))
+        return self._intake.take_small(source, size, key, entry).addCallback(lambda _: None)
 
     def get(self, blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.BlobReader`."""
+        try:
+            key = checked_key(blob_id, namespace)
+        except (TypeError, ValueError):
+            return fail()
+        return self._database.read_together(self._open_readers, key)
 
-        def open_it(connection: apsw.Connection, key: BlobKey) -> BinaryIO | None:
-            chunks = self._find_chunks(connection, key, _find_shown)
-            return None if chunks is None else BlobReader(chunks)
-
-        return self._read_about(blob_id, namespace, open_it)
+    def _open_readers(
+        self, connection: apsw.Connection, keys: Sequence[BlobKey]
+    ) -> list[BlobReader | None]:
+        find = partial(batches.find_payloads, hidden=False)
+        found = self._find_chunks(connection, keys, find)
+        return [BlobReader(found[key]) if key in found else None for key in keys]
 
     def open_payload(self, blob_id: str, namespace: str = "") -> Deferred[IPayload | None]:
         """See :meth:`blobman.interfaces.IBlobStore.open_payload`."""
 
         def open_it(connection: apsw.Connection, key: BlobKey) -> IPayload | None:
-            chunks = self._find_chunks(connection, key, _find_any)
+            find = partial(batches.find_payloads, hidden=True)
+            chunks = self._find_chunks(connection, [key], find).get(key)
             return None if chunks is None else StoredPayload(chunks, self._database)
 
         return self._read_about(blob_id, namespace, open_it)
@@ -159,30 +168,28 @@ class BlobStore(StatusStore):
         """See :meth:`blobman.interfaces.IBlobStore.open_pending_uploads`."""
 
         def open_them(connection: apsw.Connection, namespace: str) -> dict[str, IPayload]:
-            found: dict[str, IPayload] = {}
-            for blob_id in blob_ids:
-                find = partial(records.find_pending_upload, max_size=max_size)
-                chunks = self._find_chunks(connection, BlobKey(namespace, blob_id), find)
-                if chunks is not None:
-                    found[blob_id] = StoredPayload(chunks, self._database)
-            return found
+            keys = [BlobKey(namespace, blob_id) for blob_id in blob_ids]
+            find = partial(batches.find_pending_uploads, max_size=max_size)
+            found = self._find_chunks(connection, keys, find)
+            return {key.blob_id: StoredPayload(it, self._database) for key, it in found.items()}
 
         return self._read_in(namespace, open_them)
 
     def _find_chunks(
-        self, connection: apsw.Connection, key: BlobKey, find: FindPayload
-    ) -> Chunks | None:
-        payload = find(connection, key)
-        if payload is None:
-            return None
+        self, connection: apsw.Connection, keys: Sequence[BlobKey], find: FindPayloads
+    ) -> dict[BlobKey, Chunks]:
         database = self._database
-        chunks = Chunks(key, payload, database.payloads, database.is_closed)
-        if chunks.open():
-            return chunks
-        if find(connection, key) != payload:
-            return None  # It was deleted meanwhile.
-        name = describe(key.blob_id, key.namespace)
-        raise StoreError(f"{name} is damaged: its file in {database.payloads.folder} is missing")
+        found: dict[BlobKey, Chunks] = {}
+        for key, payload in find(connection, keys).items():
+            chunks = Chunks(key, payload, database.payloads, database.is_closed)
+            if chunks.open():
+                found[key] = chunks
+            elif find(connection, [key]).get(key) == payload:
+                name = describe(key.blob_id, key.namespace)
+                folder = database.payloads.folder
+                raise StoreError(f"{name} is damaged: its file in {folder} is missing")
+            # Else it was deleted meanwhile.
+        return found
 
     def stage(self, blob_id: str, namespace: str = "") -> StagedBlob:
         """See :meth:`blobman.interfaces.IBlobStore.stage`."""

@@ -10,7 +10,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -20,9 +22,16 @@ from twisted.python.failure import Failure
 
 from ..errors import ClosedError
 
-__all__ = ["Job", "Outbox", "Relay", "TwoSteps", "Workers"]
+__all__ = ["Job", "Kind", "Outbox", "Relay", "TwoSteps", "Workers", "run_together"]
 
 T = TypeVar("T")
+
+Kind = Callable[[Any, Sequence[Any]], Sequence[T]]
+"""
+Does work of a kind for many at once, in a thread.
+
+It is called with what the worker works with and with an item for each, and gives a result for each.
+"""
 
 _TURN = 0.005
 """Seconds for which Deferreds fire before the reactor gets a turn for other things."""
@@ -33,19 +42,30 @@ class Job(Generic[T]):
     A piece of work on its way through a thread.
 
     :ivar work: what is to be done; called in a thread with what the worker works with.
+    :ivar kind: does it together with others of its kind; None if it is only done by itself.
+    :ivar item: what ``kind`` is to be given for it.
     :ivar cancelled: nobody wants it any more.
     :ivar deferred: tells how it went; gone afterwards.
     """
 
-    __slots__ = ("_failure", "_result", "_undo", "cancelled", "deferred", "work")
+    __slots__ = ("_failure", "_result", "_undo", "cancelled", "deferred", "item", "kind", "work")
 
     def __init__(self, work: Callable[[Any], T], undo: Callable[[T | None], object] | None) -> None:
         self.work = work
+        self.kind: Kind[T] | None = None
+        self.item: Any = None
         self.cancelled = False
         self.deferred: Deferred[T] = Deferred(self._cancel)
         self._undo = undo
         self._result: T | None = None
         self._failure: Failure | None = None
+
+    @classmethod
+    def of_kind(cls, kind: Kind[T], item: Any, undo: Callable[[T | None], object] | None) -> Job[T]:
+        """Make a job that can be done together with others of its kind."""
+        job = Job(partial(_do_alone, kind, item), undo)
+        job.kind, job.item = kind, item
+        return job
 
     def is_ready_for_more(self) -> bool:
         """Whether a step is done and another one is left, which :attr:`work` is now."""
@@ -66,7 +86,8 @@ class Job(Generic[T]):
     def fire(self) -> None:
         """Tell how it went; in the reactor's thread."""
         deferred = self.deferred
-        del self.deferred, self.work  # What both hold should not wait for the garbage collector.
+        # What these hold should not wait for the garbage collector.
+        del self.deferred, self.work, self.item
         if self.cancelled:
             if self._undo is not None:
                 self._undo(None if self._failure is not None else self._result)
@@ -78,11 +99,10 @@ class Job(Generic[T]):
 
 class TwoSteps(Job[T]):
     """
-    A piece of work for one kind of thread, then another with what it gave for another kind.
+    A piece of work for one sort of thread, then another with what it gave for another sort.
 
     :param first: called as :attr:`work` is.
-    :param second: called in the other thread with what its worker works with, and with what
-        ``first`` returned.
+    :param second: called in the other thread; what ``first`` returned is the item.
     """
 
     __slots__ = ("_second",)
@@ -90,11 +110,11 @@ class TwoSteps(Job[T]):
     def __init__(
         self,
         first: Callable[[Any], Any],
-        second: Callable[[Any, Any], T],
+        second: Kind[T],
         undo: Callable[[T | None], object] | None,
     ) -> None:
         super().__init__(first, undo)
-        self._second: Callable[[Any, Any], T] | None = second
+        self._second: Kind[T] | None = second
 
     def is_ready_for_more(self) -> bool:
         """Whether the first step is done, and nothing is in the way of the second."""
@@ -102,8 +122,32 @@ class TwoSteps(Job[T]):
         given, self._result = self._result, None
         if second is None or self._failure is not None or self.cancelled:
             return False
-        self.work = lambda what: second(what, given)
+        self.work = partial(_do_alone, second, given)
+        self.kind, self.item = second, given
         return True
+
+
+def _do_alone(kind: Kind[T], item: Any, what: Any) -> T:
+    (result,) = kind(what, [item])
+    return result
+
+
+def run_together(what: Any, jobs: Sequence[Job[Any]]) -> None:
+    """
+    Do some jobs in a thread, those of a kind that follow one another together.
+
+    :param what: what the worker works with.
+    :raise Exception: what one of them raised; what becomes of the others is not known then.
+    """
+    for kind, same in groupby(jobs, key=lambda job: job.kind):
+        if kind is None:
+            for job in same:
+                job.succeed(job.work(what))
+        else:
+            group = list(same)
+            results = kind(what, [job.item for job in group])
+            for job, result in zip(group, results, strict=True):
+                job.succeed(result)
 
 
 class Outbox:
@@ -154,6 +198,7 @@ class Workers:
     :param run: does a batch of jobs, in a thread: each succeeds, fails or is cancelled.
         It never raises.
     :param batch: how many jobs it may get at once.
+    :param mixed: whether these may be of any kind; otherwise they are all of one.
     :param outbox: where they go afterwards; has :meth:`Outbox.deliver`.
     :param rest: called in the thread after each batch has been delivered. It never raises.
     """
@@ -165,6 +210,7 @@ class Workers:
         run: Callable[[Sequence[Job[Any]]], None],
         outbox: Outbox | Relay,
         batch: int = 1,
+        mixed: bool = False,
         rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
@@ -172,6 +218,7 @@ class Workers:
         self._run = run
         self._outbox = outbox
         self._batch = batch
+        self._mixed = mixed
         self._rest = rest
         self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -224,25 +271,26 @@ class Workers:
         thread.start()
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
-            batch = [job]
-            more = self._take_more(batch)
+        next_ones: deque[Job[Any] | None] = deque()
+        while (job := next_ones.popleft() if next_ones else self._queue.get()) is not None:
+            batch = [job, *self._take_more(job, next_ones)]
             self._do(batch)
             del job, batch
-            if not more:
-                return
 
-    def _take_more(self, batch: list[Job[Any]]) -> bool:
-        """Add what waits to a batch; tell whether the thread is to go on after it."""
-        while len(batch) < self._batch:
+    def _take_more(self, first: Job[Any], next_ones: deque[Job[Any] | None]) -> Iterator[Job[Any]]:
+        """Take what waits and may be done with a job; what may not, and the end, come next."""
+        for _ in range(1, self._batch):
             try:
                 job = self._queue.get_nowait()
             except Empty:
-                return True
-            if job is None:
-                return False
-            batch.append(job)
-        return True
+                return
+            if job is None or not self._go_together(first, job):
+                next_ones.append(job)
+                return
+            yield job
+
+    def _go_together(self, one: Job[Any], other: Job[Any]) -> bool:
+        return self._mixed or (one.kind is not None and one.kind == other.kind)
 
     def _do(self, batch: list[Job[Any]]) -> None:
         if self._closed:

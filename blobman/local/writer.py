@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError
 
 from .connection import transaction
 from .faults import store_error
-from .workers import Job
+from .workers import Job, run_together
 
 __all__ = ["Writer"]
 
@@ -73,8 +73,7 @@ class Writer:
             return
         try:
             with transaction(connection):
-                for job in jobs:
-                    job.succeed(job.work(connection))
+                run_together(connection, jobs)
                 if any(job.cancelled for job in jobs):
                     raise CancelledError
         except (apsw.Error, OSError, MemoryError):

@@ -1,0 +1,277 @@
+"""
+What is decided about many blobs at once, by a few statements: inside one transaction.
+
+With every statement, and every row of an answer, a thread lets others run, and may have to wait for
+them: where the reactor has much to do, ten times as long as the statement takes. So blobs that come
+together are recorded together, and an answer is one row where it can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
+
+import apsw
+
+from ..errors import BlobAlreadyExistsError, IllegalStatusChange, describe
+from ..model import BlobKey, SyncStatus
+from . import records
+from .payloads import FileKey
+from .records import Payload
+
+__all__ = [
+    "Arrival",
+    "Entry",
+    "add_new",
+    "are_pending",
+    "find_payloads",
+    "find_pending_uploads",
+    "mark_uploaded",
+    "publish",
+]
+
+T = TypeVar("T")
+
+_MOST = 64
+"""Blobs that one statement is about at most."""
+
+_MOST_BYTES = 1 << 20
+"""Bytes of content in one statement, which holds a copy of them, unless it is about one blob."""
+
+
+class Entry(NamedTuple):
+    """A blob that is to be recorded, with its payload."""
+
+    key: BlobKey
+    payload: Payload
+    status: SyncStatus
+    priority: int
+
+
+class Arrival(NamedTuple):
+    """A payload that was downloaded, and is to become the local copy."""
+
+    key: BlobKey
+    payload: Payload
+
+
+def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut into parts of 64, 32, ... or 1, so that there are few statements, which SQLite keeps."""
+    start = 0
+    while start < len(items):
+        count = 1 << (min(_MOST, len(items) - start).bit_length() - 1)
+        yield items[start : start + count]
+        start += count
+
+
+@lru_cache
+def _values(rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"VALUES {', '.join([row] * rows)}"
+
+
+def _among(keys: Sequence[BlobKey]) -> str:
+    # With a plus before any other column, or SQLite may go through all that waits instead.
+    return f"(namespace, blob_id) IN ({_values(len(keys), 2)})"
+
+
+def _flat(rows: Iterable[Iterable[T]]) -> tuple[T, ...]:
+    return tuple(chain.from_iterable(rows))
+
+
+def _rows(connection: apsw.Connection, query: str, values: tuple[Any, ...]) -> list[Any]:
+    # To the end: a query that is left half read keeps its transaction open.
+    return connection.execute(query, values).fetchall()
+
+
+def _count(connection: apsw.Connection, condition: str, *values: Any) -> int:
+    rows = _rows(connection, f"SELECT count(*) FROM blobs WHERE {condition}", values)
+    number: int = rows[0][0]
+    return number
+
+
+# Recording
+
+
+def add_new(connection: apsw.Connection, entries: Sequence[Entry]) -> list[int]:
+    """
+    Record new blobs.
+
+    :return: the numbers of their payloads.
+    :raise BlobAlreadyExistsError: something is recorded under one of the ids.
+    """
+    _check_absent(connection, [entry.key for entry in entries])
+    payloads = _add_payloads(connection, [entry.payload for entry in entries])
+    rows = [
+        (*entry.key, entry.status, entry.priority, payload)
+        for entry, payload in zip(entries, payloads, strict=True)
+    ]
+    for part in _portions(rows):
+        connection.execute(
+            "INSERT INTO blobs (namespace, blob_id, status, priority, payload) "
+            + _values(len(part), 5),
+            _flat(part),
+        )
+    return payloads
+
+
+def _check_absent(connection: apsw.Connection, keys: Sequence[BlobKey]) -> None:
+    for part in _portions(keys):
+        if _count(connection, _among(part), *_flat(part)):
+            for key in part:
+                records.check_absent(connection, key)
+    if len(set(keys)) < len(keys):
+        twice = next(key for number, key in enumerate(keys) if key in keys[:number])
+        raise BlobAlreadyExistsError(f"{describe(twice.blob_id, twice.namespace)} came twice")
+
+
+def _add_payloads(connection: apsw.Connection, payloads: Sequence[Payload]) -> list[int]:
+    # Ids are never used again, so that who reads one can't get another's bytes.
+    query = "SELECT seq FROM sqlite_sequence WHERE name = 'payloads'"
+    first = 1 + sum(number for (number,) in _rows(connection, query, ()))
+    rows = list(enumerate(payloads, first))
+    for part in _portions_by_content(rows):
+        connection.execute(
+            "INSERT INTO payloads (id, size, preamble, external, file, file_key, content) "
+            + _values(len(part), 7),
+            _flat(_payload_row(number, payload) for number, payload in part),
+        )
+    return [number for number, _ in rows]
+
+
+def _portions_by_content(
+    rows: Sequence[tuple[int, Payload]],
+) -> Iterator[Sequence[tuple[int, Payload]]]:
+    for part in _portions(rows):
+        if sum(payload.size for _, payload in part if payload.file is None) <= _MOST_BYTES:
+            yield part
+        else:
+            for row in part:
+                yield [row]
+
+
+def _payload_row(number: int, payload: Payload) -> tuple[apsw.SQLiteValue, ...]:
+    name, file_key = payload.file or (None, None)
+    return (
+        number,
+        payload.size,
+        payload.preamble,
+        payload.external,
+        name,
+        file_key,
+        payload.content,
+    )
+
+
+def publish(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> Sequence[int | None]:
+    """
+    Make payloads that were downloaded the local copies.
+
+    :return: their numbers; None where there is a copy already, which stays.
+    :raise IllegalStatusChange: one of the blobs is to be deleted, or is not to be downloaded.
+    """
+    if _are_awaited(connection, [it.key for it in arrivals]):
+        return _publish_awaited(connection, arrivals)
+    return [_publish_one(connection, arrival) for arrival in arrivals]
+
+
+def _are_awaited(connection: apsw.Connection, keys: Sequence[BlobKey]) -> bool:
+    awaited = 0
+    for part in _portions(keys):
+        condition = f"payload IS NULL AND {_among(part)} AND +status = ?"
+        awaited += _count(connection, condition, *_flat(part), SyncStatus.PENDING_DOWNLOAD)
+    return awaited == len(keys) == len(set(keys))
+
+
+def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> list[int | None]:
+    payloads = _add_payloads(connection, [it.payload for it in arrivals])
+    rows = [(*it.key, payload) for it, payload in zip(arrivals, payloads, strict=True)]
+    for part in _portions(rows):
+        connection.execute(
+            f"UPDATE blobs SET status = ?, retries = 0, payload = column3"
+            f" FROM ({_values(len(part), 3)})"
+            " WHERE namespace = column1 AND blob_id = column2",
+            (SyncStatus.SYNCED, *_flat(part)),
+        )
+    return payloads
+
+
+def _publish_one(connection: apsw.Connection, arrival: Arrival) -> int | None:
+    key = arrival.key
+    record = records.find(connection, key)
+    if record is None or record.status == SyncStatus.PENDING_DELETE:
+        name = describe(key.blob_id, key.namespace)
+        gone = "has been deleted" if record is None else "is to be deleted"
+        raise IllegalStatusChange(f"{name} {gone}, so it can't become SYNCED")
+    if record.payload is not None:
+        return None
+    records.check_change(key, record.status, SyncStatus.SYNCED)
+    (number,) = _publish_awaited(connection, [arrival])
+    return number
+
+
+def mark_uploaded(connection: apsw.Connection, keys: Sequence[BlobKey]) -> None:
+    """Make SYNCED those that wait to be uploaded; others stay."""
+    for part in _portions(keys):
+        connection.execute(
+            f"UPDATE blobs SET status = ?, retries = 0 WHERE {_among(part)} AND +status = ?",
+            (SyncStatus.SYNCED, *_flat(part), SyncStatus.PENDING_UPLOAD),
+        )
+
+
+# Looking up
+
+
+def find_payloads(
+    connection: apsw.Connection, keys: Sequence[BlobKey], hidden: bool
+) -> dict[BlobKey, Payload]:
+    """
+    Read local copies; the content too, if it is small.
+
+    :param hidden: whether those that wait for their deletion count.
+    """
+    condition = "" if hidden else "WHERE status != ?"
+    return _find(connection, keys, condition, *([] if hidden else [SyncStatus.PENDING_DELETE]))
+
+
+def find_pending_uploads(
+    connection: apsw.Connection, keys: Sequence[BlobKey], max_size: int
+) -> dict[BlobKey, Payload]:
+    """Read the local copies that wait to be uploaded and are not larger than that."""
+    condition = "WHERE status = ? AND size <= ?"
+    return _find(connection, keys, condition, SyncStatus.PENDING_UPLOAD, max_size)
+
+
+def _find(
+    connection: apsw.Connection, keys: Sequence[BlobKey], condition: str, *values: int
+) -> dict[BlobKey, Payload]:
+    found: dict[BlobKey, Payload] = {}
+    for part in _portions(keys):
+        # From one key to the next, whatever the conditions are.
+        query = (
+            "SELECT namespace, blob_id, size, preamble, external, file, file_key, content"
+            f" FROM ({_values(len(part), 2)})"
+            " CROSS JOIN blobs ON namespace = column1 AND blob_id = column2"
+            f" CROSS JOIN payloads ON payloads.id = payload {condition}"
+        )
+        for row in _rows(connection, query, (*_flat(part), *values)):
+            namespace, blob_id, size, preamble, external, name, file_key, content = row
+            file = None if name is None else FileKey(name, file_key)
+            key = BlobKey(namespace, blob_id)
+            found[key] = Payload(size, preamble, bool(external), content, file)
+    return found
+
+
+def are_pending(connection: apsw.Connection, payloads: Sequence[int]) -> bool:
+    """
+    Ask whether payloads are all still there, and wait to be uploaded.
+
+    :param payloads: their numbers, each once.
+    """
+    pending = 0
+    for part in _portions(payloads):
+        condition = f"payload IN ({', '.join('?' * len(part))}) AND +status = ?"
+        pending += _count(connection, condition, *part, SyncStatus.PENDING_UPLOAD)
+    return pending == len(payloads)
