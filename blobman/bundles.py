@@ -11,10 +11,10 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
-from .errors import BlobError
+from .errors import BlobError, describe
 from .interfaces import Progress
 from .model import BlobKey, Priority
 from .transfers import Permits, Place, Waiter
@@ -37,23 +37,27 @@ class Passenger:
     """
     A blob that goes along.
 
-    :ivar what: how an error about it begins.
     :ivar report: told of its progress.
     :ivar arrived: fires with an :class:`Outcome`, or fails.
     """
 
-    __slots__ = ("_bundler", "arrived", "bundle", "key", "place", "report", "what")
+    __slots__ = ("_action", "_bundler", "arrived", "bundle", "key", "place", "report")
 
     def __init__(
-        self, bundler: Bundler, what: str, key: BlobKey, place: Place, report: Progress
+        self, bundler: Bundler, action: str, key: BlobKey, place: Place, report: Progress
     ) -> None:
-        self.what = what
+        self._action = action
         self.key = key
         self.place = place
         self.report = report
         self.arrived: Deferred[Outcome] = Deferred()
         self.bundle: _Bundle | None = None
         self._bundler = bundler
+
+    @property
+    def what(self) -> str:
+        """How an error about it begins."""
+        return f"{self._action} {describe(self.key.blob_id, self.key.namespace)}"
 
     def promote(self, priority: int) -> None:
         """Go along, and ask for a permit, more urgently."""
@@ -106,21 +110,25 @@ class Bundlers:
         self._limit = limit
         self._bundlers: dict[str, Bundler] = {}
 
-    async def transfer(self, what: str, key: BlobKey, place: Place, report: Progress) -> bool:
+    def transfer(self, action: str, key: BlobKey, place: Place, report: Progress) -> Deferred[bool]:
         """
         Go along with requests until one has room.
 
-        :param what: how an error about the blob begins.
-        :return: whether that was enough; else the blob needs a request of its own.
+        :param action: what is done with the blob, for errors: ``get`` or ``put``.
+        :return: fires with whether that was enough; else the blob needs a request of its own.
+            Fails as the request does.
         """
         bundler = self._bundlers.get(key.namespace)
         if bundler is None:
             bundler = Bundler(self._permits, partial(self._carry, key.namespace), self._limit)
             self._bundlers[key.namespace] = bundler
-        outcome = Outcome.AGAIN
-        while outcome is Outcome.AGAIN:
-            outcome = await bundler.take_along(what, key, place, report)
-        return outcome is Outcome.DONE
+
+        def arrived(outcome: Outcome) -> bool | Deferred[bool]:
+            if outcome is Outcome.AGAIN:
+                return self.transfer(action, key, place, report)
+            return outcome is Outcome.DONE
+
+        return bundler.take_along(action, key, place, report).addCallback(arrived)
 
 
 class Bundler:
@@ -148,24 +156,27 @@ class Bundler:
         self._waiter: Waiter | None = None
         self._under_way = 0
 
-    async def take_along(self, what: str, key: BlobKey, place: Place, report: Progress) -> Outcome:
+    def take_along(
+        self, action: str, key: BlobKey, place: Place, report: Progress
+    ) -> Deferred[Outcome]:
         """
         Wait for a request to go along with, and for its end.
 
-        :param what: how an error about the blob begins.
-        :return: what became of the blob. Fails as the request does.
+        :param action: see :meth:`Bundlers.transfer`.
+        :return: fires with what became of the blob. Fails as the request does. Cancelling it
+            cancels the request if nobody else waits for it any more, and fails when it is over.
         """
-        passenger = Passenger(self, what, key, place, report)
+        passenger = Passenger(self, action, key, place, report)
         self._waiting.add(passenger)
         place.waiting = passenger
         self.enqueue(passenger)
-        try:
-            return await passenger.arrived
-        except CancelledError:
-            await self._leave(passenger)
-            raise
-        finally:
-            place.waiting = None
+        return passenger.arrived.addBoth(self._arrived, passenger)
+
+    def _arrived(self, outcome: Outcome | Failure, passenger: Passenger) -> Any:
+        passenger.place.waiting = None
+        if isinstance(outcome, Failure) and outcome.check(CancelledError):
+            return self._leave(passenger).addCallback(lambda _: outcome)
+        return outcome
 
     def enqueue(self, passenger: Passenger) -> None:
         """Have one that waits go along in the turn of its place, with a permit for that."""
@@ -193,7 +204,7 @@ class Bundler:
         # go at the latest when one of those has ended.
         return len(self._waiting) >= self._under_way * self._limit // 2
 
-    async def _leave(self, passenger: Passenger) -> None:
+    def _leave(self, passenger: Passenger) -> Deferred[None]:
         bundle = passenger.bundle
         if bundle is None:
             self._waiting.discard(passenger)
@@ -201,14 +212,15 @@ class Bundler:
                 self._queue.clear()
                 waiter, self._waiter = self._waiter, None
                 waiter.granted.cancel()
-            return
+            return succeed(None)
         # Until it is over, the server may still get the blob, or the store.
+        watcher: Deferred[None] = succeed(None)
         if not bundle.over and bundle.work is not None:
-            watcher: Deferred[None] = Deferred()
+            watcher = Deferred()
             bundle.watchers.append(watcher)
             if all(each.arrived.called for each in bundle.passengers):
                 bundle.work.cancel()
-            await watcher
+        return watcher
 
     def _depart(self) -> None:
         self._waiter = None

@@ -126,8 +126,7 @@ class Downloader:
             await self._remote.download(key.blob_id, staged, key.namespace, report)
 
     async def _download_with_others(self, key: BlobKey, place: Place, report: Progress) -> None:
-        what = f"get {describe(key.blob_id, key.namespace)}"
-        if await self._bundlers.transfer(what, key, place, report):
+        if await self._bundlers.transfer("get", key, place, report):
             return
         if await self._look_up(key, asked_for=False) in UNAVAILABLE_STATUSES:
             await self._download_alone(key, place, report)

@@ -35,7 +35,7 @@ class Reporter:
         if self._clock.seconds() - self._last >= INTERVAL:
             self._tell()
 
-    async def follow(self, transfer: Coroutine[Deferred[Any], Any, None]) -> None:
+    async def follow(self, transfer: Deferred[None] | Coroutine[Deferred[Any], Any, None]) -> None:
         """Make the transfer, and report each of its states at once."""
         self._enter("running")
         try:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from ssl import RAND_bytes
-from typing import Any
-
-from twisted.internet.defer import Deferred
 
 from .crypto import IV_SIZE, Preamble
 from .document import BlobDoc
@@ -49,7 +46,8 @@ class Putter:
 
         :raise BlobError: as ``store.put`` does.
         """
-        await self._permits.acquire(priority).granted
+        if not self._permits.take():
+            await self._permits.acquire(priority).granted
         status, preamble = SyncStatus.LOCAL_ONLY, b""
         try:
             if not local_only:
@@ -67,7 +65,7 @@ class Putter:
         self,
         key: BlobKey,
         priority: Priority,
-        upload: Callable[[], Coroutine[Deferred[Any], Any, None]],
+        upload: Callable[[], Awaitable[None]],
     ) -> None:
         """
         Take part in the upload of a blob that has been put, in its turn.
@@ -76,11 +74,12 @@ class Putter:
         :raise BaseException: as the upload does, or what :meth:`give_up` was told.
         """
         permits = self._sending[priority]
-        waiter = self._waiting[key] = permits.acquire(priority)
-        try:
-            await waiter.granted
-        finally:
-            del self._waiting[key]
+        if not permits.take():
+            waiter = self._waiting[key] = permits.acquire(priority)
+            try:
+                await waiter.granted
+            finally:
+                del self._waiting[key]
         try:
             await upload()
         finally:

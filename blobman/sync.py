@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 
 from .deletions import Deleter
@@ -33,7 +33,7 @@ from .runs import PAGE_SIZE, TransferRun
 from .transfers import Place, Start, Transfers
 from .uploads import Uploader
 
-Transferring = Coroutine[Deferred[Any], Any, None]
+Transferring: TypeAlias = "Deferred[None] | Coroutine[Deferred[Any], Any, None]"
 
 Transfer = Callable[[BlobKey, Place, Progress], Transferring]
 """Transfers a blob, waiting for its permit in the place given."""
@@ -278,8 +278,8 @@ class BlobsSynchronizer:
             async with self._transfers.permits.hold(place):
                 await self._deleter.complete(key)
 
-        def attempt(key: BlobKey, priority: int, age: int) -> Transferring:
-            return self._transfers.take_part(key, "delete", priority, partial(delete, key), age)
+        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
+            return self._transfers.share(key, "delete", priority, partial(delete, key), age)
 
         return await self._run(SyncStatus.PENDING_DELETE, namespace, attempt)
 
@@ -297,22 +297,22 @@ class BlobsSynchronizer:
 
         def attempt_at(queued: QueuedTransfer) -> Deferred[None]:
             key = BlobKey(namespace, queued.blob_id)
-            return Deferred.fromCoroutine(attempt(key, queued.priority, age))
+            return ensureDeferred(attempt(key, queued.priority, age))
 
         return await TransferRun(self._clock, self._jitter, page, attempt_at).run()
 
     # -- one transfer ------------------------------------------------------------------
 
-    def _upload(self, key: BlobKey, priority: int, age: int | None = None) -> Transferring:
+    def _upload(self, key: BlobKey, priority: int, age: int | None = None) -> Deferred[None]:
         start = self._reporting(self._uploader.upload, key, "upload")
-        return self._transfers.take_part(key, "upload", priority, start, age)
+        return self._transfers.share(key, "upload", priority, start, age)
 
     def _download(
         self, key: BlobKey, priority: int, age: int | None = None, *, asked_for: bool
-    ) -> Transferring:
+    ) -> Deferred[None]:
         download = partial(self._downloader.download, asked_for=asked_for)
         start = self._reporting(download, key, "download")
-        return self._transfers.take_part(key, "download", priority, start, age)
+        return self._transfers.share(key, "download", priority, start, age)
 
     def _reporting(self, transfer: Transfer, key: BlobKey, direction: str) -> Start:
         """Have the observer, if there is one, told of a transfer."""

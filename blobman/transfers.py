@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.python.failure import Failure
 
 from .model import BlobKey
@@ -52,7 +52,7 @@ class Waiting(Protocol):
         """Take note of a higher priority."""
 
 
-Start = Callable[[Place], Coroutine[Deferred[Any], Any, None]]
+Start = Callable[[Place], "Deferred[None] | Coroutine[Deferred[Any], Any, None]"]
 """Makes a transfer, waiting for its permit in the place given."""
 
 
@@ -114,6 +114,13 @@ class Permits:
         self._enqueue(waiter)
         self._grant()
         return waiter
+
+    def take(self) -> bool:
+        """Take a permit if one is there and nobody waits; who got it must ``release`` it."""
+        if self._queue or self.active >= max(1, self._limit()):
+            return False
+        self.active += 1
+        return True
 
     @asynccontextmanager
     async def hold(self, place: Place) -> AsyncIterator[None]:
@@ -205,30 +212,37 @@ class _Transfer:
             self.cancelled, self.reason = True, reason
             self.work.cancel()
 
-    async def wait(self) -> None:
+    def ended(self) -> Deferred[None]:
         """Wait for its end, whatever that is. Cancelling this does nothing to it."""
-        if not self.over:
-            watcher: Deferred[None] = Deferred()
-            self.watchers.append(watcher)
-            await watcher
-
-    async def join(self) -> None:
-        """Wait for its result. Cancelling the last one who waits cancels it."""
         if self.over:
-            if self.result is not None:
-                self.result.raiseException()
-            return
-        caller: Deferred[None] = Deferred()
+            return succeed(None)
+        watcher: Deferred[None] = Deferred()
+        self.watchers.append(watcher)
+        return watcher
+
+    def join(self) -> Deferred[None]:
+        """
+        Wait for its result.
+
+        :return: ends as it does. Cancelling the last one who waits cancels it, and fails when it
+            is over.
+        """
+        if self.over:
+            return succeed(None) if self.result is None else fail(self.result)
+        caller: Deferred[None] = Deferred(self._leave)
         self.callers.append(caller)
-        try:
-            await caller
-        except CancelledError:
-            if caller in self.callers:
-                self.callers.remove(caller)
-                if not self.callers:
-                    self.cancel()
-                    await self.wait()
-            raise
+        return caller.addErrback(self._once_over)
+
+    def _leave(self, caller: Deferred[None]) -> None:
+        self.callers.remove(caller)
+        if not self.callers:
+            self.cancel()
+
+    def _once_over(self, failure: Failure) -> Any:
+        # Who left others alone need not wait for them.
+        if self.over or not self.cancelled:
+            return failure
+        return self.ended().addCallback(lambda _: failure)
 
 
 class Transfers:
@@ -264,18 +278,14 @@ class Transfers:
         :param age: a number from ``permits.new_age``; None for a new one.
         :return: fires with None, or fails, as the transfer does.
         """
-        return Deferred.fromCoroutine(self.take_part(key, kind, priority, start, age))
-
-    def take_part(
-        self, key: BlobKey, kind: str, priority: int, start: Start, age: int | None = None
-    ) -> Coroutine[Deferred[Any], Any, None]:
-        """Do the same as ``share``, for a coroutine, which has to wait for it at once."""
         transfer = self._transfers.get(key)
         if transfer is None:
             age = self.permits.new_age() if age is None else age
             transfer = self._begin(key, kind, Place(priority, age), start)
         elif transfer.cancelled or transfer.kind != kind:
-            return self._take_part_after(transfer, key, kind, priority, start, age)
+            return transfer.ended().addCallback(
+                lambda _: self.share(key, kind, priority, start, age)
+            )
         else:
             transfer.place.promote(priority)
         return transfer.join()
@@ -293,26 +303,14 @@ class Transfers:
         async def cancel_and_share() -> None:
             while (other := self._transfers.get(key)) is not None and other.kind != kind:
                 other.cancel(reason)
-                await other.wait()
-            await self.take_part(key, kind, priority, start)
+                await other.ended()
+            await self.share(key, kind, priority, start)
 
         return Deferred.fromCoroutine(cancel_and_share())
 
-    async def _take_part_after(
-        self,
-        other: _Transfer,
-        key: BlobKey,
-        kind: str,
-        priority: int,
-        start: Start,
-        age: int | None,
-    ) -> None:
-        await other.wait()
-        await self.take_part(key, kind, priority, start, age)
-
     def _begin(self, key: BlobKey, kind: str, place: Place, start: Start) -> _Transfer:
         transfer = self._transfers[key] = _Transfer(kind, place)
-        transfer.work = Deferred.fromCoroutine(start(place))
+        transfer.work = ensureDeferred(start(place))
         transfer.work.addBoth(self._finish, key, transfer)
         return transfer
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
+
 from .bundles import Bundlers, Outcome, Passenger
-from .errors import BlobAlreadyExistsError, QuotaExceededError, ServerError, describe
+from .errors import BlobAlreadyExistsError, QuotaExceededError, ServerError
 from .interfaces import IBlobStore, IRemote, IRemoteStream, Progress
 from .model import BlobKey, SyncStatus
 from .transfers import Permits, Place
@@ -41,19 +43,23 @@ class Uploader:
         self._note_uploaded = note_uploaded
         self._bundlers = Bundlers(permits, self._carry, BUNDLE_LIMIT)
 
-    async def upload(self, key: BlobKey, place: Place, report: Progress) -> None:
+    def upload(self, key: BlobKey, place: Place, report: Progress) -> Deferred[None]:
         """
         Upload a blob, if it is still to be.
 
-        :raise BlobAlreadyExistsError: another blob has the id; it is FAILED_UPLOAD now.
-        :raise BlobError: what else the server or the store said; it is as it was.
+        :return: fires with None. Fails with ``BlobAlreadyExistsError``: another blob has the id;
+            it is FAILED_UPLOAD now; or with what else the server or the store said; it is as it
+            was.
         """
-        if self._stream is not None:
-            what = f"put {describe(key.blob_id, key.namespace)}"
-            if await self._bundlers.transfer(what, key, place, report):
-                return
-        async with self._permits.hold(place):
-            await self._upload_alone(key, report)
+        if self._stream is None:
+            return Deferred.fromCoroutine(self._upload_alone(key, place, report))
+
+        def arrived(is_done: bool) -> Deferred[None] | None:
+            if is_done:
+                return None
+            return Deferred.fromCoroutine(self._upload_alone(key, place, report))
+
+        return self._bundlers.transfer("put", key, place, report).addCallback(arrived)
 
     async def settle(self, key: BlobKey) -> None:
         """Find out whether the server's blob of that id is ours, and record it if so."""
@@ -61,7 +67,11 @@ class Uploader:
         if payload is not None and await self._remote.holds(key.blob_id, payload, key.namespace):
             await self._set_status(key, SyncStatus.SYNCED)
 
-    async def _upload_alone(self, key: BlobKey, report: Progress) -> None:
+    async def _upload_alone(self, key: BlobKey, place: Place, report: Progress) -> None:
+        async with self._permits.hold(place):
+            await self._upload_now(key, report)
+
+    async def _upload_now(self, key: BlobKey, report: Progress) -> None:
         store, remote = self._store, self._remote
         record = await store.get_sync_status(key.blob_id, key.namespace)
         if record is None or record[0] is not SyncStatus.PENDING_UPLOAD:

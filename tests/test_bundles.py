@@ -44,8 +44,7 @@ class BundlerTests(SynchronousTestCase):
     def take(self, blob_id: str, priority: int = 2) -> Deferred[Outcome]:
         place = Place(priority, self.permits.new_age())
         key = BlobKey("", blob_id)
-        going = self.bundler.take_along(f"put {blob_id}", key, place, no_progress)
-        taken = Deferred.fromCoroutine(going)
+        taken = self.bundler.take_along("put", key, place, no_progress)
         self.addCleanup(end_quietly, taken)
         return taken
 
@@ -119,16 +118,16 @@ class BundlerTests(SynchronousTestCase):
             self.take(name)
         other = self.permits.acquire(3)
         place = Place(3, 0)
-        going = self.bundler.take_along("put e", BlobKey("", "e"), place, no_progress)
-        self.addCleanup(end_quietly, Deferred.fromCoroutine(going))
+        going = self.bundler.take_along("put", BlobKey("", "e"), place, no_progress)
+        self.addCleanup(end_quietly, going)
         self.permits.release()
         self.assertEqual((self.ids()[1:], other.granted.called), ([["e", "b", "c", "d"]], False))
 
     def test_what_becomes_urgent_gathers_nobody(self) -> None:
         self.gather("a")
         place = Place(2, self.permits.new_age())
-        going = self.bundler.take_along("put b", BlobKey("", "b"), place, no_progress)
-        self.addCleanup(end_quietly, Deferred.fromCoroutine(going))
+        going = self.bundler.take_along("put", BlobKey("", "b"), place, no_progress)
+        self.addCleanup(end_quietly, going)
         self.assertEqual(self.ids(), [["a"]])
         place.promote(4)
         self.assertEqual(self.ids(), [["a"], ["b"]])
@@ -152,8 +151,8 @@ class BundlerTests(SynchronousTestCase):
         self.busy()
         other = self.permits.acquire(3)
         place = Place(1, self.permits.new_age())
-        going = self.bundler.take_along("put a", BlobKey("", "a"), place, no_progress)
-        self.addCleanup(end_quietly, Deferred.fromCoroutine(going))
+        going = self.bundler.take_along("put", BlobKey("", "a"), place, no_progress)
+        self.addCleanup(end_quietly, going)
         place.promote(4)
         self.permits.release()
         self.assertEqual((self.ids(), other.granted.called), ([["a"]], False))
@@ -168,7 +167,7 @@ class BundlerTests(SynchronousTestCase):
         self.ends[0].errback(error)
         for name, one in zip("ab", going, strict=True):
             failure = self.failureResultOf(one, RetriableTransferError)
-            self.assertEqual(str(failure.value), f"put {name}: in a stream: cut")
+            self.assertEqual(str(failure.value), f"put blob '{name}': in a stream: cut")
             self.assertEqual(failure.value.retry_after, 7.0)
             self.assertIs(failure.value.__cause__, cause)
         self.assertEqual(self.permits.active, 0)

@@ -8,8 +8,11 @@ staged where nobody sees it, and nothing else.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import AEADDecryptionContext, Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
@@ -57,7 +60,7 @@ class Opener:
         self._blob_id = blob_id
         self._what = describe(blob_id, namespace)
         self._key = blob_key(secret, blob_id)
-        self._decryptor: AEADDecryptionContext | None = None
+        self._iv = b""
         self._content_size: int | None = None
         self._text = b""
         self._held = b""
@@ -79,10 +82,37 @@ class Opener:
         rest = memoryview(data)
         if not self.preamble:
             rest = self._feed_preamble(rest)
-        if self._decryptor is not None:
-            return self._decrypt(self._decryptor, rest)
+        if self._iv:
+            return self._decrypt(rest)
         self._count(len(rest))
         return rest.toreadonly()
+
+    def open(self, sealed: Octets) -> memoryview:
+        """
+        Take a whole sealed blob at once: for a small one, that takes half the time.
+
+        :return: all of its content, verified; of a blob that others sealed, what follows its
+            preamble.
+        :raise InvalidBlob: it is not genuine, or cut.
+        :raise ValueError: some of it has been fed already.
+        """
+        self._check_usable()
+        if self._text:
+            raise ValueError(f"some of {self._what} has been fed already")
+        rest = self._feed_preamble(memoryview(sealed))
+        if not self._iv:
+            self._count(len(rest))
+            self.finish()
+            return rest.toreadonly()
+        self._held = bytes(rest[-TAG_SIZE:])
+        self._count(max(0, len(rest) - TAG_SIZE))
+        self._check_end()
+        try:
+            content = AESGCM(self._key).decrypt(self._iv, rest, self.preamble)
+        except InvalidTag as error:
+            raise self._refuse("its tag does not verify") from error
+        self._finished = True
+        return memoryview(content)
 
     def finish(self) -> None:
         """
@@ -92,13 +122,12 @@ class Opener:
         :raise ValueError: the blob is finished already.
         """
         self._check_usable()
-        if not self.preamble:
-            raise self._refuse(f"it is truncated: {len(self._text)} bytes are not a preamble")
-        if self._decryptor is not None and len(self._held) < TAG_SIZE:
-            raise self._refuse("it is truncated: it has no tag")
-        self._check_size()
-        if self._decryptor is not None:
-            self._verify(self._decryptor)
+        self._check_end()
+        if self._iv:
+            try:
+                self._decryptor.finalize_with_tag(self._held)
+            except InvalidTag as error:
+                raise self._refuse("its tag does not verify") from error
         self._finished = True
 
     # -- the preamble ------------------------------------------------------------------
@@ -125,9 +154,7 @@ class Opener:
         self.preamble = raw
         self.external = preamble.kind == DELIVERED
         self._content_size = preamble.content_size
-        if not self.external:
-            self._decryptor = Cipher(AES(self._key), GCM(preamble.iv)).decryptor()
-            self._decryptor.authenticate_additional_data(raw)
+        self._iv = b"" if self.external else preamble.iv
 
     def _check_preamble(self, preamble: Preamble) -> None:
         if preamble.blob_id != self._blob_id:
@@ -140,7 +167,13 @@ class Opener:
 
     # -- the content -------------------------------------------------------------------
 
-    def _decrypt(self, decryptor: AEADDecryptionContext, data: memoryview) -> memoryview:
+    @cached_property
+    def _decryptor(self) -> AEADDecryptionContext:
+        decryptor = Cipher(AES(self._key), GCM(self._iv)).decryptor()
+        decryptor.authenticate_additional_data(self.preamble)
+        return decryptor
+
+    def _decrypt(self, data: memoryview) -> memoryview:
         """Decrypt all but the last bytes, which may be the tag."""
         ready = len(self._held) + len(data) - TAG_SIZE
         if ready <= 0:
@@ -151,8 +184,8 @@ class Opener:
             self._buffer = bytearray(ready)
         cleartext = memoryview(self._buffer)[:ready]
         held, data_ready = self._held[:ready], data[: max(0, ready - len(self._held))]
-        decryptor.update_into(held, cleartext[: len(held)])
-        decryptor.update_into(data_ready, cleartext[len(held) :])
+        self._decryptor.update_into(held, cleartext[: len(held)])
+        self._decryptor.update_into(data_ready, cleartext[len(held) :])
         self._held = self._held[len(held) :] + data[len(data_ready) :]
         return cleartext.toreadonly()
 
@@ -167,6 +200,14 @@ class Opener:
             )
         self.size = size
 
+    def _check_end(self) -> None:
+        """See to it that all has come, as far as that can be told without the tag."""
+        if not self.preamble:
+            raise self._refuse(f"it is truncated: {len(self._text)} bytes are not a preamble")
+        if self._iv and len(self._held) < TAG_SIZE:
+            raise self._refuse("it is truncated: it has no tag")
+        self._check_size()
+
     def _check_size(self) -> None:
         # Soledad's server writes the exact size for what it wraps; the padded one does no harm.
         allowed = {padded_size(self.size), *([self.size] if self.external else [])}
@@ -175,12 +216,6 @@ class Opener:
                 f"its preamble speaks of {self._content_size} bytes of content, "
                 f"which does not fit the {self.size} that came"
             )
-
-    def _verify(self, decryptor: AEADDecryptionContext) -> None:
-        try:
-            decryptor.finalize_with_tag(self._held)
-        except InvalidTag as error:
-            raise self._refuse("its tag does not verify") from error
 
     # -- ends --------------------------------------------------------------------------
 
@@ -193,6 +228,6 @@ class Opener:
     def _refuse(self, reason: str) -> InvalidBlob:
         """Fail for good."""
         self._failure = f"{self._what}: {reason}"
-        self._decryptor = None
+        vars(self).pop("_decryptor", None)
         self._buffer = bytearray()
         return InvalidBlob(self._failure)

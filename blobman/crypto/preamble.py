@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
@@ -90,6 +91,8 @@ DELIVERED = (Scheme.EXTERNAL, Method.PGP, INCOMING_REV)
 """The kind of a blob that others sealed, as a server wraps it for delivery."""
 
 _Enum = TypeVar("_Enum", Scheme, Method)
+_SCHEMES = {int(scheme): scheme for scheme in Scheme}
+_METHODS = {int(method): method for method in Method}
 
 
 @dataclass(frozen=True)
@@ -173,8 +176,8 @@ class Preamble:
             raise InvalidBlob(f"its preamble begins with {magic.hex()} instead of {MAGIC.hex()}")
         content_size = _CONTENT_SIZE.unpack_from(raw, _LEGACY.size)[0] if is_present else None
         preamble = cls(
-            scheme=_member(Scheme, scheme),
-            method=_member(Method, method),
+            scheme=_member(_SCHEMES, "scheme", scheme),
+            method=_member(_METHODS, "method", method),
             timestamp=timestamp,
             iv=iv,
             blob_id=_text("blob id", blob_id),
@@ -234,11 +237,11 @@ def _check_number(field: str, value: float) -> None:
         raise ValueError(f"{field} must be from 0 to 2**64 - 1, not {value}")
 
 
-def _member(kind: type[_Enum], value: int) -> _Enum:
-    try:
-        return kind(value)
-    except ValueError as error:
-        raise InvalidBlob(f"its {kind.__name__.lower()} is {value}, which is none") from error
+def _member(members: Mapping[int, _Enum], field: str, value: int) -> _Enum:
+    member = members.get(value)
+    if member is None:
+        raise InvalidBlob(f"its {field} is {value}, which is none")
+    return member
 
 
 def _text(field: str, value: bytes) -> str:

@@ -31,6 +31,16 @@ class Rewrapper(Wrapping):
         super().__init__(preamble, size, trailer_size=0)
         self._last = self._header[-TAG_SIZE:]
 
+    def seal(self, content: Octets) -> bytes:
+        """
+        Give all of the content as it is; see :meth:`Sealer.seal`.
+
+        :raise ValueError: it is not as long as announced, or the blob has been begun.
+        """
+        if self._missing < self.size:
+            raise ValueError("the blob has been begun")
+        return self.update(content) + self.finalize()
+
     def update(self, data: Octets) -> bytes:
         """
         Give the next bytes as they are.

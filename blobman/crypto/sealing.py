@@ -8,7 +8,10 @@ data. The format is written down in ``docs/protocol.md``.
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives.ciphers import Cipher
+from functools import cached_property
+
+from cryptography.hazmat.primitives.ciphers import AEADEncryptionContext, Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
@@ -57,9 +60,32 @@ class Sealer(Wrapping):
         """
         super().__init__(preamble, size, trailer_size=TAG_SIZE)
         decoded = _check_sealable(preamble, size)
-        cipher = Cipher(AES(blob_key(secret, decoded.blob_id)), GCM(decoded.iv))
-        self._encryptor = cipher.encryptor()
-        self._encryptor.authenticate_additional_data(preamble)
+        self._preamble = preamble
+        self._iv = decoded.iv
+        self._key = blob_key(secret, decoded.blob_id)
+        self._tag = b""
+
+    @cached_property
+    def _encryptor(self) -> AEADEncryptionContext:
+        encryptor = Cipher(AES(self._key), GCM(self._iv)).encryptor()
+        encryptor.authenticate_additional_data(self._preamble)
+        return encryptor
+
+    def seal(self, content: Octets) -> bytes:
+        """
+        Seal all of the content at once, which takes half the time for a small blob.
+
+        :return: what follows the header, to the end of the blob.
+        :raise ValueError: it is not as long as announced, or the blob has been begun.
+        """
+        if self._missing < self.size:
+            raise ValueError("the blob has been begun")
+        self._check_room(len(content))
+        self._missing -= len(content)
+        self._end()
+        sealed = AESGCM(self._key).encrypt(self._iv, content, self._preamble)
+        self._tag = sealed[-TAG_SIZE:]
+        return sealed
 
     def update(self, data: Octets) -> bytes:
         """
@@ -97,12 +123,13 @@ class Sealer(Wrapping):
         """
         self._end()
         self._encryptor.finalize()
-        return self.tag
+        self._tag = self._encryptor.tag
+        return self._tag
 
     @property
     def tag(self) -> bytes:
-        """The tag, once the blob has ended."""
-        return self._encryptor.tag
+        """The tag, once the blob has ended; empty before."""
+        return self._tag
 
 
 def _check_sealable(raw: bytes, size: int) -> Preamble:

@@ -185,7 +185,7 @@ def _are_awaited(connection: apsw.Connection, keys: Sequence[BlobKey]) -> bool:
     return awaited == len(keys) == len(set(keys))
 
 
-def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> list[int | None]:
+def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> list[int]:
     payloads = _add_payloads(connection, [it.payload for it in arrivals])
     rows = [(*it.key, payload) for it, payload in zip(arrivals, payloads, strict=True)]
     for part in _portions(rows):

@@ -23,6 +23,7 @@ from .database import Database
 from .intake import Intake
 from .payloads import FileKey
 from .reader import BlobReader, Chunks
+from .recent import Recent, RecentPayloads
 from .records import Payload, Removed
 from .schema import CHUNK_SIZE
 from .source import Source
@@ -34,6 +35,24 @@ __all__ = ["BlobStore", "StoredPayload"]
 FindPayloads = Callable[[apsw.Connection, Sequence[BlobKey]], dict[BlobKey, Payload]]
 
 _PUT = (SyncStatus.PENDING_UPLOAD, SyncStatus.LOCAL_ONLY)
+
+
+_RECENT = 4 * 1024 * 1024
+"""Bytes of content that need not be read again for their upload."""
+
+
+def _find_pending(
+    connection: apsw.Connection,
+    keys: Sequence[BlobKey],
+    recent: dict[BlobKey, Recent],
+    max_size: int,
+) -> dict[BlobKey, Payload]:
+    known = {key: recent[key] for key in keys if key in recent}
+    found: dict[BlobKey, Payload] = {}
+    if known and batches.are_pending(connection, [it.number for it in known.values()]):
+        found = {key: it.payload for key, it in known.items() if it.payload.size <= max_size}
+        keys = [key for key in keys if key not in known]
+    return found | batches.find_pending_uploads(connection, keys, max_size)
 
 
 @implementer(IPayload)
@@ -89,6 +108,7 @@ class BlobStore(StatusStore):
         assert reactor is not None
         super().__init__(Database(path, as_bytes(key), reactor, patience))
         self._intake = Intake(self._database)
+        self._recent = RecentPayloads(_RECENT)
 
     def __repr__(self) -> str:
         return f"<BlobStore {self._database.path}>"
@@ -126,16 +146,25 @@ class BlobStore(StatusStore):
         name = describe(key.blob_id, key.namespace)
         source = Source(blob_fd, check_size(size), CHUNK_SIZE, name)
 
+        entries: list[Entry] = []
+
         def entry(content: bytes | FileKey) -> Entry:
             if isinstance(content, FileKey):
                 payload = Payload(size, preamble, False, file=content)
             else:
                 payload = Payload(size, preamble, False, content)
-            return Entry(key, payload, status, priority)
+            entries[:] = [Entry(key, payload, status, priority)]
+            return entries[0]
 
         if size > CHUNK_SIZE:
             return Deferred.fromCoroutine(self._intake.take_large(source, size, key, entry))
-        return self._intake.take_small(source, size, key, entry).addCallback(lambda _: None)
+        storing = self._intake.take_small(source, size, key, entry)
+        return storing.addCallback(self._stored, entries)
+
+    def _stored(self, number: int | None, entries: list[Entry]) -> None:
+        ((key, payload, status, _),) = entries
+        if number is not None and status is SyncStatus.PENDING_UPLOAD:
+            self._recent.keep(key, Recent(number, payload))
 
     def get(self, blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.BlobReader`."""
@@ -167,9 +196,11 @@ class BlobStore(StatusStore):
     ) -> Deferred[dict[str, IPayload]]:
         """See :meth:`blobman.interfaces.IBlobStore.open_pending_uploads`."""
 
-        def open_them(connection: apsw.Connection, namespace: str) -> dict[str, IPayload]:
-            keys = [BlobKey(namespace, blob_id) for blob_id in blob_ids]
-            find = partial(batches.find_pending_uploads, max_size=max_size)
+        keys = [BlobKey(namespace, blob_id) for blob_id in blob_ids]
+        recent = self._recent.take(keys)
+
+        def open_them(connection: apsw.Connection, _: str) -> dict[str, IPayload]:
+            find = partial(_find_pending, recent=recent, max_size=max_size)
             found = self._find_chunks(connection, keys, find)
             return {key.blob_id: StoredPayload(it, self._database) for key, it in found.items()}
 

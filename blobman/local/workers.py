@@ -37,6 +37,10 @@ _TURN = 0.005
 """Seconds for which Deferreds fire before the reactor gets a turn for other things."""
 
 
+_A_WHILE = 0.1
+"""Seconds without work after which a thread has time for what is not urgent."""
+
+
 class Job(Generic[T]):
     """
     A piece of work on its way through a thread.
@@ -200,7 +204,8 @@ class Workers:
     :param batch: how many jobs it may get at once.
     :param mixed: whether these may be of any kind; otherwise they are all of one.
     :param outbox: where they go afterwards; has :meth:`Outbox.deliver`.
-    :param rest: called in the thread after each batch has been delivered. It never raises.
+    :param rest: called in the thread after each batch has been delivered; and with true when
+        nothing more has come for a while. It never raises.
     """
 
     def __init__(
@@ -211,7 +216,7 @@ class Workers:
         outbox: Outbox | Relay,
         batch: int = 1,
         mixed: bool = False,
-        rest: Callable[[], None] = lambda: None,
+        rest: Callable[[bool], None] | None = None,
     ) -> None:
         self._name = name
         self._count = count
@@ -272,10 +277,20 @@ class Workers:
 
     def _work(self) -> None:
         next_ones: deque[Job[Any] | None] = deque()
-        while (job := next_ones.popleft() if next_ones else self._queue.get()) is not None:
+        while (job := next_ones.popleft() if next_ones else self._get()) is not None:
             batch = [job, *self._take_more(job, next_ones)]
             self._do(batch)
+            if self._rest is not None:
+                self._rest(False)
             del job, batch
+
+    def _get(self) -> Job[Any] | None:
+        if self._rest is not None:
+            try:
+                return self._queue.get(timeout=_A_WHILE)
+            except Empty:
+                self._rest(True)
+        return self._queue.get()
 
     def _take_more(self, first: Job[Any], next_ones: deque[Job[Any] | None]) -> Iterator[Job[Any]]:
         """Take what waits and may be done with a job; what may not, and the end, come next."""
@@ -299,7 +314,6 @@ class Workers:
         else:
             self._run([job for job in batch if not job.cancelled])
         self._outbox.deliver(batch)
-        self._rest()
 
     def close(self) -> None:
         """Take no more work; what has not begun fails with ``ClosedError``."""

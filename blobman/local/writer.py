@@ -100,15 +100,19 @@ class Writer:
                 connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, idle: bool) -> None:
         """
         Bring the write-ahead log into the database, if it has grown.
 
-        This comes after the results have been delivered, so that nobody waits for it.
+        Nobody waits for it: results have been delivered before, and until the log has grown a lot
+        it is left for a time when nothing is written.
+
+        :param idle: whether nothing is.
         """
-        if self._connection is None or self._log_pages < _CHECKPOINT_PAGES:
-            return
         crowded = self._log_pages >= _CROWDED_PAGES
+        is_time = crowded or (idle and self._log_pages >= _CHECKPOINT_PAGES)
+        if self._connection is None or not is_time:
+            return
         mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if crowded else apsw.SQLITE_CHECKPOINT_PASSIVE
         with suppress(apsw.Error):  # It is tried again after the next batch.
             self._connection.wal_checkpoint(mode=mode)

@@ -178,7 +178,7 @@ class SealedStream(_Body):
         parts, self._parts = self._parts, []
         for payload, sealer in parts:
             chunks = [await payload.read_chunk(index) for index in range(payload.chunk_count)]
-            pieces += [sealer.header(), *map(sealer.update, chunks), sealer.finalize()]
+            pieces += [sealer.header(), sealer.seal(b"".join(chunks))]
             size += sealer.sealed_size
             if size >= PIECE_SIZE:
                 await self._write(b"".join(pieces))

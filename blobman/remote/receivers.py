@@ -18,6 +18,9 @@ from ..protocol import FRAME_HEADER_SIZE, NOT_THERE, read_frame_header
 from .idle import IdleTimer
 from .throttle import Throttle
 
+SMALL = 256 * 1024
+"""Sealed bytes up to which a blob of a stream is collected, and opened at once."""
+
 MAX_UNPUBLISHED = 4 * 1024 * 1024
 """Bytes of a stream's blobs that may be on their way into the store before it is paused."""
 
@@ -185,6 +188,33 @@ class _Frame:
         self.opener = opener
         self.staged = staged
         self.error: InvalidBlob | None = None
+        self._is_small = size <= SMALL
+        self._collected = bytearray()
+
+    def open(self, piece: memoryview) -> memoryview:
+        """
+        Open the next bytes, which :attr:`missing` does not count any more.
+
+        A small blob is opened when it is whole.
+
+        :return: content that is to be stored, and not verified before :meth:`finish`.
+        :raise InvalidBlob: it can't be the blob.
+        """
+        if not self._is_small:
+            return self.opener.feed(piece)
+        if self.missing:
+            self._collected += piece
+            return memoryview(b"")
+        return self.opener.open(self._collected + piece if self._collected else piece)
+
+    def finish(self) -> None:
+        """
+        Verify it, at its end.
+
+        :raise InvalidBlob: it is not genuine.
+        """
+        if not self._is_small or not self.size:
+            self.opener.finish()
 
 
 class FramesReceiver(_PausingReceiver):
@@ -271,7 +301,7 @@ class FramesReceiver(_PausingReceiver):
 
     def _open(self, frame: _Frame, piece: memoryview) -> None:
         try:
-            cleartext = frame.opener.feed(piece)
+            cleartext = frame.open(piece)
         except InvalidBlob as error:
             frame.error = error
             return
@@ -286,7 +316,7 @@ class FramesReceiver(_PausingReceiver):
         self._frame = None
         if frame.error is None:
             try:
-                frame.opener.finish()
+                frame.finish()
             except InvalidBlob as error:
                 frame.error = error
         opener, staged = frame.opener, frame.staged
