@@ -12,7 +12,6 @@ from functools import cached_property
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import AEADDecryptionContext, Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
@@ -26,7 +25,7 @@ from .preamble import (
     read_preamble_text,
 )
 from .sizes import MAX_CONTENT_SIZE, padded_size
-from .wrapping import SEPARATOR, TAG_SIZE, Octets
+from .wrapping import SEPARATOR, TAG_SIZE, Octets, pieces
 
 __all__ = ["Opener"]
 
@@ -89,7 +88,7 @@ class Opener:
 
     def open(self, sealed: Octets) -> memoryview:
         """
-        Take a whole sealed blob at once: for a small one, that takes half the time.
+        Take a whole sealed blob at once.
 
         :return: all of its content, verified; of a blob that others sealed, what follows its
             preamble.
@@ -104,15 +103,14 @@ class Opener:
             self._count(len(rest))
             self.finish()
             return rest.toreadonly()
-        self._held = bytes(rest[-TAG_SIZE:])
-        self._count(max(0, len(rest) - TAG_SIZE))
-        self._check_end()
-        try:
-            content = AESGCM(self._key).decrypt(self._iv, rest, self.preamble)
-        except InvalidTag as error:
-            raise self._refuse("its tag does not verify") from error
-        self._finished = True
-        return memoryview(content)
+        size = max(0, len(rest) - TAG_SIZE)
+        self._held = bytes(rest[size:])
+        self._count(size)
+        content = memoryview(bytearray(size))
+        for start, piece in pieces(rest[:size]):
+            self._decryptor.update_into(piece, content[start:])
+        self.finish()
+        return content.toreadonly()
 
     def finish(self) -> None:
         """
@@ -122,7 +120,11 @@ class Opener:
         :raise ValueError: the blob is finished already.
         """
         self._check_usable()
-        self._check_end()
+        if not self.preamble:
+            raise self._refuse(f"it is truncated: {len(self._text)} bytes are not a preamble")
+        if self._iv and len(self._held) < TAG_SIZE:
+            raise self._refuse("it is truncated: it has no tag")
+        self._check_size()
         if self._iv:
             try:
                 self._decryptor.finalize_with_tag(self._held)
@@ -199,14 +201,6 @@ class Opener:
                 f"it has more content than the {self._content_size} bytes in its preamble"
             )
         self.size = size
-
-    def _check_end(self) -> None:
-        """See to it that all has come, as far as that can be told without the tag."""
-        if not self.preamble:
-            raise self._refuse(f"it is truncated: {len(self._text)} bytes are not a preamble")
-        if self._iv and len(self._held) < TAG_SIZE:
-            raise self._refuse("it is truncated: it has no tag")
-        self._check_size()
 
     def _check_size(self) -> None:
         # Soledad's server writes the exact size for what it wraps; the padded one does no harm.

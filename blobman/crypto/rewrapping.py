@@ -31,7 +31,7 @@ class Rewrapper(Wrapping):
         super().__init__(preamble, size, trailer_size=0)
         self._last = self._header[-TAG_SIZE:]
 
-    def seal(self, content: Octets) -> bytes:
+    def seal(self, content: Octets) -> bytes | bytearray:
         """
         Give all of the content as it is; see :meth:`Sealer.seal`.
 

@@ -4,10 +4,12 @@ What all that makes a sealed blob has in common: a preamble first, and content t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .preamble import write_preamble_text
 from .sizes import check_content_size
 
-__all__ = ["SEPARATOR", "TAG_SIZE", "Octets", "Wrapping"]
+__all__ = ["SEPARATOR", "TAG_SIZE", "Octets", "Wrapping", "pieces"]
 
 SEPARATOR = b" "
 """What ends the preamble."""
@@ -15,8 +17,27 @@ SEPARATOR = b" "
 TAG_SIZE = 16
 """Bytes of the authentication tag, which comes last."""
 
+SMALL = 128 * 1024
+"""Bytes of content that are sealed, or opened, in small pieces if they are there at once."""
+
+SMALL_PIECE = 2032
+"""
+Bytes of such a piece.
+
+From 2048 bytes on, a cipher lets other threads run meanwhile, and may have to wait for them: for
+hundreds of times as long as the piece takes.
+"""
+
 Octets = bytes | bytearray | memoryview
 """What can be fed. The items of a ``memoryview`` have to be single bytes."""
+
+
+def pieces(data: Octets) -> Iterator[tuple[int, memoryview]]:
+    """Cut data into small pieces, with their positions, if it is small itself."""
+    view = memoryview(data)
+    size = SMALL_PIECE if len(view) <= SMALL else len(view)
+    for start in range(0, len(view), size):
+        yield start, view[start : start + size]
 
 
 class Wrapping:

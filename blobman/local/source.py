@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from ..errors import UnreadableContentError, WrongSizeError
 
 __all__ = ["Source"]
-
-_TO_THE_END = (io.FileIO, io.BufferedReader, io.BytesIO)
-"""Files that have come to their end when they give less than they are asked for."""
 
 
 class Source:
@@ -40,13 +38,27 @@ class Source:
 
         :raise BlobError: as :meth:`chunks` does.
         """
-        if type(self._file) not in _TO_THE_END:
+        data = self._read_at_once()
+        if data is None:
             return b"".join(self.chunks(2))
-        self._rewind()
-        # In one call: after each, other threads may have to be waited for.
-        data = self._read(self._size + 1)
         self._check_size(len(data))
         return data
+
+    def _read_at_once(self) -> bytes | None:
+        """
+        Read in one call, if that can be done: after each, other threads may have to be waited for.
+
+        :return: all there is, and no more than one byte too much.
+        """
+        raw = self._file.raw if type(self._file) is io.BufferedReader else self._file
+        if type(raw) is not io.FileIO or raw.closed:
+            return None
+        try:
+            data = os.pread(raw.fileno(), self._size + 1, 0)
+        except (OSError, ValueError):
+            return None  # It fails otherwise, too, and then it is told how.
+        # A file that gives less can still have more.
+        return data if len(data) >= self._size else None
 
     def chunks(self, count: int) -> Iterator[bytes]:
         """

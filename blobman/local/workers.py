@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
 from ..errors import ClosedError
@@ -173,6 +173,13 @@ class Outbox:
 
     def _turn(self) -> None:
         if self.fire(_TURN):
+            self._come_back()
+
+    def _come_back(self) -> None:
+        # Waking the reactor up would let other threads run, and perhaps have to wait for them.
+        if IReactorTime.providedBy(self._reactor):
+            self._reactor.callLater(0, self._turn)
+        else:
             self._reactor.callFromThread(self._turn)
 
     def fire(self, limit: float = math.inf) -> bool:

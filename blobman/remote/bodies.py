@@ -173,7 +173,8 @@ class SealedStream(_Body):
         self._parts = list(zip(payloads, sealers, strict=True))
 
     async def _produce(self) -> None:
-        pieces, size = [self._first_line], len(self._first_line)
+        pieces: list[bytes | bytearray] = [self._first_line]
+        size = len(self._first_line)
         # Only here from now on: this body is part of a cycle, and would keep what was sent.
         parts, self._parts = self._parts, []
         for payload, sealer in parts:
