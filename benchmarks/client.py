@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import cooperate
+from twisted.internet.task import Cooperator
 from twisted.internet.threads import deferToThread
 
 from blobman import BlobDoc, BlobManager
@@ -20,8 +21,24 @@ from .figures import Cost
 from .meter import Meter
 from .workloads import USER
 
+TURN = 0.003
+"""Seconds for which many things are begun before the reactor gets its turn."""
+
 PIECE = 1 << 20
 """Bytes that are read at a time; a blob that has no more is read in the reactor's thread."""
+
+
+class _Turn:
+    """Ends after a few milliseconds."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + TURN
+
+    def __call__(self) -> bool:
+        return time.monotonic() > self._end
+
+
+COOPERATOR = Cooperator(_Turn)
 
 
 class Client:
@@ -77,7 +94,7 @@ def _gather(begun: Iterable[Deferred[Any]]) -> Deferred[Any]:
 
     # Waiting for one after another takes one callback each, when its turn comes.
     async def wait_for_all() -> None:
-        await cooperate(begin_each()).whenDone()
+        await COOPERATOR.cooperate(begin_each()).whenDone()
         for deferred in deferreds:
             await deferred
 

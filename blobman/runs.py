@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from .errors import DeletedMeanwhile, RetriableTransferError
@@ -21,6 +22,9 @@ WINDOW = 256
 
 REFILL = 64
 """How many of these have to end before others follow them."""
+
+TURN = 0.004
+"""Seconds for which transfers are begun before the reactor gets a turn for other things."""
 
 
 Page = Callable[[QueuedTransfer | None], Deferred[list[QueuedTransfer]]]
@@ -62,8 +66,12 @@ class TransferRun:
         :raise UnauthorizedError: or ``CertificateError``: it would be the same for all.
         """
         try:
+            turn_began = self._clock.seconds()
             while await self._has_next():
                 self._launch()
+                if self._clock.seconds() - turn_began > TURN:
+                    await deferLater(self._clock, 0)
+                    turn_began = self._clock.seconds()
         finally:
             await self._stop()
         if self._fatal is not None:

@@ -21,6 +21,13 @@ class ByteBudget:
         self._used = 0
         self._waiting: OrderedDict[Deferred[None], int] = OrderedDict()
 
+    def take(self, size: int) -> bool:
+        """Take bytes if they are there and nobody waits; tell whether they were."""
+        if self._waiting or not self._fits(size):
+            return False
+        self._used += size
+        return True
+
     def acquire(self, size: int) -> Deferred[None]:
         """
         Ask for some bytes.
@@ -28,8 +35,7 @@ class ByteBudget:
         :return: fires when they are there; give them back with :meth:`release`. Cancelling it
             ends the waiting, and nothing is to be given back.
         """
-        if not self._waiting and self._fits(size):
-            self._used += size
+        if self.take(size):
             return succeed(None)
         waiting: Deferred[None] = Deferred(self._leave)
         self._waiting[waiting] = size

@@ -80,6 +80,8 @@ class Database:
         self._readers = Workers("reader", _READERS, self._run_reads, outbox, _READ_TOGETHER)
         relay = Relay(self._writer, outbox)
         self._filers = Workers("files", _FILERS, self._run_files, relay)
+        # When they end, each can still give work to those behind it.
+        self._all_workers = (self._filers, self._writer, self._readers)
 
     def __repr__(self) -> str:
         return f"<Database {self.path}>"
@@ -94,7 +96,7 @@ class Database:
         :return: fires with what it returns; fails with what it raises, with ``StoreError`` or
             ``ClosedError``.
         """
-        self._watch_for_shutdown()
+        self._be_in_use()
         return self._readers.submit(work)
 
     def write(
@@ -114,7 +116,7 @@ class Database:
             ``StoreError`` or ``ClosedError``. Cancelling takes it back unless it is being
             committed.
         """
-        self._watch_for_shutdown()
+        self._be_in_use()
         return self._writer.submit(work, undo)
 
     def read_together(self, kind: Kind[T], item: object) -> Deferred[T]:
@@ -124,7 +126,7 @@ class Database:
         :param kind: called with a connection, and with the items of some.
         :return: as :meth:`read` does.
         """
-        self._watch_for_shutdown()
+        self._be_in_use()
         return self._readers.begin(Job.of_kind(kind, item, None))
 
     def write_together(
@@ -138,7 +140,7 @@ class Database:
         :param undo: as for :meth:`write`.
         :return: as :meth:`write` does.
         """
-        self._watch_for_shutdown()
+        self._be_in_use()
         return self._writer.begin(Job.of_kind(kind, item, undo))
 
     def handle_files(
@@ -149,7 +151,7 @@ class Database:
 
         :return: as :meth:`read` does.
         """
-        self._watch_for_shutdown()
+        self._be_in_use()
         return self._filers.submit(lambda _: work(), undo)
 
     def read_and_write(
@@ -167,8 +169,7 @@ class Database:
         :param undo: as for :meth:`write`.
         :return: as :meth:`write` does.
         """
-        self._watch_for_shutdown()
-        self._writer.be_ready()
+        self._be_in_use()
         return self._filers.begin(TwoSteps(lambda _: read(self._connection()), kind, undo))
 
     def remove_files(self, names: Sequence[str]) -> Deferred[None]:
@@ -274,10 +275,13 @@ class Database:
         """Whether :meth:`close` has been called."""
         return self._closing is not None
 
-    def _watch_for_shutdown(self) -> None:
+    def _be_in_use(self) -> None:
+        """Start the threads, and see to it that they end, if that has not been done."""
         if self._trigger is None and self._closing is None:
             core = IReactorCore(self._reactor)
             self._trigger = core.addSystemEventTrigger("before", "shutdown", self._shut_down)
+            for workers in self._all_workers:
+                workers.start()
 
     def _shut_down(self) -> Deferred[None]:
         self._trigger = None
@@ -304,14 +308,14 @@ class Database:
     def _begin_closing(self) -> None:
         if self._trigger is not None:
             IReactorCore(self._reactor).removeSystemEventTrigger(self._trigger)
-        for workers in (self._filers, self._writer, self._readers):
+        for workers in self._all_workers:
             workers.close()
         closer = threading.Thread(target=self._close_files, name="blobman-close", daemon=True)
         closer.start()
         self._closer = closer
 
     def _close_files(self) -> None:
-        for workers in (self._filers, self._writer, self._readers):
+        for workers in self._all_workers:
             workers.join()
         self.payloads.close()
         for connection in self._connections:

@@ -64,7 +64,7 @@ class Intake:
             records.check_absent(connection, key)
             return entry(source.read_all())
 
-        def take(_: None) -> Deferred[int | None]:
+        def take(_: None = None) -> Deferred[int | None]:
             undo = partial(self._take_back, None)
             return self._database.read_and_write(read, batches.add_new, undo).addBoth(release)
 
@@ -72,7 +72,7 @@ class Intake:
             self._budget.release(size)
             return result
 
-        return self._budget.acquire(size).addCallback(take)
+        return take() if self._budget.take(size) else self._budget.acquire(size).addCallback(take)
 
     async def take_large(self, source: Source, size: int, key: BlobKey, entry: NewEntry) -> None:
         """

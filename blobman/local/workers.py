@@ -33,7 +33,7 @@ Does work of a kind for many at once, in a thread.
 It is called with what the worker works with and with an item for each, and gives a result for each.
 """
 
-_TURN = 0.005
+_TURN = 0.003
 """Seconds for which Deferreds fire before the reactor gets a turn for other things."""
 
 
@@ -202,10 +202,10 @@ class Outbox:
 
 class Workers:
     """
-    Some threads for one kind of work, started when there is some.
+    Some threads for one kind of work.
 
     :param name: what the threads are called.
-    :param count: how many there are at most.
+    :param count: how many there are.
     :param run: does a batch of jobs, in a thread: each succeeds, fails or is cancelled.
         It never raises.
     :param batch: how many jobs it may get at once.
@@ -258,7 +258,6 @@ class Workers:
         if self._closed:
             job.deferred.errback(ClosedError("the store is closed"))
         else:
-            self.be_ready()
             self._queue.put(job)
         return job.deferred
 
@@ -266,21 +265,22 @@ class Workers:
         """
         Have the next step of a job done; called in a thread.
 
-        :meth:`be_ready` has been called before, and :meth:`join` is called after the last one.
+        :meth:`join` is called after the last one.
         """
         self._queue.put(job)
 
-    def be_ready(self) -> None:
-        """See to it that a thread is there; called in the reactor's thread."""
-        if len(self._threads) < self._count and not self._closed:
-            self._start()
+    def start(self) -> None:
+        """
+        Start the threads; called in the reactor's thread, before there is any work.
 
-    def _start(self) -> None:
-        # A daemon: an application that forgets to close may end all the same.
-        name = f"blobman-{self._name}-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        Starting one waits for it, and when others are busy, for them.
+        """
+        for number in range(self._count):
+            # A daemon: an application that forgets to close may end all the same.
+            name = f"blobman-{self._name}-{number}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _work(self) -> None:
         next_ones: deque[Job[Any] | None] = deque()
