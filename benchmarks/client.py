@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import time
@@ -15,6 +14,7 @@ from twisted.internet.task import Cooperator
 from twisted.internet.threads import deferToThread
 
 from blobman import BlobDoc, BlobManager
+from blobman.cli.garbage import collect_rarely
 
 from .calls import answer_calls
 from .figures import Cost
@@ -55,9 +55,8 @@ class Client:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     def get_ready(self) -> None:
-        """Be idle, and have the garbage collector leave out the imports, as applications can."""
-        gc.collect()
-        gc.freeze()
+        """Be idle."""
+        collect_rarely()
         self._meter = Meter(reactor)
 
     async def put(self, folder: str, arguments: dict[str, Any]) -> Cost:

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet import reactor
 
+from blobman.cli.garbage import collect_rarely
 from blobman.server.app import BlobsService
 from blobman.server.auth import TokenFile
 
@@ -32,6 +33,7 @@ class Server:
         service.startService()
         reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
         (port,) = await service.when_listening()
+        collect_rarely()
         self._meter = Meter(reactor)
         url = f"{'https' if pem else 'http'}://127.0.0.1:{port.getHost().port}"  # type: ignore[attr-defined]
         return {"remote": f"{url}/blobs/", "remote_stream": f"{url}/stream/", "token": token}

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from .failures import Interrupted
+from .garbage import collect_rarely
 from .logs import begin_log
 from .terminal import leave_echo
 
@@ -43,6 +44,7 @@ def run(work: Work) -> int:
     from twisted.internet import reactor
 
     begin_log(work.logs)
+    collect_rarely()
     running = _Running(reactor, work)
     running.reactor.callWhenRunning(running.start)
     running.reactor.run()
