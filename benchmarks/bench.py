@@ -15,6 +15,7 @@ from .data import make_files
 from .figures import STEPS, Cost, Figures, middle
 from .floor import Floor
 from .memory import make_ready
+from .meter import Bystander
 from .trash import Trash
 from .workloads import Workload
 
@@ -71,8 +72,8 @@ class Bench:
         costs = self._costs(workload, files, tls)
         peers = self._peers(workload, files, tls)
         return [
-            Figures(workload, tls, step, *costs[step], floors[step], peers.get(step))
-            for step in STEPS
+            Figures(workload, tls, step, client, server, floors[step], stall, peers.get(step))
+            for step, (client, server, stall) in costs.items()
         ]
 
     def _floors(self, workload: Workload, files: Path, tls: bool) -> dict[str, Floor]:
@@ -85,7 +86,9 @@ class Bench:
                 floors[step] = floor.measure(step, client, files, workload, self._trash)
             return floors
 
-    def _costs(self, workload: Workload, files: Path, tls: bool) -> dict[str, tuple[Cost, Cost]]:
+    def _costs(
+        self, workload: Workload, files: Path, tls: bool
+    ) -> dict[str, tuple[Cost, Cost, float]]:
         folder = self._folder / "blobman"
         folder.mkdir()
         with ExitStack() as stack:
@@ -120,7 +123,8 @@ class Bench:
 
 def _cost(
     server: Worker, client: Worker, step: str, files: Path, manager: dict[str, Any]
-) -> tuple[Cost, Cost]:
+) -> tuple[Cost, Cost, float]:
     server.call("begin")
-    done = client.call(step, str(files), manager)
-    return Cost(*done), Cost(*server.call("end"))
+    with Bystander() as bystander:
+        done = client.call(step, str(files), manager)
+    return Cost(*done), Cost(*server.call("end")), bystander.longest

@@ -33,6 +33,7 @@ class Figures(NamedTuple):
     A step of a workload.
 
     :ivar floor: what its bare work took.
+    :ivar stall: the longest time, in seconds, in which a process that does nothing was not let run.
     :ivar peer: the seconds that rclone took; None if that was not measured.
     """
 
@@ -42,6 +43,7 @@ class Figures(NamedTuple):
     client: Cost
     server: Cost
     floor: Floor
+    stall: float
     peer: float | None = None
 
     @property
@@ -91,6 +93,7 @@ class Figures(NamedTuple):
             "rclone_seconds": self.peer,
             "client": self.client._asdict(),
             "server": self.server._asdict(),
+            "stall": self.stall,
         }
 
 
@@ -102,6 +105,7 @@ def middle(runs: Sequence[Figures]) -> Figures:
         client=_middle_cost([run.client for run in runs]),
         server=_middle_cost([run.server for run in runs]),
         floor=_middle_floor([run.floor for run in runs]),
+        stall=median(run.stall for run in runs),
         peer=median(peers) if peers else None,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -38,6 +39,36 @@ class PauseProbe:
     def stop(self) -> None:
         self._call.cancel()
         self._note()
+
+
+class Bystander:
+    """
+    Does nothing in a thread, and notes how long that takes: what no program can help.
+
+    Used as a context, in a process that only waits meanwhile.
+
+    :ivar longest: the seconds of the longest time in which it was not let run, though it wanted to.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._stand_by)
+
+    def _stand_by(self) -> None:
+        looked = time.perf_counter()
+        while not self._is_over.wait(PROBE_INTERVAL):
+            now = time.perf_counter()
+            self.longest = max(self.longest, now - looked - PROBE_INTERVAL)
+            looked = now
+
+    def __enter__(self) -> Bystander:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
 
 
 class Meter:

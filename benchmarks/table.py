@@ -32,11 +32,13 @@ _COLUMNS = [
     _Column("server MiB", lambda it: _short(it.server.memory / MIB)),
     _Column("CPU s", lambda it: _short(it.server.cpu)),
     _Column("pause ms", lambda it: _short(it.server.pause * 1000)),
+    _Column("idle ms", lambda it: _short(it.stall * 1000)),
 ]
 
 LEGEND = (
-    "MiB: peak memory above idle; pause: the reactor's longest; floor: files and bare requests;\n"
-    "of floor: our speed, where that of the floor is 1; of req.: where that of its requests is 1."
+    "MiB: peak memory above idle; pause: the reactor's longest; idle: that of a process that does\n"
+    "nothing meanwhile; floor: files and bare requests; of floor: our speed, where that of the\n"
+    "floor is 1; of req.: where that of its requests is 1."
 )
 
 
