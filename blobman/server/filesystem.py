@@ -159,7 +159,7 @@ class FilesystemBackend:
 
     def _open_blob(self, name: BlobName) -> IStoredBlob:
         self._folder.heed(name)
-        return OpenBlob(self._folder.open_blob(name), self._run)
+        return OpenBlob(self._folder.places.open_blob(name), self._run)
 
     def receive(self, name: BlobName, size: int | None = None) -> Deferred[IUpload]:
         """Begin an upload; see :class:`IBlobsBackend`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -31,6 +32,28 @@ class OwnerTests(SynchronousTestCase):
             pass
         self.assertEqual(owners_below(self.folder), {self.owner(self.folder)})
 
+    def test_what_root_makes_in_one_go(self) -> None:
+        work_as_root(self, self.folder)
+        heirs = disk.Heirs()
+        for folder in ("a", "b"):
+            path = os.path.join(self.folder, folder, "c")
+            disk.make_folders(path, heirs)
+            for number in range(2):
+                disk.write_new(os.path.join(path, str(number)), b"", heirs)
+        self.assertEqual(owners_below(self.folder), {self.owner(self.folder)})
+
+    def test_each_gets_what_is_in_his_folder(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root can give folders away")
+        heirs = disk.Heirs()
+        for uid in (0, 65533, 65534):
+            folder = os.path.join(self.folder, str(uid))
+            os.mkdir(folder)
+            os.chown(folder, uid, uid)
+            disk.make_folders(os.path.join(folder, "a"), heirs)
+            disk.write_new(os.path.join(folder, "a", "b"), b"", heirs)
+            self.assertEqual(owners_below(folder), {(uid, uid)})
+
     def test_replacing_keeps_the_owner(self) -> None:
         disk.replace_file(self.path, b"1", self.folder)
         os.chmod(self.path, 0o640)
@@ -55,6 +78,23 @@ class OwnerTests(SynchronousTestCase):
         self.patch(os, "stat", lambda _: other)
         disk.replace_file(self.path, b"2", self.folder)
         self.assertEqual(stat.S_IMODE(os.lstat(self.path).st_mode), 0o600)
+
+    def test_what_can_not_be_written_is_not_there(self) -> None:
+        def fail(_: int) -> None:
+            raise OSError
+
+        self.patch(disk, "date", fail)
+        self.assertRaises(OSError, disk.write_new, self.path, b"1")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_no_file_is_moved_over_another(self) -> None:
+        other = self.path + ".other"
+        disk.write_new(self.path, b"1")
+        disk.write_new(other, b"2")
+        self.assertRaises(FileExistsError, disk.move_to_free_place, other, self.path)
+        os.unlink(self.path)
+        disk.move_to_free_place(other, self.path)
+        self.assertEqual(os.listdir(self.folder), ["file"])
 
     def test_a_lock_is_no_way_out_of_the_folder(self) -> None:
         outside = self.path + ".outside"

@@ -24,6 +24,7 @@ from blobman.server.walking import compare, put_right, rebuild
 
 from .blobs import sealed
 from .contract import name, query
+from .owners import owners_below, work_as_root
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "soledad-server-dir"
 
@@ -95,7 +96,7 @@ class WalkTests(SynchronousTestCase):
                     for blob_id, entry in folder.index.entries("alice", "default", prefix).items()
                 }
                 names = {blob_id for _, blob_id in changes}
-                there = {it: folder.look(name(it)) for it in names}
+                there = {it: folder.places.look(name(it)) for it in names}
                 self.assertEqual(known, {it: at for it, at in there.items() if at != NOTHING})
                 self.assertEqual(
                     folder.accounts.used("alice"), sum(at.size or 0 for at in there.values())
@@ -123,6 +124,55 @@ class WalkTests(SynchronousTestCase):
                 folder.set_flags(name(blob_id), [Flags.FAILED])
             else:
                 os.unlink(path)
+
+
+class StoreTests(SynchronousTestCase):
+    """What is taken down of what is stored, without a look at it, is what a look would say."""
+
+    def setUp(self) -> None:
+        self.folder = BlobFolder(self.mktemp())
+        self.folder.open()
+        self.folder.count_usage()
+        self.addCleanup(self.folder.close)
+
+    def store(self, *ids: str) -> None:
+        blobs = [(name(blob_id), sealed(blob_id)) for blob_id in ids]
+        self.assertEqual(self.folder.store(blobs), [None] * len(ids))
+        self.assertEqual([differing for _, differing in compare(self.folder) if differing], [])
+        used = sum(size for _, size in self.folder.index.usage().values())
+        self.assertEqual(self.folder.accounts.used("alice"), used)
+
+    def test_in_new_folders_and_beside_others(self) -> None:
+        self.store("a", "beside1", "beside2")
+        self.store("a1", "beside3", "x" * 254)
+
+    def test_beside_a_tombstone(self) -> None:
+        self.store("a", "b", "x" * 254)
+        for blob_id in ("a", "x" * 254):
+            self.folder.set_flags(name(blob_id), [Flags.FAILED])
+            self.folder.delete(name(blob_id))
+        self.store("a", "x" * 254)
+
+    def test_flags_that_a_crash_left(self) -> None:
+        self.store("a")
+        path = self.folder.places.blob(name("a"))
+        os.rename(path, path + ".flags")
+        self.folder.refresh(name("a"))
+        self.store("a")
+
+    def test_what_somebody_else_has_removed(self) -> None:
+        self.store("a", "b")
+        self.folder.delete(name("b"))
+        shutil.rmtree(os.path.join(self.folder.root, "alice"))
+        self.store("a", "b", "c")
+
+    def test_somebody_elses_folder(self) -> None:
+        work_as_root(self, self.folder.root)
+        work_as_root(self, self.folder.staging)
+        self.store("a", "b")
+        owner = os.stat(self.folder.root)
+        blobs = os.path.join(self.folder.root, "alice")
+        self.assertEqual(owners_below(blobs), {(owner.st_uid, owner.st_gid)})
 
 
 class SoledadTests(TestCase):
