@@ -13,12 +13,13 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 _PROBE = 4096
+_PIECES = 1024  # IOV_MAX of all systems
 
 
 def sync_folder(path: str) -> None:
@@ -87,11 +88,11 @@ class Heirs:
         if owner is not None:
             _hand_over(descriptor, owner)
 
-    def take_folder(self, path: str) -> None:
-        """Hand over a folder that was made."""
+    def take_folder(self, path: str, parent: str) -> None:
+        """Hand over a folder that was made in another."""
         if not self._are_any:
             return
-        owner = self._owners[path] = self._owner_of(os.path.dirname(path))
+        owner = self._owners[path] = self._owner_of(parent)
         if owner is not None:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -124,24 +125,18 @@ def make_folders(path: str, heirs: Heirs | None = None) -> list[str]:
         is the one that the folder is in, if it was not there.
     """
     heirs = heirs or Heirs()
+    parent = os.path.dirname(path)
+    changed: list[str] = []
     try:
-        _make_folder(path, heirs)
-    except FileExistsError:
-        return []
-    except FileNotFoundError:
-        parent = os.path.dirname(path)
-        changed = make_folders(parent, heirs)
         try:
-            _make_folder(path, heirs)
-        except FileExistsError:
-            return changed
-        return [*changed, parent]
-    return [os.path.dirname(path)]
-
-
-def _make_folder(path: str, heirs: Heirs) -> None:
-    os.mkdir(path, FOLDER_MODE)
-    heirs.take_folder(path)
+            os.mkdir(path, FOLDER_MODE)
+        except FileNotFoundError:
+            changed = make_folders(parent, heirs)
+            os.mkdir(path, FOLDER_MODE)
+    except FileExistsError:
+        return changed
+    heirs.take_folder(path, parent)
+    return [*changed, parent]
 
 
 def create(path: str, heirs: Heirs | None = None) -> int:
@@ -193,6 +188,15 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def write_pieces(descriptor: int, pieces: Sequence[bytes]) -> None:
+    """Write all of all pieces, without making one of them."""
+    for start in range(0, len(pieces), _PIECES):
+        some = pieces[start : start + _PIECES]
+        written = os.writev(descriptor, some)
+        if written < sum(map(len, some)):
+            write_all(descriptor, memoryview(b"".join(some))[written:])
 
 
 def replace_file(path: str, data: bytes, scratch: str) -> None:

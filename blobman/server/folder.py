@@ -186,18 +186,18 @@ class BlobFolder:
 
         :return: what the files of the name are like then.
         """
-        is_folder_new = self._ways.make(self.places.folder(name), heirs)
-        path = self.new_staging_path()
+        path, place = self.new_staging_path(), self.places.blob(name)
+        is_folder_new = self._ways.make(os.path.dirname(place), heirs)
         status = disk.write_new(path, content, heirs)
         deleted = None
         try:
             if is_folder_new:
                 # In it is nothing that could be replaced, no flags and no tombstone.
-                os.replace(path, self.places.blob(name))
+                os.replace(path, place)
             else:
                 self._remove_flags(name)
                 deleted = self.places.deleted_at(name)
-                move(path, self.places.blob(name))
+                move(path, place)
         except BaseException:
             disk.remove(path)
             raise

@@ -86,10 +86,10 @@ class StagedFile:
 
     def write_now(self, pieces: Sequence[bytes]) -> None:
         """Append, in this thread."""
-        self._reserve(self.size + sum(map(len, pieces)))
-        for piece in pieces:
-            disk.write_all(self._staged.descriptor, piece)
-            self.size += len(piece)
+        come = sum(map(len, pieces))
+        self._reserve(self.size + come)
+        disk.write_pieces(self._staged.descriptor, pieces)
+        self.size += come
 
     def publish(self, flags: Iterable[Flags] = ()) -> Deferred[None]:
         """Make it durable, then visible; see :class:`IUpload`."""

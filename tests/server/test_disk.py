@@ -1,4 +1,4 @@
-"""Files: whose they are, and what locks them."""
+"""Files: whose they are, what locks them, and how they are written."""
 
 from __future__ import annotations
 
@@ -79,6 +79,19 @@ class OwnerTests(SynchronousTestCase):
         disk.replace_file(self.path, b"2", self.folder)
         self.assertEqual(stat.S_IMODE(os.lstat(self.path).st_mode), 0o600)
 
+    def test_a_lock_is_no_way_out_of_the_folder(self) -> None:
+        outside = self.path + ".outside"
+        os.symlink(outside, self.path)
+        self.assertRaises(OSError, disk.open_lock, self.path)
+        self.assertFalse(os.path.exists(outside))
+
+
+class WritingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = os.path.abspath(self.mktemp())
+        os.mkdir(self.folder)
+        self.path = os.path.join(self.folder, "file")
+
     def test_what_can_not_be_written_is_not_there(self) -> None:
         def fail(_: int) -> None:
             raise OSError
@@ -86,6 +99,21 @@ class OwnerTests(SynchronousTestCase):
         self.patch(disk, "date", fail)
         self.assertRaises(OSError, disk.write_new, self.path, b"1")
         self.assertEqual(os.listdir(self.folder), [])
+
+    def test_many_pieces_in_turns(self) -> None:
+        pieces = [bytes([number % 256]) * (number % 7) for number in range(3000)]
+        writev = os.writev
+        for most in (1, 1000, 10_000):
+            # The system may take less than it is given.
+            self.patch(
+                os, "writev", lambda it, some, most=most: os.write(it, b"".join(some)[:most])
+            )
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            disk.write_pieces(descriptor, pieces)
+            self.assertEqual(os.pread(descriptor, 100_000, 0), b"".join(pieces))
+            os.close(descriptor)
+        self.patch(os, "writev", writev)
+        disk.write_pieces(-1, [])
 
     def test_no_file_is_moved_over_another(self) -> None:
         other = self.path + ".other"
@@ -95,9 +123,3 @@ class OwnerTests(SynchronousTestCase):
         os.unlink(self.path)
         disk.move_to_free_place(other, self.path)
         self.assertEqual(os.listdir(self.folder), ["file"])
-
-    def test_a_lock_is_no_way_out_of_the_folder(self) -> None:
-        outside = self.path + ".outside"
-        os.symlink(outside, self.path)
-        self.assertRaises(OSError, disk.open_lock, self.path)
-        self.assertFalse(os.path.exists(outside))

@@ -71,6 +71,23 @@ class IndexTests(SynchronousTestCase):
         self.assertEqual(index.note(name("a"), NOTHING), 0)
         self.assertEqual(index.namespaces(), [])
 
+    def test_many_are_noted_as_each_would_be(self) -> None:
+        one, many = Index(self.path + "1"), Index(self.path + "2")
+        for index in one, many:
+            index.open()
+            self.addCleanup(index.close, True)
+        kinds = [NOTHING, NOTHING._replace(deleted=1), Entry(8, 2, 0, None), Entry(9, 3, 1, 4, 5)]
+        for before in kinds:
+            entries = [(name(f"{number:03}"), kinds[number % 4]) for number in range(250)]
+            all_before = [(it, before) for it, _ in entries]
+            for them in all_before, entries:
+                grown = [one.note(it, entry) for it, entry in them]
+                self.assertEqual(many.note_all(them), grown)
+            for it, entry in entries:
+                self.assertEqual(one.look_up(it), entry)
+                self.assertEqual(many.look_up(it), entry)
+        self.assertEqual(many.note_all([]), [])
+
 
 IDS = st.text("ab_Z9-", min_size=1, max_size=8)
 CHANGES = st.lists(

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -205,13 +205,12 @@ class PowerCutTests(BackendCase):
         self.assertLessEqual({own, os.path.join(own, "journal")}, set(synced))
 
     def fail_to_write(self) -> None:
-        write_all = disk.write_all
-
-        def write_half(descriptor: int, data: bytes) -> None:
-            write_all(descriptor, memoryview(data)[: len(data) // 2])
+        def write_half(descriptor: int, pieces: Sequence[bytes]) -> None:
+            data = b"".join(pieces)
+            os.write(descriptor, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        patch = self.patch(disk, "write_all", write_half)
+        patch = self.patch(disk, "write_pieces", write_half)
         self.restore = patch.restore
 
     async def test_where_all_has_to_be_synced_one_by_one(self) -> None:
