@@ -106,7 +106,7 @@ class WritingTests(SynchronousTestCase):
         for most in (1, 1000, 10_000):
             # The system may take less than it is given.
             self.patch(
-                os, "writev", lambda it, some, most=most: os.write(it, b"".join(some)[:most])
+                os, "writev", lambda it, them, most=most: os.write(it, b"".join(them)[:most])
             )
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             disk.write_pieces(descriptor, pieces)
