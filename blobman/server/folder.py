@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -311,6 +311,22 @@ class BlobFolder:
         """Look at a name that is asked for; if the index says otherwise, put it right."""
         if not self.ledger.is_right(name):
             self.refresh(name)
+
+    def heed_all(self, blobs: Mapping[BlobName, os.stat_result | None]) -> None:
+        """
+        Likewise for many names.
+
+        :param blobs: what their blobs are like; None if there is none. There are not more than
+            :data:`rows.MOST`.
+        """
+        try:
+            entries = {it: self.places.look_beside(it, status) for it, status in blobs.items()}
+            are_right = self.ledger.are_right(entries)
+        except OSError:
+            are_right = False
+        if not are_right:
+            for name in blobs:
+                self.heed(name)
 
     def refresh(self, name: BlobName) -> None:
         """Make the index say what the files of a name say."""

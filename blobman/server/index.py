@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -238,6 +238,15 @@ class Index:
             ).fetchone()
         size, changed, flags, sidecar = blob or (None, 0, 0, 0)
         return Entry(size, changed, flags, mark[0] if mark else None, sidecar)
+
+    def agrees(self, entries: Mapping[BlobName, Entry]) -> bool:
+        """
+        Tell whether all that is known about names is this.
+
+        :param entries: not more than :data:`rows.MOST`.
+        """
+        with self.reading() as reader:
+            return rows.agree(reader, entries)
 
     def list(self, user: str, query: ListQuery) -> Ids:
         """List ids; see :class:`IBlobsBackend`."""

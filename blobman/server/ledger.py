@@ -97,3 +97,10 @@ class Ledger:
             return self._index.look_up(name) == self._look(name)
         except (StoreError, OSError):
             return True
+
+    def are_right(self, entries: Mapping[BlobName, Entry]) -> bool:
+        """Tell whether the index has names as they are; also if it can't be told now."""
+        try:
+            return self._index.agrees(entries)
+        except StoreError:
+            return True

@@ -46,7 +46,14 @@ class Places:
 
     def look(self, name: BlobName) -> Entry:
         """Look at the files of a name."""
-        blob = disk.status_of(self.blob(name))
+        return self.look_beside(name, disk.status_of(self.blob(name)))
+
+    def look_beside(self, name: BlobName, blob: os.stat_result | None) -> Entry:
+        """
+        Look at the other files of a name.
+
+        :param blob: what the blob is like; None if there is none.
+        """
         deleted = self.deleted_at(name)
         if blob is None:
             return NOTHING._replace(deleted=deleted)

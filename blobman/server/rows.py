@@ -7,7 +7,7 @@ All of this blocks.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .storage import BlobName
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 THIS = "user = ? AND namespace = ? AND id = ?"
 """The condition for one name."""
+
+_NAME = "user, namespace, id"
 
 MOST = 100
 """How many names there may be at once: the parameters of a statement are limited."""
@@ -50,15 +52,48 @@ def note(writer: sqlite3.Connection, entries: Sequence[tuple[BlobName, Entry]]) 
     return [(entry.size or 0) - sizes.get(name, 0) for name, entry in entries]
 
 
+def agree(reader: sqlite3.Connection, entries: Mapping[BlobName, Entry]) -> bool:
+    """
+    Tell whether all that is known about names is this.
+
+    :param entries: not more than :data:`MOST`.
+    """
+    blobs = [
+        (*name, entry.size, entry.changed, entry.flags, entry.sidecar)
+        for name, entry in entries.items()
+        if entry.size is not None
+    ]
+    marks = [(*name, it.deleted) for name, it in entries.items() if it.deleted is not None]
+    return (
+        _count(reader, "blobs", _NAME, [*entries]) == len(blobs)
+        and _count(reader, "tombstones", _NAME, [*entries]) == len(marks)
+        and _count(reader, "blobs", f"{_NAME}, size, changed, flags, sidecar", blobs) == len(blobs)
+        and _count(reader, "tombstones", f"{_NAME}, changed", marks) == len(marks)
+    )
+
+
+def _count(
+    reader: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[str | int, ...]]
+) -> int:
+    """Count the rows of a table that are among these."""
+    if not rows:
+        return 0
+    statement = (
+        f"WITH wanted ({columns}) AS (VALUES {_places(rows)})"
+        f" SELECT count(*) FROM wanted CROSS JOIN {table} USING ({columns})"
+    )
+    (number,) = reader.execute(statement, [value for row in rows for value in row]).fetchone()
+    return int(number)
+
+
 def _known(
     reader: sqlite3.Connection, table: str, column: str, names: Sequence[BlobName]
 ) -> dict[BlobName, int]:
     """Look names up in a table."""
     # The order of a CROSS JOIN is kept: a search for each name, and no walk through the table.
     statement = (
-        f"WITH wanted (user, namespace, id) AS (VALUES {_places(names)})"
-        f" SELECT user, namespace, id, {column}"
-        f" FROM wanted CROSS JOIN {table} USING (user, namespace, id)"
+        f"WITH wanted ({_NAME}) AS (VALUES {_places(names)})"
+        f" SELECT {_NAME}, {column} FROM wanted CROSS JOIN {table} USING ({_NAME})"
     )
     found = reader.execute(statement, [part for name in names for part in name])
     return {BlobName(user, namespace, blob_id): value for user, namespace, blob_id, value in found}

@@ -128,28 +128,32 @@ class OpenBlob:
     A blob's file, open for reading. It is made by a call that blocks.
 
     :param descriptor: it is closed when all is done.
+    :ivar status: what the file is like.
     """
 
     def __init__(self, descriptor: int, run: Run) -> None:
         self._descriptor = descriptor
         self._run = run
         self._lock = threading.Lock()
-        self._content: bytes | None = None
+        self.content: bytes | None = None
         try:
-            self.size = os.fstat(descriptor).st_size
+            self.status = os.fstat(descriptor)
+            self.size = self.status.st_size
             if self.size <= SMALL:
-                self._content = disk.read_exactly(descriptor, 0, self.size)
-            self.tag = os.pread(descriptor, TAG_SIZE, max(0, self.size - TAG_SIZE))
+                self.content = disk.read_exactly(descriptor, 0, self.size)
+                self.tag = self.content[-TAG_SIZE:]
+            else:
+                self.tag = os.pread(descriptor, TAG_SIZE, self.size - TAG_SIZE)
         except BaseException:
             self._close()
             raise
-        if self._content is not None:
+        if self.content is not None:
             self._close()
 
     def read(self, start: int, end: int) -> Deferred[bytes]:
         """Read a part; see :class:`IStoredBlob`."""
-        if self._content is not None:
-            return succeed(self._content[start:end])
+        if self.content is not None:
+            return succeed(self.content[start:end])
         return self._run(self._read, start, end)
 
     def _read(self, start: int, end: int) -> bytes:

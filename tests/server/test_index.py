@@ -88,6 +88,20 @@ class IndexTests(SynchronousTestCase):
                 self.assertEqual(many.look_up(it), entry)
         self.assertEqual(many.note_all([]), [])
 
+    def test_whether_it_agrees(self) -> None:
+        index, _ = self.opened()
+        kinds = [NOTHING, NOTHING._replace(deleted=1), Entry(8, 2, 0, None), Entry(8, 2, 1, 4, 5)]
+        known = {name(str(number)): entry for number, entry in enumerate(kinds)}
+        index.note_all(known.items())
+        self.assertTrue(index.agrees(known))
+        self.assertTrue(index.agrees({}))
+        others = [*kinds, Entry(9, 2, 1, 4, 5), Entry(8, 3, 1, 4, 5), Entry(8, 2, 2, 4, 5)]
+        others += [Entry(8, 2, 1, 5, 5), Entry(8, 2, 1, None, 5), Entry(8, 2, 1, 4, 6)]
+        for it, entry in known.items():
+            for other in others:
+                self.assertEqual(index.agrees({it: other}), other == entry)
+                self.assertEqual(index.agrees({**known, it: other}), other == entry)
+
 
 IDS = st.text("ab_Z9-", min_size=1, max_size=8)
 CHANGES = st.lists(
