@@ -190,7 +190,7 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def write_pieces(descriptor: int, pieces: Sequence[bytes]) -> None:
+def write_pieces(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
     """Write all of all pieces, without making one of them."""
     for start in range(0, len(pieces), _PIECES):
         some = pieces[start : start + _PIECES]

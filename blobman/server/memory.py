@@ -132,7 +132,7 @@ class _MemoryUpload:
         self._backend = backend
         self._content = bytearray()
 
-    def write(self, pieces: Sequence[bytes]) -> Deferred[None]:
+    def write(self, pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
         for piece in pieces:
             self._content += piece
         self.size = len(self._content)

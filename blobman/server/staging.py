@@ -61,7 +61,7 @@ class StagedFile:
             self._folder.accounts.reserve(self.name.user, more)
             self._staged.reserved = size
 
-    def write(self, pieces: Sequence[bytes]) -> Deferred[None]:
+    def write(self, pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
         """Append; see :class:`IUpload`."""
         return self._run(self.write_now, pieces).addCallback(self._flush_behind)
 
@@ -84,7 +84,7 @@ class StagedFile:
     def _flush_ended(self, _: object) -> None:
         self._is_flushing = False
 
-    def write_now(self, pieces: Sequence[bytes]) -> None:
+    def write_now(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Append, in this thread."""
         come = sum(map(len, pieces))
         self._reserve(self.size + come)

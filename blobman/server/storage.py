@@ -49,7 +49,7 @@ class IUpload(Interface):
     name: BlobName = Attribute("What it will be called.")
     size: int = Attribute("The bytes written so far.")
 
-    def write(pieces: Sequence[bytes]) -> Deferred[None]:
+    def write(pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
         """
         Take the next bytes. Wait for the end of one write before the next.
 

@@ -127,11 +127,12 @@ class StreamReader:
 
     def __init__(self, body: Body) -> None:
         self._body = body
-        self._pieces: deque[bytes] = deque()
+        # Views: of what comes at once, many blobs are cut off.
+        self._pieces: deque[memoryview] = deque()
 
     async def _more(self) -> bool:
         pieces = await self._body.read()
-        self._pieces.extend(pieces)
+        self._pieces.extend(map(memoryview, pieces))
         return bool(pieces)
 
     async def read_line(self, limit: int, hold: Hold = lambda _: None) -> bytes:
@@ -144,7 +145,7 @@ class StreamReader:
         line = bytearray()
         while True:
             while self._pieces:
-                piece = self._pieces.popleft()
+                piece = bytes(self._pieces.popleft())
                 end = piece.find(b"\n")
                 part = piece if end < 0 else piece[:end]
                 if len(line) + len(part) > limit:
@@ -152,16 +153,16 @@ class StreamReader:
                 hold(len(part))
                 line += part
                 if end >= 0:
-                    self._put_back(piece[end + 1 :])
+                    self._put_back(memoryview(piece)[end + 1 :])
                     return bytes(line)
             if not await self._more():
                 raise ProtocolError("the stream ends before its first line does")
 
-    def _put_back(self, rest: bytes) -> None:
+    def _put_back(self, rest: memoryview) -> None:
         if rest:
             self._pieces.appendleft(rest)
 
-    async def read_some(self, most: int) -> list[bytes]:
+    async def read_some(self, most: int) -> list[memoryview]:
         """
         Read what there is.
 
@@ -187,7 +188,7 @@ class StreamReader:
 
         :raise ProtocolError: the body ends before.
         """
-        taken: list[bytes] = []
+        taken: list[memoryview] = []
         while size:
             some = await self.read_some(size)
             taken += some
