@@ -13,12 +13,13 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 _PROBE = 4096
+_PIECES = 1024  # IOV_MAX of all systems
 
 
 def sync_folder(path: str) -> None:
@@ -69,69 +70,85 @@ def sync_file_system(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def make_folders(path: str) -> list[str]:
+class Heirs:
     """
-    Make a folder and those above it that are missing; see :func:`create` for whose they are.
+    Who gets what is made: what root makes, the owner of the folder that it is in. Root
+    administers a server that runs as somebody else.
 
-    :return: the folders that got a new entry, which have to be synced; outermost first.
+    Each folder is looked at once: it is for things that are made in one go.
     """
-    try:
-        _make_folder(path)
-    except FileExistsError:
-        return []
-    except FileNotFoundError:
-        parent = os.path.dirname(path)
-        changed = make_folders(parent)
-        try:
-            _make_folder(path)
-        except FileExistsError:
-            return changed
-        return [*changed, parent]
-    return [os.path.dirname(path)]
 
+    def __init__(self) -> None:
+        self._are_any = os.geteuid() == 0
+        self._owners: dict[str, tuple[int, int] | None] = {}
 
-def _make_folder(path: str) -> None:
-    os.mkdir(path, FOLDER_MODE)
-    owner = _owner_to_be(path)
-    if owner is not None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
+    def take_file(self, path: str, descriptor: int) -> None:
+        """Hand over a file that was made, and is open."""
+        owner = self._owner_of(os.path.dirname(path)) if self._are_any else None
+        if owner is not None:
             _hand_over(descriptor, owner)
-        finally:
-            os.close(descriptor)
 
+    def take_folder(self, path: str, parent: str) -> None:
+        """Hand over a folder that was made in another."""
+        if not self._are_any:
+            return
+        owner = self._owners[path] = self._owner_of(parent)
+        if owner is not None:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                _hand_over(descriptor, owner)
+            finally:
+                os.close(descriptor)
 
-def create(path: str) -> int:
-    """
-    Make a file that is not there yet.
-
-    What root makes is handed to the owner of the folder that it is in: root administers a
-    server that runs as somebody else.
-
-    :return: its descriptor, for writing.
-    :raise FileExistsError: it is there.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
-    owner = _owner_to_be(path)
-    if owner is not None:
-        _hand_over(descriptor, owner)
-    return descriptor
-
-
-def _owner_to_be(path: str) -> tuple[int, int] | None:
-    """Give the owner and group of the folder that something is in, if it is not root's as well."""
-    if os.geteuid() == 0:
-        with suppress(OSError):
-            folder = os.stat(os.path.dirname(path))
-            if folder.st_uid != 0:
-                return folder.st_uid, folder.st_gid
-    return None
+    def _owner_of(self, folder: str) -> tuple[int, int] | None:
+        """Give a folder's owner and group, if it is not root's as well."""
+        if folder not in self._owners:
+            self._owners[folder] = None
+            with suppress(OSError):
+                status = os.stat(folder)
+                if status.st_uid != 0:
+                    self._owners[folder] = status.st_uid, status.st_gid
+        return self._owners[folder]
 
 
 def _hand_over(descriptor: int, owner: tuple[int, int]) -> None:
     # Not everywhere may root do so, and most often nobody else needs it there.
     with suppress(OSError):
         os.fchown(descriptor, *owner)
+
+
+def make_folders(path: str, heirs: Heirs | None = None) -> list[str]:
+    """
+    Make a folder and those above it that are missing; see :class:`Heirs` for whose they are.
+
+    :return: the folders that got a new entry, which have to be synced; outermost first. The last
+        is the one that the folder is in, if it was not there.
+    """
+    heirs = heirs or Heirs()
+    parent = os.path.dirname(path)
+    changed: list[str] = []
+    try:
+        try:
+            os.mkdir(path, FOLDER_MODE)
+        except FileNotFoundError:
+            changed = make_folders(parent, heirs)
+            os.mkdir(path, FOLDER_MODE)
+    except FileExistsError:
+        return changed
+    heirs.take_folder(path, parent)
+    return [*changed, parent]
+
+
+def create(path: str, heirs: Heirs | None = None) -> int:
+    """
+    Make a file that is not there yet; see :class:`Heirs` for whose it is.
+
+    :return: its descriptor, for writing.
+    :raise FileExistsError: it is there.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
+    (heirs or Heirs()).take_file(path, descriptor)
+    return descriptor
 
 
 @contextmanager
@@ -171,6 +188,15 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def write_pieces(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
+    """Write all of all pieces, without making one of them."""
+    for start in range(0, len(pieces), _PIECES):
+        some = pieces[start : start + _PIECES]
+        written = os.writev(descriptor, some)
+        if written < sum(map(len, some)):
+            write_all(descriptor, memoryview(b"".join(some))[written:])
 
 
 def replace_file(path: str, data: bytes, scratch: str) -> None:
@@ -272,6 +298,36 @@ def status_of(path: str) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return status if stat.S_ISREG(status.st_mode) else None
+
+
+def write_new(path: str, data: bytes, heirs: Heirs | None = None) -> os.stat_result:
+    """
+    Make a file that holds just this, dated now; it is not durable.
+
+    :return: its status.
+    :raise OSError: it could not be written, and is not there.
+    """
+    descriptor = create(path, heirs)
+    try:
+        try:
+            write_all(descriptor, data)
+            date(descriptor)
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        remove(path)
+        raise
+
+
+def move_to_free_place(path: str, place: str) -> None:
+    """
+    Move a file.
+
+    :raise FileExistsError: there is something; nothing has changed.
+    """
+    os.link(path, place)
+    remove(path)
 
 
 def date(descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,14 +14,14 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from ..errors import BlobAlreadyExistsError, ClosedError, StoreError
+from ..errors import BlobAlreadyExistsError, BlobNotFoundError, ClosedError, StoreError
 from ..model import Flags
 from ..protocol import ListQuery
-from . import disk, walking
+from . import disk, rows, walking
 from .folder import BlobFolder
 from .listing import Listing
 from .staging import OpenBlob, StagedFile
-from .storage import BlobName, FlagList, IBlobsBackend, Ids, IStoredBlob, IUpload, Outcomes
+from .storage import BlobName, FlagList, Found, IBlobsBackend, Ids, IStoredBlob, IUpload, Outcomes
 from .watching import Watch
 
 if TYPE_CHECKING:
@@ -159,7 +160,33 @@ class FilesystemBackend:
 
     def _open_blob(self, name: BlobName) -> IStoredBlob:
         self._folder.heed(name)
-        return OpenBlob(self._folder.open_blob(name), self._run)
+        return OpenBlob(self._folder.places.open_blob(name), self._run)
+
+    def read_some(self, names: Sequence[BlobName], most: int) -> Deferred[Found]:
+        """Open some blobs; see :class:`IBlobsBackend`."""
+        return self._run(self._open_some, names[: rows.MOST], most)
+
+    def _open_some(self, names: Sequence[BlobName], most: int) -> Found:
+        found: Found = []
+        looked_at: dict[BlobName, os.stat_result | None] = {}
+        for name in names:
+            blob = None
+            try:
+                blob = OpenBlob(self._folder.places.open_blob(name), self._run)
+            except BlobNotFoundError:
+                pass
+            except OSError:
+                if found:
+                    # The next call is told of it.
+                    break
+                raise
+            found.append(blob)
+            looked_at[name] = blob.status if blob else None
+            most -= blob.size if blob else 0
+            if most <= 0 or (blob and blob.content is None):
+                break
+        self._folder.heed_all(looked_at)
+        return found
 
     def receive(self, name: BlobName, size: int | None = None) -> Deferred[IUpload]:
         """Begin an upload; see :class:`IBlobsBackend`."""

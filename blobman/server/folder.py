@@ -7,23 +7,23 @@ blob is done by one at a time.
 
 from __future__ import annotations
 
-import errno
 import fcntl
+import itertools
 import os
-import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..errors import BlobAlreadyExistsError, BlobError, BlobNotFoundError, StoreError
+from ..errors import BlobAlreadyExistsError, BlobError, StoreError
 from ..model import Flags
 from ..protocol import write_flags
 from . import disk, layout
-from .flagsfile import look_at_flags, read_flags_file
-from .index import NOTHING, Entry, Index
+from .flagsfile import read_flags_file
+from .index import Entry, Index
 from .journal import Journal, NamedBlob
 from .ledger import Ledger
 from .locks import NameLocks
+from .places import Places
 from .quotas import Accounts, QuotaFile
 from .storage import BlobName
 from .ways import Ways
@@ -52,6 +52,7 @@ class BlobFolder:
     :ivar staging: where files are until they are whole.
     :ivar index: what is in the folder.
     :ivar accounts: how much each user keeps.
+    :ivar places: where the files of a name are.
     :ivar ledger: takes changes down in both.
     :ivar journal: the small blobs whose files may not be durable yet.
     :ivar is_in_order: whether the index agrees with the files, but for changes by others.
@@ -64,7 +65,9 @@ class BlobFolder:
         self.index = Index(os.path.join(self.own, "index.sqlite"))
         self.accounts = Accounts(QuotaFile(os.path.join(self.own, "quotas.json")))
         self.journal = Journal(os.path.join(self.own, "journal"))
-        self.ledger = Ledger(self.index, self.accounts, self.look, self.refresh)
+        self.places = Places(self.root)
+        self.ledger = Ledger(self.index, self.accounts, self.places.look, self.refresh)
+        self._numbers = itertools.count()
         self._locks = NameLocks()
         self._ways = Ways(self.root)
         self._lock_file = -1
@@ -127,40 +130,9 @@ class BlobFolder:
 
     # -- blobs -----------------------------------------------------------------------
 
-    def _path(self, name: BlobName) -> str:
-        return layout.folder_of(self.root, name) + os.sep + name.blob_id
-
-    def _sidecar(self, name: BlobName, suffix: str) -> str:
-        return os.path.join(layout.folder_of(self.root, name), layout.sidecar(name.blob_id, suffix))
-
-    def open_blob(self, name: BlobName) -> int:
-        """
-        Open a blob.
-
-        :return: a descriptor for reading.
-        :raise BlobNotFoundError: it is not there.
-        """
-        try:
-            return os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise BlobNotFoundError(f"no {name}") from error
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise BlobNotFoundError(f"{name} is a link") from error
-            raise
-
     def new_staging_path(self) -> str:
         """Think of a path in the staging folder that is not taken."""
-        return os.path.join(self.staging, secrets.token_hex(16))
-
-    def check_absent(self, name: BlobName) -> None:
-        """
-        Look whether a name is free.
-
-        :raise BlobAlreadyExistsError: it is taken.
-        """
-        if os.path.lexists(self._path(name)):
-            raise BlobAlreadyExistsError(f"{name} exists")
+        return f"{self.staging}{os.sep}{next(self._numbers)}"
 
     def store(self, blobs: Sequence[NamedBlob]) -> list[BlobError | None]:
         """
@@ -170,52 +142,66 @@ class BlobFolder:
             ``QuotaExceededError``, and all is as it was.
         """
         accepted: dict[BlobName, bytes] = {}
+        entries: dict[BlobName, Entry] = {}
         with self._locks.all(name for name, _ in blobs):
             try:
                 outcomes = [self._accept(name, content, accepted) for name, content in blobs]
                 if accepted:
+                    heirs = disk.Heirs()
                     with self.journal.kept(list(accepted.items())):
                         for name, content in accepted.items():
-                            self._put_in_place(name, content, os.link)
+                            entries[name] = self._put_in_place(name, content, heirs)
             except BaseException:
                 # A start must not find in the journal what nobody was told to be there.
                 with suppress(OSError):
                     self._let_go(*accepted)
                 raise
             finally:
-                self.ledger.note({name: len(content) for name, content in accepted.items()})
+                sizes = {name: len(content) for name, content in accepted.items()}
+                self.ledger.note(sizes, entries)
         return outcomes
 
     def _accept(
         self, name: BlobName, content: bytes, accepted: dict[BlobName, bytes]
     ) -> BlobError | None:
         try:
-            self.check_absent(name)
+            self.places.check_absent(name)
             if name in accepted:
                 raise BlobAlreadyExistsError(f"{name} came twice")
-            self.accounts.reserve(name.user, len(content))
+            self.accounts.reserve(name.user, len(content), as_it_was=bool(accepted))
         except BlobError as error:
             return error
         accepted[name] = content
         return None
 
     def _put_in_place(
-        self, name: BlobName, content: bytes, move: Callable[[str, str], None]
-    ) -> None:
-        """Make the file of a blob, whole when it appears; it is not durable."""
-        self._ways.make(layout.folder_of(self.root, name))
-        path = self.new_staging_path()
-        descriptor = disk.create(path)
+        self,
+        name: BlobName,
+        content: bytes,
+        heirs: disk.Heirs,
+        move: Callable[[str, str], None] = disk.move_to_free_place,
+    ) -> Entry:
+        """
+        Make the file of a blob, whole when it appears; it is not durable.
+
+        :return: what the files of the name are like then.
+        """
+        path, place = self.new_staging_path(), self.places.blob(name)
+        is_folder_new = self._ways.make(os.path.dirname(place), heirs)
+        status = disk.write_new(path, content, heirs)
+        deleted = None
         try:
-            try:
-                disk.write_all(descriptor, content)
-                disk.date(descriptor)
-            finally:
-                os.close(descriptor)
-            self._remove_flags(name)
-            move(path, self._path(name))
-        finally:
+            if is_folder_new:
+                # In it is nothing that could be replaced, no flags and no tombstone.
+                os.replace(path, place)
+            else:
+                self._remove_flags(name)
+                deleted = self.places.deleted_at(name)
+                move(path, place)
+        except BaseException:
             disk.remove(path)
+            raise
+        return Entry(status.st_size, status.st_mtime_ns, 0, deleted)
 
     def publish(self, staged: Staged) -> None:
         """
@@ -226,7 +212,7 @@ class BlobFolder:
         """
         is_in_place = False
         try:
-            with self._ways.made([layout.folder_of(self.root, staged.name)]):
+            with self._ways.made([self.places.folder(staged.name)]):
                 # After the folders: a journal that is flushed for the file has them in it, too.
                 disk.date(staged.descriptor)
                 os.fsync(staged.descriptor)
@@ -240,7 +226,7 @@ class BlobFolder:
     def _take_back(self, staged: Staged) -> None:
         """Remove a blob that could not be made durable: nobody may be told that it exists."""
         with self._locks.one(staged.name):
-            path = self._path(staged.name)
+            path = self.places.blob(staged.name)
             status = disk.status_of(path)
             # Unless it has been deleted, and there is another one.
             if status and os.path.samestat(status, os.fstat(staged.descriptor)):
@@ -251,14 +237,14 @@ class BlobFolder:
     def _move_to_its_place(self, staged: Staged) -> None:
         name = staged.name
         with self._locks.one(name):
-            self.check_absent(name)
+            self.places.check_absent(name)
             self._let_go(name)
             if self._remove_flags(name):
-                disk.sync_folder(layout.folder_of(self.root, name))
+                disk.sync_folder(self.places.folder(name))
             if staged.flags:
                 self._write_flags(name, staged.flags)
             try:
-                os.link(staged.path, self._path(name))
+                os.link(staged.path, self.places.blob(name))
             except FileExistsError as error:
                 raise BlobAlreadyExistsError(f"{name} exists") from error
             disk.remove(staged.path)
@@ -273,9 +259,9 @@ class BlobFolder:
 
         :raise BlobNotFoundError: it is not there.
         """
-        path = self._path(name)
+        path = self.places.blob(name)
         with self._locks.one(name):
-            self._check_present(name)
+            self.places.check_present(name)
             self._let_go(name)
             self._write_tombstone(name)
             disk.remove(path)
@@ -284,7 +270,7 @@ class BlobFolder:
             self._note(name)
 
     def _write_tombstone(self, name: BlobName) -> None:
-        path = self._sidecar(name, layout.TOMBSTONE)
+        path = self.places.tombstone(name)
         is_hashed = os.path.basename(path).startswith(".")
         disk.replace_file(path, name.blob_id.encode("ascii") if is_hashed else b"", self.staging)
 
@@ -297,17 +283,17 @@ class BlobFolder:
         :raise BlobNotFoundError: it is not there.
         """
         with self._locks.one(name):
-            self._check_present(name)
+            self.places.check_present(name)
             self._let_go(name)
             self._write_flags(name, flags)
             self._note(name)
 
     def _write_flags(self, name: BlobName, flags: Iterable[Flags]) -> None:
-        disk.replace_file(self._sidecar(name, layout.FLAGS), write_flags(flags), self.staging)
+        disk.replace_file(self.places.flags(name), write_flags(flags), self.staging)
 
     def _remove_flags(self, name: BlobName) -> bool:
         """Remove the flags of a blob that is not there; a crash may have left them."""
-        return disk.remove(self._sidecar(name, layout.FLAGS))
+        return disk.remove(self.places.flags(name))
 
     def get_flags(self, name: BlobName) -> list[Flags]:
         """
@@ -316,25 +302,31 @@ class BlobFolder:
         :raise BlobNotFoundError: it is not there.
         """
         with self._locks.one(name):
-            self._check_present(name)
-            return read_flags_file(self._sidecar(name, layout.FLAGS))
+            self.places.check_present(name)
+            return read_flags_file(self.places.flags(name))
 
     # -- what is there -----------------------------------------------------------------
-
-    def look(self, name: BlobName) -> Entry:
-        """Look at the files of a name."""
-        blob = disk.status_of(self._path(name))
-        tombstone = disk.status_of(self._sidecar(name, layout.TOMBSTONE))
-        deleted = tombstone.st_mtime_ns if tombstone else None
-        if blob is None:
-            return NOTHING._replace(deleted=deleted)
-        flags, sidecar = look_at_flags(self._sidecar(name, layout.FLAGS))
-        return Entry(blob.st_size, blob.st_mtime_ns, flags, deleted, sidecar)
 
     def heed(self, name: BlobName) -> None:
         """Look at a name that is asked for; if the index says otherwise, put it right."""
         if not self.ledger.is_right(name):
             self.refresh(name)
+
+    def heed_all(self, blobs: Mapping[BlobName, os.stat_result | None]) -> None:
+        """
+        Likewise for many names.
+
+        :param blobs: what their blobs are like; None if there is none. There are not more than
+            :data:`rows.MOST`.
+        """
+        try:
+            entries = {it: self.places.look_beside(it, status) for it, status in blobs.items()}
+            are_right = self.ledger.are_right(entries)
+        except OSError:
+            are_right = False
+        if not are_right:
+            for name in blobs:
+                self.heed(name)
 
     def refresh(self, name: BlobName) -> None:
         """Make the index say what the files of a name say."""
@@ -344,10 +336,6 @@ class BlobFolder:
     def _note(self, name: BlobName, reserved: int = 0) -> None:
         self.ledger.note({name: reserved})
 
-    def _check_present(self, name: BlobName) -> None:
-        if disk.status_of(self._path(name)) is None:
-            raise BlobNotFoundError(f"no {name}")
-
     # -- the journal -------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -356,7 +344,7 @@ class BlobFolder:
 
     def _restore(self, name: BlobName, content: bytes) -> None:
         try:
-            with open(self._path(name), "rb") as file:
+            with open(self.places.blob(name), "rb") as file:
                 is_whole = file.read(len(content) + 1) == content
         except FileNotFoundError:
             is_whole = False
@@ -364,7 +352,7 @@ class BlobFolder:
             # Flags that were set later would have freed it from the journal.
             self._remove_flags(name)
         else:
-            self._put_in_place(name, content, os.replace)
+            self._put_in_place(name, content, disk.Heirs(), move=os.replace)
 
     def _let_go(self, *names: BlobName) -> None:
         """Free names from the journal, before they change in a way that is not in there."""
@@ -382,5 +370,5 @@ class BlobFolder:
 
     def _make_each_durable(self, names: Collection[BlobName]) -> None:
         for name in names:
-            disk.sync_path(self._path(name))
-        self._ways.sync_up(layout.folder_of(self.root, name) for name in names)
+            disk.sync_path(self.places.blob(name))
+        self._ways.sync_up(self.places.folder(name) for name in names)

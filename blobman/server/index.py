@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from ..errors import StoreError
 from ..model import Flags
 from ..protocol import ListQuery
-from . import disk
+from . import disk, rows
 from .storage import BlobName, Ids
 
 _VERSION = 2
@@ -197,15 +197,18 @@ class Index:
 
     def note_all(self, entries: Iterable[tuple[BlobName, Entry]]) -> list[int]:
         """
-        Take down what is known about many names, as one transaction.
+        Take down what is known about many names, each of which comes once, as one transaction.
 
         :return: for each, what :meth:`note` does.
         """
+        noted = list(entries)
         with self._lock, self._judged():
             writer = self._get_writer()
             writer.execute("BEGIN IMMEDIATE")
             try:
-                grown = [self._note(writer, name, entry) for name, entry in entries]
+                grown: list[int] = []
+                for start in range(0, len(noted), rows.MOST):
+                    grown += rows.note(writer, noted[start : start + rows.MOST])
                 writer.execute("COMMIT")
             except BaseException:
                 if writer.in_transaction:
@@ -222,20 +225,6 @@ class Index:
         (grown,) = self.note_all([(name, entry)])
         return grown
 
-    def _note(self, writer: sqlite3.Connection, name: BlobName, entry: Entry) -> int:
-        before = self.look_up(name)
-        if entry.size is not None:
-            row = (*name, entry.size, entry.changed, entry.flags, entry.sidecar)
-            writer.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        elif before.size is not None:
-            writer.execute(f"DELETE FROM blobs WHERE {_THIS}", name)
-        if entry.deleted is not None and entry.deleted != before.deleted:
-            mark = (*name, entry.deleted)
-            writer.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?)", mark)
-        elif entry.deleted is None and before.deleted is not None:
-            writer.execute(f"DELETE FROM tombstones WHERE {_THIS}", name)
-        return (entry.size or 0) - (before.size or 0)
-
     # -- asking ----------------------------------------------------------------------
 
     def look_up(self, name: BlobName) -> Entry:
@@ -243,10 +232,21 @@ class Index:
         with self._lock, self._judged():
             writer = self._get_writer()
             columns = "size, changed, flags, sidecar"
-            blob = writer.execute(f"SELECT {columns} FROM blobs WHERE {_THIS}", name).fetchone()
-            mark = writer.execute(f"SELECT changed FROM tombstones WHERE {_THIS}", name).fetchone()
+            blob = writer.execute(f"SELECT {columns} FROM blobs WHERE {rows.THIS}", name).fetchone()
+            mark = writer.execute(
+                f"SELECT changed FROM tombstones WHERE {rows.THIS}", name
+            ).fetchone()
         size, changed, flags, sidecar = blob or (None, 0, 0, 0)
         return Entry(size, changed, flags, mark[0] if mark else None, sidecar)
+
+    def agrees(self, entries: Mapping[BlobName, Entry]) -> bool:
+        """
+        Tell whether all that is known about names is this.
+
+        :param entries: not more than :data:`rows.MOST`.
+        """
+        with self.reading() as reader:
+            return rows.agree(reader, entries)
 
     def list(self, user: str, query: ListQuery) -> Ids:
         """List ids; see :class:`IBlobsBackend`."""
@@ -369,9 +369,6 @@ class Index:
                         reader.close()
                     else:
                         self._idle_readers.append(reader)
-
-
-_THIS = "user = ? AND namespace = ? AND id = ?"
 
 
 def _after(prefix: str) -> str:

@@ -46,10 +46,10 @@ class _Record(NamedTuple):
     content: bytes
 
 
-def _encode(kind: bytes, name: BlobName, content: bytes = b"") -> bytes:
+def _encode(kind: bytes, name: BlobName, content: bytes = b"") -> tuple[bytes, bytes]:
     text = json.dumps(name).encode("ascii")
     checksum = zlib.crc32(content, zlib.crc32(text))
-    return b"".join((_HEADER.pack(kind, len(text), len(content), checksum), text, content))
+    return _HEADER.pack(kind, len(text), len(content), checksum) + text, content
 
 
 def _read(path: str) -> Iterator[_Record]:
@@ -85,9 +85,9 @@ class _Segment:
             self.close()
             raise
 
-    def append(self, records: bytes) -> None:
-        disk.write_all(self._descriptor, records)
-        self.size += len(records)
+    def append(self, records: Sequence[bytes]) -> None:
+        disk.write_pieces(self._descriptor, records)
+        self.size += sum(map(len, records))
 
     def make_durable(self, end: int) -> None:
         """Wait until it is durable up to there: one waits for the disk for all that wait."""
@@ -156,7 +156,7 @@ class Journal:
 
         :raise OSError: they are not durable; the block has not been entered.
         """
-        records = b"".join(_encode(_PUT, name, content) for name, content in blobs)
+        records = [part for name, content in blobs for part in _encode(_PUT, name, content)]
         with self._appended(records, [name for name, _ in blobs]):
             yield
 
@@ -166,13 +166,13 @@ class Journal:
 
         Whatever happens to their files now counts; they have to be durable already.
         """
-        records = b"".join(_encode(_KEEP, name) for name in names)
+        records = [part for name in names for part in _encode(_KEEP, name)]
         with self._appended(records, []), self._changed:
             for segment in self._segments:
                 segment.names.difference_update(names)
 
     @contextmanager
-    def _appended(self, records: bytes, names: Iterable[BlobName]) -> Iterator[None]:
+    def _appended(self, records: Sequence[bytes], names: Iterable[BlobName]) -> Iterator[None]:
         segment, end = self._append(records, names)
         try:
             with self._ending_if_it_fails(segment):
@@ -183,7 +183,7 @@ class Journal:
                 segment.users -= 1
                 self._changed.notify_all()
 
-    def _append(self, records: bytes, names: Iterable[BlobName]) -> tuple[_Segment, int]:
+    def _append(self, records: Sequence[bytes], names: Iterable[BlobName]) -> tuple[_Segment, int]:
         with self._changed:
             segment = self._current or self._begin()
             # Even if it fails: who knows what of it is on the disk.

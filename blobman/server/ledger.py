@@ -53,16 +53,20 @@ class Ledger:
         with self._lock:
             return list(self._missing)
 
-    def note(self, reserved: Mapping[BlobName, int]) -> None:
+    def note(
+        self, reserved: Mapping[BlobName, int], known: Mapping[BlobName, Entry] | None = None
+    ) -> None:
         """
         Take down what the files of names are like. Their locks are held.
 
         :param reserved: for each, how many bytes are reserved on its user's account.
+        :param known: what they are like, as far as that is known; the others are looked at.
         """
+        known = known or {}
         with self._lock:
             ended = {it: size + self._missing.pop(it, 0) for it, size in reserved.items()}
         try:
-            grown = self._index.note_all([(name, self._look(name)) for name in ended])
+            grown = self._index.note_all([(it, known.get(it) or self._look(it)) for it in ended])
         except (StoreError, OSError) as error:
             self._remember(ended, error)
             return
@@ -92,4 +96,11 @@ class Ledger:
         try:
             return self._index.look_up(name) == self._look(name)
         except (StoreError, OSError):
+            return True
+
+    def are_right(self, entries: Mapping[BlobName, Entry]) -> bool:
+        """Tell whether the index has names as they are; also if it can't be told now."""
+        try:
+            return self._index.agrees(entries)
+        except StoreError:
             return True

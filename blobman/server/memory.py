@@ -11,7 +11,7 @@ from zope.interface import implementer
 from ..errors import BlobAlreadyExistsError, BlobError, BlobNotFoundError
 from ..model import Flags
 from ..protocol import TAG_SIZE, ListQuery
-from .storage import BlobName, FlagList, IBlobsBackend, Ids, IStoredBlob, IUpload, Outcomes
+from .storage import BlobName, FlagList, Found, IBlobsBackend, Ids, IStoredBlob, IUpload, Outcomes
 
 
 @dataclass
@@ -71,6 +71,18 @@ class MemoryBackend:
         """Open a blob; see :class:`IBlobsBackend`."""
         return self._with(name).addCallback(lambda kept: _MemoryBlob(kept.content))
 
+    def read_some(self, names: Sequence[BlobName], most: int) -> Deferred[Found]:
+        """Open some blobs; see :class:`IBlobsBackend`."""
+        found: Found = []
+        held = 0
+        for name in names:
+            kept = self.blobs.get(name)
+            found.append(_MemoryBlob(kept.content) if kept else None)
+            held += len(kept.content) if kept else 0
+            if held >= most:
+                break
+        return succeed(found)
+
     def receive(self, name: BlobName, size: int | None = None) -> Deferred[IUpload]:
         """Begin an upload; see :class:`IBlobsBackend`."""
         error = self.taken(name)
@@ -120,7 +132,7 @@ class _MemoryUpload:
         self._backend = backend
         self._content = bytearray()
 
-    def write(self, pieces: Sequence[bytes]) -> Deferred[None]:
+    def write(self, pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
         for piece in pieces:
             self._content += piece
         self.size = len(self._content)
@@ -141,12 +153,12 @@ class _MemoryUpload:
 @implementer(IStoredBlob)
 class _MemoryBlob:
     def __init__(self, content: bytes) -> None:
-        self._content = content
+        self.content = content
         self.size = len(content)
         self.tag = content[-TAG_SIZE:]
 
     def read(self, start: int, end: int) -> Deferred[bytes]:
-        return succeed(self._content[start:end])
+        return succeed(self.content[start:end])
 
     def close(self) -> None:
         pass

@@ -49,14 +49,16 @@ class QuotaFile:
         self._version: tuple[int, ...] | None = None
         self._quotas = Quotas()
 
-    def get(self, user: str) -> int | None:
+    def get(self, user: str, as_it_was: bool = False) -> int | None:
         """
         Look a quota up.
 
+        :param as_it_was: believe that the file is what it was the last time.
         :return: bytes, or None if there is no limit.
         :raise StoreError: the file can't be read.
         """
-        return self.read().of(user)
+        quotas = self._quotas if as_it_was else self.read()
+        return quotas.of(user)
 
     def read(self) -> Quotas:
         """
@@ -154,14 +156,16 @@ class Accounts:
         """Give the bytes that a user keeps."""
         return self._used[user]
 
-    def reserve(self, user: str, size: int) -> None:
+    def reserve(self, user: str, size: int, as_it_was: bool = False) -> None:
         """
         Make room for what is on its way.
 
+        :param as_it_was: for what comes with what room has just been made for; see
+            :meth:`QuotaFile.get`.
         :raise QuotaExceededError: there is not that much; nothing is reserved.
         """
         with self._lock:
-            limit = self._quotas.get(user)
+            limit = self._quotas.get(user, as_it_was)
             taken = self._used[user] + self._reserved[user]
             if limit is not None and taken + size > limit:
                 raise QuotaExceededError(f"{size} bytes do not fit the user's quota")

@@ -38,7 +38,7 @@ class StagedFile:
     """
 
     def __init__(self, name: BlobName, size: int | None, folder: BlobFolder, run: Run) -> None:
-        folder.check_absent(name)
+        folder.places.check_absent(name)
         self.name = name
         self.size = 0
         self._folder = folder
@@ -61,7 +61,7 @@ class StagedFile:
             self._folder.accounts.reserve(self.name.user, more)
             self._staged.reserved = size
 
-    def write(self, pieces: Sequence[bytes]) -> Deferred[None]:
+    def write(self, pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
         """Append; see :class:`IUpload`."""
         return self._run(self.write_now, pieces).addCallback(self._flush_behind)
 
@@ -84,12 +84,12 @@ class StagedFile:
     def _flush_ended(self, _: object) -> None:
         self._is_flushing = False
 
-    def write_now(self, pieces: Sequence[bytes]) -> None:
+    def write_now(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Append, in this thread."""
-        self._reserve(self.size + sum(map(len, pieces)))
-        for piece in pieces:
-            disk.write_all(self._staged.descriptor, piece)
-            self.size += len(piece)
+        come = sum(map(len, pieces))
+        self._reserve(self.size + come)
+        disk.write_pieces(self._staged.descriptor, pieces)
+        self.size += come
 
     def publish(self, flags: Iterable[Flags] = ()) -> Deferred[None]:
         """Make it durable, then visible; see :class:`IUpload`."""
@@ -128,28 +128,32 @@ class OpenBlob:
     A blob's file, open for reading. It is made by a call that blocks.
 
     :param descriptor: it is closed when all is done.
+    :ivar status: what the file is like.
     """
 
     def __init__(self, descriptor: int, run: Run) -> None:
         self._descriptor = descriptor
         self._run = run
         self._lock = threading.Lock()
-        self._content: bytes | None = None
+        self.content: bytes | None = None
         try:
-            self.size = os.fstat(descriptor).st_size
+            self.status = os.fstat(descriptor)
+            self.size = self.status.st_size
             if self.size <= SMALL:
-                self._content = disk.read_exactly(descriptor, 0, self.size)
-            self.tag = os.pread(descriptor, TAG_SIZE, max(0, self.size - TAG_SIZE))
+                self.content = disk.read_exactly(descriptor, 0, self.size)
+                self.tag = self.content[-TAG_SIZE:]
+            else:
+                self.tag = os.pread(descriptor, TAG_SIZE, self.size - TAG_SIZE)
         except BaseException:
             self._close()
             raise
-        if self._content is not None:
+        if self.content is not None:
             self._close()
 
     def read(self, start: int, end: int) -> Deferred[bytes]:
         """Read a part; see :class:`IStoredBlob`."""
-        if self._content is not None:
-            return succeed(self._content[start:end])
+        if self.content is not None:
+            return succeed(self.content[start:end])
         return self._run(self._read, start, end)
 
     def _read(self, start: int, end: int) -> bytes:

@@ -49,7 +49,7 @@ class IUpload(Interface):
     name: BlobName = Attribute("What it will be called.")
     size: int = Attribute("The bytes written so far.")
 
-    def write(pieces: Sequence[bytes]) -> Deferred[None]:
+    def write(pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
         """
         Take the next bytes. Wait for the end of one write before the next.
 
@@ -73,6 +73,7 @@ class IStoredBlob(Interface):
 
     size: int = Attribute("Its size in bytes, sealed as it is.")
     tag: bytes = Attribute("Its last 16 bytes.")
+    content: bytes | None = Attribute("All of it, if it is small and has been read already.")
 
     def read(start: int, end: int) -> Deferred[bytes]:
         """
@@ -83,6 +84,9 @@ class IStoredBlob(Interface):
 
     def close() -> None:
         """End. May be called while a read is under way, and twice."""
+
+
+Found = list[IStoredBlob | None]
 
 
 class IBlobsBackend(Interface):
@@ -134,6 +138,16 @@ class IBlobsBackend(Interface):
         Open a blob.
 
         :return: fires with an :class:`IStoredBlob`, to be closed. Fails with ``BlobNotFoundError``.
+        """
+
+    def read_some(names: Sequence[BlobName], most: int) -> Deferred[Found]:
+        """
+        Open some blobs, in the order given: until those that are small and have been read already
+        have that many bytes, or with the first that is not small.
+
+        :param names: at least one; not all may be looked at.
+        :return: fires with an :class:`IStoredBlob`, to be closed, or None if it is not there, for
+            the first name and perhaps for some after it. Fails if the first can't be read.
         """
 
     def receive(name: BlobName, size: int | None = None) -> Deferred[IUpload]:

@@ -8,30 +8,26 @@ written as it comes. Down, the next blobs are opened while one is being sent.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-from ..errors import BlobAlreadyExistsError, BlobError, BlobNotFoundError, QuotaExceededError
+from ..errors import BlobAlreadyExistsError, BlobError, QuotaExceededError
 from ..protocol import (
-    MAX_FRAME_SIZE,
     MIN_SEALED_SIZE,
-    NOT_THERE,
     ProtocolError,
     read_ids,
     read_manifest,
-    write_frame_header,
     write_results,
 )
 from .answers import JSON_TYPE, PacedWriter, Refusal, answer, check_present
 from .body import Body
-from .download import send_part
+from .frames import send_frames
 from .limits import Admission, Hold
 from .resource import Handler, Target, UserResource
-from .storage import BlobName, IBlobsBackend, IStoredBlob
+from .storage import BlobName, IBlobsBackend
 from .upload import SMALL
 
 if TYPE_CHECKING:
@@ -47,9 +43,6 @@ LINE_LIMIT = 6 * 1024 * 1024
 
 BATCH = 1024 * 1024
 """Bytes of small blobs that are stored together."""
-
-AHEAD = 4
-"""How many blobs are opened before they can be sent."""
 
 
 class StreamResource(UserResource):
@@ -88,7 +81,7 @@ class StreamResource(UserResource):
             names = [BlobName(target.user, namespace, blob_id) for blob_id in ids]
             check_present(request)
             request.responseHeaders.setRawHeaders("Content-Type", ["application/octet-stream"])
-            await _send_frames(PacedWriter(request), self._backend, names)
+            await send_frames(PacedWriter(request), self._backend, names)
 
     async def _upload(self, request: BlobsRequest, target: Target) -> None:
         # It is checked for each blob; but if it is none, that is nobody's fault but the request's.
@@ -126,46 +119,6 @@ def check_number(data: bytes, commas: int, brackets: int) -> None:
         raise Refusal(413, f"more than {IDS_LIMIT} blobs in a stream, or lists in a list")
 
 
-# -- down ------------------------------------------------------------------------------
-
-
-async def _send_frames(
-    writer: PacedWriter, backend: IBlobsBackend, names: Sequence[BlobName]
-) -> None:
-    to_open, opening = deque(names), deque[Deferred[IStoredBlob]]()
-    try:
-        while to_open or opening:
-            while to_open and len(opening) < AHEAD:
-                opening.append(backend.read(to_open.popleft()))
-            if not await _send_frame(writer, opening.popleft()):
-                break
-        writer.finish()
-    finally:
-        for unsent in opening:
-            unsent.addCallbacks(lambda blob: blob.close(), lambda _: None)
-
-
-async def _send_frame(writer: PacedWriter, opening: Deferred[IStoredBlob]) -> bool:
-    """Send one; or tell that the stream has to end before it, because no frame can hold it."""
-    try:
-        blob = await opening
-    except BlobNotFoundError:
-        writer.write(write_frame_header(*NOT_THERE))
-        return True
-    try:
-        if blob.size > MAX_FRAME_SIZE:
-            return False
-        if blob.size < MIN_SEALED_SIZE:
-            # A file that was cut: there is no blob in it.
-            writer.write(write_frame_header(*NOT_THERE))
-            return True
-        writer.write(write_frame_header(blob.size, blob.tag))
-        await send_part(writer, blob, 0, blob.size)
-        return True
-    finally:
-        blob.close()
-
-
 # -- up --------------------------------------------------------------------------------
 
 
@@ -174,11 +127,12 @@ class StreamReader:
 
     def __init__(self, body: Body) -> None:
         self._body = body
-        self._pieces: deque[bytes] = deque()
+        # Views: of what comes at once, many blobs are cut off.
+        self._pieces: deque[memoryview] = deque()
 
     async def _more(self) -> bool:
         pieces = await self._body.read()
-        self._pieces.extend(pieces)
+        self._pieces.extend(map(memoryview, pieces))
         return bool(pieces)
 
     async def read_line(self, limit: int, hold: Hold = lambda _: None) -> bytes:
@@ -191,7 +145,7 @@ class StreamReader:
         line = bytearray()
         while True:
             while self._pieces:
-                piece = self._pieces.popleft()
+                piece = bytes(self._pieces.popleft())
                 end = piece.find(b"\n")
                 part = piece if end < 0 else piece[:end]
                 if len(line) + len(part) > limit:
@@ -199,16 +153,16 @@ class StreamReader:
                 hold(len(part))
                 line += part
                 if end >= 0:
-                    self._put_back(piece[end + 1 :])
+                    self._put_back(memoryview(piece)[end + 1 :])
                     return bytes(line)
             if not await self._more():
                 raise ProtocolError("the stream ends before its first line does")
 
-    def _put_back(self, rest: bytes) -> None:
+    def _put_back(self, rest: memoryview) -> None:
         if rest:
             self._pieces.appendleft(rest)
 
-    async def read_some(self, most: int) -> list[bytes]:
+    async def read_some(self, most: int) -> list[memoryview]:
         """
         Read what there is.
 
@@ -234,7 +188,7 @@ class StreamReader:
 
         :raise ProtocolError: the body ends before.
         """
-        taken: list[bytes] = []
+        taken: list[memoryview] = []
         while size:
             some = await self.read_some(size)
             taken += some

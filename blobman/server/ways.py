@@ -51,15 +51,25 @@ class Ways:
         for folder in wanted.union(*map(self._pending, wanted)):
             self._sync(folder)
 
-    def make(self, folder: str) -> None:
-        """Make a folder. It becomes durable with the next that is to be durable, and its like."""
+    def make(self, folder: str, heirs: disk.Heirs | None = None) -> bool:
+        """
+        Make a folder. It becomes durable with the next that is to be durable, and its like.
+
+        :return: whether it was not there, so that it is empty.
+        """
         with self._lock:
-            changed = self._above(folder)
             try:
-                changed = disk.make_folders(folder)
-            finally:
-                self._changes += 1
-                self._unsynced.update(dict.fromkeys(changed, self._changes))
+                changed = disk.make_folders(folder, heirs)
+            except BaseException:
+                self._note(self._above(folder))
+                raise
+            self._note(changed)
+        return changed[-1:] == [os.path.dirname(folder)]
+
+    def _note(self, changed: list[str]) -> None:
+        self._changes += 1
+        for folder in changed:
+            self._unsynced[folder] = self._changes
 
     def sync_up(self, folders: Iterable[str]) -> None:
         """Make folders and all above them durable, as far as they are there."""

@@ -82,9 +82,28 @@ class BackendContract(Base):
         self.assertEqual(await self.backend.list("alice", query()), [])
         self.assertEqual(await self.backend.list("alice", query(deleted=True)), sorted(ids))
 
+    async def test_read_some(self) -> None:
+        names = [name(blob_id) for blob_id in "abcda"]
+        for it in names[:3]:
+            await self.upload(it, sealed(it.blob_id))
+        for most, number in ((1, 1), (800, 1), (801, 2), (1600, 2), (1601, 3), (2401, 5)):
+            found = await self.backend.read_some(names, most)
+            self.assertEqual(len(found), number)
+            for it, stored in zip(names, found, strict=False):
+                if it == name("d"):
+                    self.assertIsNone(stored)
+                    continue
+                assert stored is not None
+                verifyObject(IStoredBlob, stored)
+                content = sealed(it.blob_id)
+                self.assertEqual((stored.size, stored.tag), (800, content[-16:]))
+                self.assertEqual((await stored.read(0, 800), stored.content), (content, content))
+                stored.close()
+
     async def test_nothing_is_there(self) -> None:
         missing = name("a")
         await self.fails(BlobNotFoundError, self.backend.read(missing))
+        self.assertEqual(await self.backend.read_some([missing, missing], 1000), [None, None])
         await self.fails(BlobNotFoundError, self.backend.delete(missing))
         await self.fails(BlobNotFoundError, self.backend.get_flags(missing))
         await self.fails(BlobNotFoundError, self.backend.set_flags(missing, []))

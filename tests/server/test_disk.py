@@ -1,9 +1,10 @@
-"""Files: whose they are, and what locks them."""
+"""Files: whose they are, what locks them, and how they are written."""
 
 from __future__ import annotations
 
 import os
 import stat
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,6 +31,28 @@ class OwnerTests(SynchronousTestCase):
         with disk.locked(os.path.join(self.folder, "a", "lock")):
             pass
         self.assertEqual(owners_below(self.folder), {self.owner(self.folder)})
+
+    def test_what_root_makes_in_one_go(self) -> None:
+        work_as_root(self, self.folder)
+        heirs = disk.Heirs()
+        for folder in ("a", "b"):
+            path = os.path.join(self.folder, folder, "c")
+            disk.make_folders(path, heirs)
+            for number in range(2):
+                disk.write_new(os.path.join(path, str(number)), b"", heirs)
+        self.assertEqual(owners_below(self.folder), {self.owner(self.folder)})
+
+    def test_each_gets_what_is_in_his_folder(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root can give folders away")
+        heirs = disk.Heirs()
+        for uid in (0, 65533, 65534):
+            folder = os.path.join(self.folder, str(uid))
+            os.mkdir(folder)
+            os.chown(folder, uid, uid)
+            disk.make_folders(os.path.join(folder, "a"), heirs)
+            disk.write_new(os.path.join(folder, "a", "b"), b"", heirs)
+            self.assertEqual(owners_below(folder), {(uid, uid)})
 
     def test_replacing_keeps_the_owner(self) -> None:
         disk.replace_file(self.path, b"1", self.folder)
@@ -61,3 +84,42 @@ class OwnerTests(SynchronousTestCase):
         os.symlink(outside, self.path)
         self.assertRaises(OSError, disk.open_lock, self.path)
         self.assertFalse(os.path.exists(outside))
+
+
+class WritingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = os.path.abspath(self.mktemp())
+        os.mkdir(self.folder)
+        self.path = os.path.join(self.folder, "file")
+
+    def test_what_can_not_be_written_is_not_there(self) -> None:
+        def fail(_: int) -> None:
+            raise OSError
+
+        self.patch(disk, "date", fail)
+        self.assertRaises(OSError, disk.write_new, self.path, b"1")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_many_pieces_in_turns(self) -> None:
+        pieces = [bytes([number % 256]) * (number % 7) for number in range(3000)]
+        writev = os.writev
+        for most in (1, 1000, 10_000):
+            # The system may take less than it is given.
+            self.patch(
+                os, "writev", lambda it, them, most=most: os.write(it, b"".join(them)[:most])
+            )
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            disk.write_pieces(descriptor, pieces)
+            self.assertEqual(os.pread(descriptor, 100_000, 0), b"".join(pieces))
+            os.close(descriptor)
+        self.patch(os, "writev", writev)
+        disk.write_pieces(-1, [])
+
+    def test_no_file_is_moved_over_another(self) -> None:
+        other = self.path + ".other"
+        disk.write_new(self.path, b"1")
+        disk.write_new(other, b"2")
+        self.assertRaises(FileExistsError, disk.move_to_free_place, other, self.path)
+        os.unlink(self.path)
+        disk.move_to_free_place(other, self.path)
+        self.assertEqual(os.listdir(self.folder), ["file"])

@@ -82,13 +82,29 @@ class WaysTests(SynchronousTestCase):
         self.assertEqual(self.use(self.leaf), [*self.above, self.leaf])
 
     def test_folders_that_are_made_halfway(self) -> None:
-        def make_one(path: str) -> None:
+        def make_one(*_: object) -> None:
             os.mkdir(self.above[1])
             fail()
 
         with self.patched("make_folders", make_one):
             self.assertRaises(OSError, self.use, self.leaf)
         self.assertEqual(self.use(self.leaf), [*self.above, self.leaf])
+
+    def test_which_are_new(self) -> None:
+        self.assertTrue(self.ways.make(self.leaf))
+        self.assertFalse(self.ways.make(self.leaf))
+        self.assertFalse(self.ways.make(self.above[1]))
+
+    def test_one_that_somebody_else_makes_meanwhile(self) -> None:
+        mkdir = os.mkdir
+
+        def make_it_twice(path: str, mode: int) -> None:
+            mkdir(path, mode)
+            if path == self.above[1]:
+                mkdir(self.leaf)
+
+        self.patch(os, "mkdir", make_it_twice)
+        self.assertFalse(self.ways.make(self.leaf))
 
     def test_all_at_once(self) -> None:
         self.ways.make(self.leaf)

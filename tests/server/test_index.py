@@ -24,6 +24,7 @@ from blobman.server.walking import compare, put_right, rebuild
 
 from .blobs import sealed
 from .contract import name, query
+from .owners import owners_below, work_as_root
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "soledad-server-dir"
 
@@ -70,6 +71,37 @@ class IndexTests(SynchronousTestCase):
         self.assertEqual(index.note(name("a"), NOTHING), 0)
         self.assertEqual(index.namespaces(), [])
 
+    def test_many_are_noted_as_each_would_be(self) -> None:
+        one, many = Index(self.path + "1"), Index(self.path + "2")
+        for index in one, many:
+            index.open()
+            self.addCleanup(index.close, True)
+        kinds = [NOTHING, NOTHING._replace(deleted=1), Entry(8, 2, 0, None), Entry(9, 3, 1, 4, 5)]
+        for before in kinds:
+            entries = [(name(f"{number:03}"), kinds[number % 4]) for number in range(250)]
+            all_before = [(it, before) for it, _ in entries]
+            for them in all_before, entries:
+                grown = [one.note(it, entry) for it, entry in them]
+                self.assertEqual(many.note_all(them), grown)
+            for it, entry in entries:
+                self.assertEqual(one.look_up(it), entry)
+                self.assertEqual(many.look_up(it), entry)
+        self.assertEqual(many.note_all([]), [])
+
+    def test_whether_it_agrees(self) -> None:
+        index, _ = self.opened()
+        kinds = [NOTHING, NOTHING._replace(deleted=1), Entry(8, 2, 0, None), Entry(8, 2, 1, 4, 5)]
+        known = {name(str(number)): entry for number, entry in enumerate(kinds)}
+        index.note_all(known.items())
+        self.assertTrue(index.agrees(known))
+        self.assertTrue(index.agrees({}))
+        others = [*kinds, Entry(9, 2, 1, 4, 5), Entry(8, 3, 1, 4, 5), Entry(8, 2, 2, 4, 5)]
+        others += [Entry(8, 2, 1, 5, 5), Entry(8, 2, 1, None, 5), Entry(8, 2, 1, 4, 6)]
+        for it, entry in known.items():
+            for other in others:
+                self.assertEqual(index.agrees({it: other}), other == entry)
+                self.assertEqual(index.agrees({**known, it: other}), other == entry)
+
 
 IDS = st.text("ab_Z9-", min_size=1, max_size=8)
 CHANGES = st.lists(
@@ -95,7 +127,7 @@ class WalkTests(SynchronousTestCase):
                     for blob_id, entry in folder.index.entries("alice", "default", prefix).items()
                 }
                 names = {blob_id for _, blob_id in changes}
-                there = {it: folder.look(name(it)) for it in names}
+                there = {it: folder.places.look(name(it)) for it in names}
                 self.assertEqual(known, {it: at for it, at in there.items() if at != NOTHING})
                 self.assertEqual(
                     folder.accounts.used("alice"), sum(at.size or 0 for at in there.values())
@@ -123,6 +155,55 @@ class WalkTests(SynchronousTestCase):
                 folder.set_flags(name(blob_id), [Flags.FAILED])
             else:
                 os.unlink(path)
+
+
+class StoreTests(SynchronousTestCase):
+    """What is taken down of what is stored, without a look at it, is what a look would say."""
+
+    def setUp(self) -> None:
+        self.folder = BlobFolder(self.mktemp())
+        self.folder.open()
+        self.folder.count_usage()
+        self.addCleanup(self.folder.close)
+
+    def store(self, *ids: str) -> None:
+        blobs = [(name(blob_id), sealed(blob_id)) for blob_id in ids]
+        self.assertEqual(self.folder.store(blobs), [None] * len(ids))
+        self.assertEqual([differing for _, differing in compare(self.folder) if differing], [])
+        used = sum(size for _, size in self.folder.index.usage().values())
+        self.assertEqual(self.folder.accounts.used("alice"), used)
+
+    def test_in_new_folders_and_beside_others(self) -> None:
+        self.store("a", "beside1", "beside2")
+        self.store("a1", "beside3", "x" * 254)
+
+    def test_beside_a_tombstone(self) -> None:
+        self.store("a", "b", "x" * 254)
+        for blob_id in ("a", "x" * 254):
+            self.folder.set_flags(name(blob_id), [Flags.FAILED])
+            self.folder.delete(name(blob_id))
+        self.store("a", "x" * 254)
+
+    def test_flags_that_a_crash_left(self) -> None:
+        self.store("a")
+        path = self.folder.places.blob(name("a"))
+        os.rename(path, path + ".flags")
+        self.folder.refresh(name("a"))
+        self.store("a")
+
+    def test_what_somebody_else_has_removed(self) -> None:
+        self.store("a", "b")
+        self.folder.delete(name("b"))
+        shutil.rmtree(os.path.join(self.folder.root, "alice"))
+        self.store("a", "b", "c")
+
+    def test_somebody_elses_folder(self) -> None:
+        work_as_root(self, self.folder.root)
+        work_as_root(self, self.folder.staging)
+        self.store("a", "b")
+        owner = os.stat(self.folder.root)
+        blobs = os.path.join(self.folder.root, "alice")
+        self.assertEqual(owners_below(blobs), {(owner.st_uid, owner.st_gid)})
 
 
 class SoledadTests(TestCase):

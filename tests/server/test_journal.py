@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -155,15 +155,28 @@ class PowerCutTests(BackendCase):
         after = await self.after_a_power_cut(os.unlink, name("b"))
         self.assertEqual(await self.content(after, name("b")), sealed("again"))
 
-    async def fail_to_store(self, batch: list[tuple[BlobName, bytes]], failing: BlobName) -> None:
-        link = os.link
+    async def test_what_fails_beside_others(self) -> None:
+        await self.backend.store([(name("folder1"), sealed("1")), (name("folder2"), sealed("2"))])
+        await self.backend.delete(name("folder2"))
+        failing = [(name("folder3"), sealed("3")), (name("folder2"), sealed("again"))]
+        await self.fail_to_store(failing, name("folder2"), "link")
+        self.assertEqual(await self.backend.list("alice", query()), ["folder1", "folder3"])
+        self.assertEqual(await self.backend.list("alice", query(deleted=True)), ["folder2"])
+        after = await self.after_a_power_cut(lambda _: None)
+        self.assertEqual(await after.list("alice", query()), ["folder1", "folder3"])
+        self.assertEqual(os.listdir(os.path.join(self.root, ".blobman", "staging")), [])
+
+    async def fail_to_store(
+        self, batch: list[tuple[BlobName, bytes]], failing: BlobName, move: str = "replace"
+    ) -> None:
+        real = getattr(os, move)
 
         def fail(source: str, path: str) -> None:
             if os.path.basename(path) == failing.blob_id:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            link(source, path)
+            real(source, path)
 
-        patch = self.patch(os, "link", fail)
+        patch = self.patch(os, move, fail)
         await self.assertFailure(self.backend.store(batch), OSError)
         patch.restore()
 
@@ -192,13 +205,12 @@ class PowerCutTests(BackendCase):
         self.assertLessEqual({own, os.path.join(own, "journal")}, set(synced))
 
     def fail_to_write(self) -> None:
-        write_all = disk.write_all
-
-        def write_half(descriptor: int, data: bytes) -> None:
-            write_all(descriptor, memoryview(data)[: len(data) // 2])
+        def write_half(descriptor: int, pieces: Sequence[bytes]) -> None:
+            data = b"".join(pieces)
+            os.write(descriptor, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        patch = self.patch(disk, "write_all", write_half)
+        patch = self.patch(disk, "write_pieces", write_half)
         self.restore = patch.restore
 
     async def test_where_all_has_to_be_synced_one_by_one(self) -> None:

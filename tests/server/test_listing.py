@@ -132,6 +132,20 @@ class HTTPTests(BehindTheBack, ServerMixin, TestCase):
         self.assertEqual(len(await self.backend.store([(name("new"), sealed())])), 1)
         self.assertIn("new", await self.told())
 
+    async def test_asked_for_in_a_stream(self) -> None:
+        set_quota(self.root, "alice", 4000)
+        await self.expect(507, "PUT", "blobs/alice/large", sealed(size=2400))
+        self.path(name("a")).unlink()
+        self.add(name("new"))
+        ids = b'["a", "b", "c", "new", "never"]'
+        for _ in range(2):
+            await self.expect(200, "POST", "stream/alice?direction=download", ids)
+        self.assertEqual(await self.told(), ["b", "c", "new"])
+        await self.expect(507, "PUT", "blobs/alice/large", sealed(size=2400))
+        self.path(name("b")).unlink()
+        await self.expect(200, "POST", "stream/alice?direction=download", ids)
+        await self.expect(200, "PUT", "blobs/alice/large", sealed(size=2400))
+
     async def test_removed_and_asked_for(self) -> None:
         set_quota(self.root, "alice", 2400)
         for method, body in (("GET", None), ("DELETE", None), ("POST", b"[]")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from hypothesis import given
@@ -95,7 +96,7 @@ class WritingTests(SynchronousTestCase):
 
     def test_all_learn_that_the_disk_failed(self) -> None:
         waits, is_syncing, both_wrote = iter([True]), threading.Event(), threading.Barrier(2)
-        write_all, sync_data = disk.write_all, disk.sync_data
+        write_pieces, sync_data = disk.write_pieces, disk.sync_data
 
         def sync(descriptor: int) -> None:
             if next(waits, False):
@@ -105,21 +106,21 @@ class WritingTests(SynchronousTestCase):
             # The system has told of it, and does not do so again.
             sync_data(descriptor)
 
-        def write(descriptor: int, data: bytes) -> None:
-            write_all(descriptor, data)
+        def write(descriptor: int, pieces: Sequence[bytes]) -> None:
+            write_pieces(descriptor, pieces)
             if threading.current_thread() is not first:
                 both_wrote.wait(10)
 
         results: list[str] = []
         first = threading.Thread(target=lambda: results.append(self.keep(name("a"))))
         self.patch(disk, "sync_data", sync)
-        self.patch(disk, "write_all", write)
+        self.patch(disk, "write_pieces", write)
         first.start()
         self.assertTrue(is_syncing.wait(10))
         results.append(self.keep(name("b")))
         first.join()
         self.assertEqual(results, ["failed", "failed"])
-        self.patch(disk, "write_all", write_all)
+        self.patch(disk, "write_pieces", write_pieces)
         self.assertEqual(self.keep(name("c")), "kept")
         self.assertIn("c", self.recovered())
 
@@ -132,12 +133,13 @@ class WritingTests(SynchronousTestCase):
         self.assertEqual(len(synced), 1)
 
     def test_nothing_is_written_behind_what_is_not_whole(self) -> None:
-        def write_half(descriptor: int, data: bytes) -> None:
+        def write_half(descriptor: int, pieces: Sequence[bytes]) -> None:
+            data = b"".join(pieces)
             os.write(descriptor, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         self.assertEqual(self.keep(name("a")), "kept")
-        patch = self.patch(disk, "write_all", write_half)
+        patch = self.patch(disk, "write_pieces", write_half)
         self.assertEqual(self.keep(name("b")), "failed")
         patch.restore()
         self.assertEqual(self.keep(name("c")), "kept")
