@@ -73,8 +73,12 @@ def _values(rows: int, columns: int) -> str:
 
 
 def _among(keys: Sequence[BlobKey]) -> str:
-    # With a plus before any other column, or SQLite may go through all that waits instead.
-    return f"(namespace, blob_id) IN ({_values(len(keys), 2)})"
+    # A plus before a column, and a join in this order, keep SQLite from going through all that
+    # waits instead of looking up one key after another.
+    return f"({_values(len(keys), 2)}) CROSS JOIN blobs ON {_IS_ONE}"
+
+
+_IS_ONE = "namespace = column1 AND blob_id = column2"
 
 
 def _flat(rows: Iterable[Iterable[T]]) -> tuple[T, ...]:
@@ -86,8 +90,8 @@ def _rows(connection: apsw.Connection, query: str, values: tuple[Any, ...]) -> l
     return connection.execute(query, values).fetchall()
 
 
-def _count(connection: apsw.Connection, condition: str, *values: Any) -> int:
-    rows = _rows(connection, f"SELECT count(*) FROM blobs WHERE {condition}", values)
+def _count(connection: apsw.Connection, among: str, *values: Any) -> int:
+    rows = _rows(connection, f"SELECT count(*) FROM {among}", values)
     number: int = rows[0][0]
     return number
 
@@ -180,8 +184,8 @@ def publish(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> Sequenc
 def _are_awaited(connection: apsw.Connection, keys: Sequence[BlobKey]) -> bool:
     awaited = 0
     for part in _portions(keys):
-        condition = f"payload IS NULL AND {_among(part)} AND +status = ?"
-        awaited += _count(connection, condition, *_flat(part), SyncStatus.PENDING_DOWNLOAD)
+        among = f"{_among(part)} WHERE payload IS NULL AND +status = ?"
+        awaited += _count(connection, among, *_flat(part), SyncStatus.PENDING_DOWNLOAD)
     return awaited == len(keys) == len(set(keys))
 
 
@@ -192,7 +196,7 @@ def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -
         connection.execute(
             f"UPDATE blobs SET status = ?, retries = 0, payload = column3"
             f" FROM ({_values(len(part), 3)})"
-            " WHERE namespace = column1 AND blob_id = column2",
+            f" WHERE {_IS_ONE}",
             (SyncStatus.SYNCED, *_flat(part)),
         )
     return payloads
@@ -216,7 +220,8 @@ def mark_uploaded(connection: apsw.Connection, keys: Sequence[BlobKey]) -> None:
     """Make SYNCED those that wait to be uploaded; others stay."""
     for part in _portions(keys):
         connection.execute(
-            f"UPDATE blobs SET status = ?, retries = 0 WHERE {_among(part)} AND +status = ?",
+            f"UPDATE blobs SET status = ?, retries = 0 FROM ({_values(len(part), 2)})"
+            f" WHERE {_IS_ONE} AND +status = ?",
             (SyncStatus.SYNCED, *_flat(part), SyncStatus.PENDING_UPLOAD),
         )
 
@@ -249,12 +254,9 @@ def _find(
 ) -> dict[BlobKey, Payload]:
     found: dict[BlobKey, Payload] = {}
     for part in _portions(keys):
-        # From one key to the next, whatever the conditions are.
         query = (
             "SELECT namespace, blob_id, size, preamble, external, file, file_key, content"
-            f" FROM ({_values(len(part), 2)})"
-            " CROSS JOIN blobs ON namespace = column1 AND blob_id = column2"
-            f" CROSS JOIN payloads ON payloads.id = payload {condition}"
+            f" FROM {_among(part)} CROSS JOIN payloads ON payloads.id = payload {condition}"
         )
         for row in _rows(connection, query, (*_flat(part), *values)):
             namespace, blob_id, size, preamble, external, name, file_key, content = row
@@ -272,6 +274,6 @@ def are_pending(connection: apsw.Connection, payloads: Sequence[int]) -> bool:
     """
     pending = 0
     for part in _portions(payloads):
-        condition = f"payload IN ({', '.join('?' * len(part))}) AND +status = ?"
-        pending += _count(connection, condition, *part, SyncStatus.PENDING_UPLOAD)
+        among = f"blobs WHERE payload IN ({', '.join('?' * len(part))}) AND +status = ?"
+        pending += _count(connection, among, *part, SyncStatus.PENDING_UPLOAD)
     return pending == len(payloads)
