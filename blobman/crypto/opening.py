@@ -25,7 +25,7 @@ from .preamble import (
     read_preamble_text,
 )
 from .sizes import MAX_CONTENT_SIZE, padded_size
-from .wrapping import SEPARATOR, TAG_SIZE, Octets, pieces
+from .wrapping import SEPARATOR, TAG_SIZE, Octets, update_in_pieces
 
 __all__ = ["Opener"]
 
@@ -106,11 +106,10 @@ class Opener:
         size = max(0, len(rest) - TAG_SIZE)
         self._held = bytes(rest[size:])
         self._count(size)
-        content = memoryview(bytearray(size))
-        for start, piece in pieces(rest[:size]):
-            self._decryptor.update_into(piece, content[start:])
+        content = bytearray(size)
+        update_in_pieces(self._decryptor, rest[:size], content)
         self.finish()
-        return content.toreadonly()
+        return memoryview(content).toreadonly()
 
     def finish(self) -> None:
         """

@@ -18,7 +18,7 @@ from ..errors import InvalidBlob
 from .keys import blob_key
 from .preamble import PREAMBLE_TEXT_SIZE, SEALED_BY_US, Preamble
 from .sizes import check_content_size, padded_size
-from .wrapping import SEPARATOR, TAG_SIZE, Octets, Wrapping, pieces
+from .wrapping import SEPARATOR, TAG_SIZE, Octets, Wrapping, update_in_pieces
 
 __all__ = ["SEALED_OVERHEAD", "Sealer", "sealed_size"]
 
@@ -80,9 +80,9 @@ class Sealer(Wrapping):
         if self._missing < self.size:
             raise ValueError("the blob has been begun")
         self._check_room(len(content))
+        self._missing -= len(content)
         sealed = bytearray(self.size + TAG_SIZE)
-        for start, piece in pieces(content):
-            self.update_into(piece, memoryview(sealed)[start:])
+        update_in_pieces(self._encryptor, content, sealed)
         sealed[self.size :] = self.finalize()
         return sealed
 

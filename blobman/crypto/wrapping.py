@@ -4,12 +4,12 @@ What all that makes a sealed blob has in common: a preamble first, and content t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from cryptography.hazmat.primitives.ciphers import CipherContext
 
 from .preamble import write_preamble_text
 from .sizes import check_content_size
 
-__all__ = ["SEPARATOR", "TAG_SIZE", "Octets", "Wrapping", "pieces"]
+__all__ = ["SEPARATOR", "TAG_SIZE", "Octets", "Wrapping", "update_in_pieces"]
 
 SEPARATOR = b" "
 """What ends the preamble."""
@@ -32,12 +32,18 @@ Octets = bytes | bytearray | memoryview
 """What can be fed. The items of a ``memoryview`` have to be single bytes."""
 
 
-def pieces(data: Octets) -> Iterator[tuple[int, memoryview]]:
-    """Cut data into small pieces, with their positions, if it is small itself."""
-    view = memoryview(data)
-    size = SMALL_PIECE if len(view) <= SMALL else len(view)
-    for start in range(0, len(view), size):
-        yield start, view[start : start + size]
+def update_in_pieces(cipher: CipherContext, data: Octets, buffer: bytearray) -> None:
+    """
+    Have a cipher seal or open data at once; in small pieces if it is small.
+
+    :param buffer: takes what comes out; at least as long.
+    """
+    if len(data) > SMALL:
+        cipher.update_into(data, buffer)
+        return
+    view, target = memoryview(data), memoryview(buffer)
+    for start in range(0, len(data), SMALL_PIECE):
+        cipher.update_into(view[start : start + SMALL_PIECE], target[start:])
 
 
 class Wrapping:
