@@ -12,7 +12,7 @@ from .interfaces import IBlobStore
 from .model import BlobKey, Priority, SyncStatus
 from .transfers import Permits, Waiter
 
-SENDING = 256
+SENDING = 1024
 """
 How many puts of one priority take part in uploads: they, and nothing more urgent, are ahead of the
 others, which hold much less while they wait.

@@ -8,8 +8,6 @@ staged where nobody sees it, and nothing else.
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import AEADDecryptionContext, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -60,6 +58,7 @@ class Opener:
         self._what = describe(blob_id, namespace)
         self._key = blob_key(secret, blob_id)
         self._iv = b""
+        self._decryptor: AEADDecryptionContext | None = None
         self._content_size: int | None = None
         self._text = b""
         self._held = b""
@@ -107,7 +106,7 @@ class Opener:
         self._held = bytes(rest[size:])
         self._count(size)
         content = bytearray(size)
-        update_in_pieces(self._decryptor, rest[:size], content)
+        update_in_pieces(self._begun(), rest[:size], content)
         self.finish()
         return memoryview(content).toreadonly()
 
@@ -126,7 +125,7 @@ class Opener:
         self._check_size()
         if self._iv:
             try:
-                self._decryptor.finalize_with_tag(self._held)
+                self._begun().finalize_with_tag(self._held)
             except InvalidTag as error:
                 raise self._refuse("its tag does not verify") from error
         self._finished = True
@@ -168,11 +167,11 @@ class Opener:
 
     # -- the content -------------------------------------------------------------------
 
-    @cached_property
-    def _decryptor(self) -> AEADDecryptionContext:
-        decryptor = Cipher(AES(self._key), GCM(self._iv)).decryptor()
-        decryptor.authenticate_additional_data(self.preamble)
-        return decryptor
+    def _begun(self) -> AEADDecryptionContext:
+        if self._decryptor is None:
+            self._decryptor = Cipher(AES(self._key), GCM(self._iv)).decryptor()
+            self._decryptor.authenticate_additional_data(self.preamble)
+        return self._decryptor
 
     def _decrypt(self, data: memoryview) -> memoryview:
         """Decrypt all but the last bytes, which may be the tag."""
@@ -185,8 +184,9 @@ class Opener:
             self._buffer = bytearray(ready)
         cleartext = memoryview(self._buffer)[:ready]
         held, data_ready = self._held[:ready], data[: max(0, ready - len(self._held))]
-        self._decryptor.update_into(held, cleartext[: len(held)])
-        self._decryptor.update_into(data_ready, cleartext[len(held) :])
+        decryptor = self._begun()
+        decryptor.update_into(held, cleartext[: len(held)])
+        decryptor.update_into(data_ready, cleartext[len(held) :])
         self._held = self._held[len(held) :] + data[len(data_ready) :]
         return cleartext.toreadonly()
 
@@ -221,6 +221,6 @@ class Opener:
     def _refuse(self, reason: str) -> InvalidBlob:
         """Fail for good."""
         self._failure = f"{self._what}: {reason}"
-        vars(self).pop("_decryptor", None)
+        self._decryptor = None
         self._buffer = bytearray()
         return InvalidBlob(self._failure)

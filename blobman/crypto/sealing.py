@@ -8,8 +8,6 @@ data. The format is written down in ``docs/protocol.md``.
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from cryptography.hazmat.primitives.ciphers import AEADEncryptionContext, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
@@ -62,13 +60,14 @@ class Sealer(Wrapping):
         self._preamble = preamble
         self._iv = decoded.iv
         self._key = blob_key(secret, decoded.blob_id)
+        self._encryptor: AEADEncryptionContext | None = None
         self._tag = b""
 
-    @cached_property
-    def _encryptor(self) -> AEADEncryptionContext:
-        encryptor = Cipher(AES(self._key), GCM(self._iv)).encryptor()
-        encryptor.authenticate_additional_data(self._preamble)
-        return encryptor
+    def _begun(self) -> AEADEncryptionContext:
+        if self._encryptor is None:
+            self._encryptor = Cipher(AES(self._key), GCM(self._iv)).encryptor()
+            self._encryptor.authenticate_additional_data(self._preamble)
+        return self._encryptor
 
     def seal(self, content: Octets) -> bytearray:
         """
@@ -82,7 +81,7 @@ class Sealer(Wrapping):
         self._check_room(len(content))
         self._missing -= len(content)
         sealed = bytearray(self.size + TAG_SIZE)
-        update_in_pieces(self._encryptor, content, sealed)
+        update_in_pieces(self._begun(), content, sealed)
         sealed[self.size :] = self.finalize()
         return sealed
 
@@ -95,7 +94,7 @@ class Sealer(Wrapping):
             sealed.
         """
         self._check_room(len(data))
-        sealed = self._encryptor.update(data)
+        sealed = self._begun().update(data)
         self._missing -= len(sealed)
         return sealed
 
@@ -109,7 +108,7 @@ class Sealer(Wrapping):
             is too small. Nothing was sealed.
         """
         self._check_room(len(data))
-        length = self._encryptor.update_into(data, buffer)
+        length = self._begun().update_into(data, buffer)
         self._missing -= length
         return length
 
@@ -121,8 +120,9 @@ class Sealer(Wrapping):
         :raise ValueError: content is missing, or the blob has ended already.
         """
         self._end()
-        self._encryptor.finalize()
-        self._tag = self._encryptor.tag
+        encryptor = self._begun()
+        encryptor.finalize()
+        self._tag = encryptor.tag
         return self._tag
 
     @property
