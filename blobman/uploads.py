@@ -111,18 +111,18 @@ class Uploader:
             result = results.get(blob_id)
             if result == "created":
                 passenger.report(payload.size, payload.size)
-            passenger.arrive(_outcome(passenger.what, result))
+            passenger.arrive(_outcome(passenger, result))
 
     async def _set_status(self, key: BlobKey, status: SyncStatus) -> None:
         await self._store.update_sync_status(key.blob_id, status, key.namespace)
 
 
-def _outcome(what: str, result: str | None) -> Outcome | Exception:
+def _outcome(passenger: Passenger, result: str | None) -> Outcome | Exception:
     if result == "created":
         return Outcome.DONE
     if result == "quota":
-        return QuotaExceededError(f"{what}: the space on the server is used up")
+        return QuotaExceededError(f"{passenger.what}: the space on the server is used up")
     if result == "invalid":
-        return ServerError(f"{what}: the server does not take it")
+        return ServerError(f"{passenger.what}: the server does not take it")
     # It is there already, or the server does not say: alone, it is settled by its tag.
     return Outcome.ALONE
