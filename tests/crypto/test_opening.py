@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.crypto import Method, Opener, Preamble, Scheme, Sealer, blob_key, opening
+from blobman.crypto import Method, Opener, Preamble, Scheme, Sealer, blob_key, opening, wrapping
 from blobman.crypto.preamble import DELIVERED, read_preamble_text
 from blobman.errors import InvalidBlob
 
@@ -62,7 +62,14 @@ def forge(raw: bytes, content: bytes) -> bytes:
 
 class OpeningTestCase(SynchronousTestCase):
     def assertInvalid(self, blob_id: str, pieces: list[bytes], reason: str = "") -> None:
-        """Feeding them or finishing says InvalidBlob, with the blob's name and the reason."""
+        """
+        Feeding them or finishing says InvalidBlob, with the blob's name and the reason; so does
+        opening all of them at once.
+        """
+        opener = Opener(SECRET, blob_id)
+        error = self.assertRaises(InvalidBlob, opener.open, b"".join(pieces))
+        self.assertIn(f"blob {blob_id!r}: ", str(error))
+        self.assertIn(reason, str(error))
         opener = Opener(SECRET, blob_id)
         error = self.assertRaises(InvalidBlob, open_in_pieces, opener, pieces)
         self.assertIn(f"blob {blob_id!r}: ", str(error))
@@ -84,6 +91,9 @@ class VectorTests(OpeningTestCase):
             self.assertEqual(hashlib.sha256(content).hexdigest(), vector.cleartext_sha256)
             self.assertEqual(opener.preamble, read_preamble_text(vector.sealed[:736]))
             self.assertEqual((opener.size, opener.external), (vector.size, False))
+            at_once = Opener(SECRET, vector.blob_id)
+            self.assertTrue(at_once.open(vector.sealed) == content)
+            self.assertEqual((at_once.size, at_once.preamble), (opener.size, opener.preamble))
 
     def test_large_blobs(self) -> None:
         # The file has only their digests; test_sealing shows that these are their bytes.
@@ -102,12 +112,18 @@ class VectorTests(OpeningTestCase):
         opener = Opener(SECRET, LEGACY.blob_id)
         self.assertEqual(open_in_pieces(opener, [sealed_bytes(LEGACY)]), LEGACY.cleartext)
         self.assertEqual(len(opener.preamble), 542)
+        self.assertEqual(
+            Opener(SECRET, LEGACY.blob_id).open(sealed_bytes(LEGACY)), LEGACY.cleartext
+        )
 
     def test_external(self) -> None:
         opener = Opener(SECRET, EXTERNAL_ID)
         self.assertEqual(open_in_pieces(opener, [EXTERNAL_STORED]), EXTERNAL_CONTENT)
         self.assertEqual((opener.size, opener.external), (len(EXTERNAL_CONTENT), True))
         self.assertEqual(len(opener.preamble), 552)
+        opener = Opener(SECRET, EXTERNAL_ID)
+        self.assertEqual(opener.open(EXTERNAL_STORED), EXTERNAL_CONTENT)
+        self.assertEqual((opener.size, opener.external), (len(EXTERNAL_CONTENT), True))
 
 
 class PiecesTests(OpeningTestCase):
@@ -375,3 +391,25 @@ class EndTests(OpeningTestCase):
         self.assertRaises(ValueError, Opener, SECRET[:64], "a")
         self.assertRaises(ValueError, Opener, SECRET, "not/a/name")
         self.assertRaises(TypeError, Opener, list(SECRET), "a")
+
+
+class AtOnceTests(SynchronousTestCase):
+    def test_all_sizes(self) -> None:
+        for size in (0, 1, 2031, 2032, 2033, 4096, wrapping.SMALL, wrapping.SMALL + 1):
+            content = hashlib.shake_128(b"y").digest(size)
+            for octets in (bytes, bytearray, memoryview):
+                opened = Opener(SECRET, "a").open(octets(seal(content)))
+                self.assertTrue(opened == content, size)
+                self.assertTrue(opened.readonly)
+
+    def test_once(self) -> None:
+        opener = Opener(SECRET, "a")
+        opener.open(seal(b"content"))
+        self.assertRaises(ValueError, opener.open, seal(b"content"))
+        self.assertRaises(ValueError, opener.finish)
+
+    def test_not_after_a_part(self) -> None:
+        opener = Opener(SECRET, "a")
+        opener.feed(seal(b"content")[:7])
+        error = self.assertRaises(ValueError, opener.open, seal(b"content"))
+        self.assertIn("blob 'a'", str(error))

@@ -30,6 +30,12 @@ class RewrappingTests(SynchronousTestCase):
         for step in (1, 7, 16, 1000):
             whole, tag, size = resealed(stored, blob_id, step)
             self.assertEqual((whole, tag, size), (stored, stored[-16:], len(stored)))
+        opener = Opener(SECRET, blob_id)
+        content = opener.open(stored)
+        sealer = make_sealer(SECRET, opener.preamble, len(content))
+        self.assertEqual(sealer.header() + sealer.seal(content), stored)
+        self.assertEqual(sealer.tag, stored[-16:])
+        self.assertRaises(ValueError, sealer.seal, content)
 
     def test_legacy(self) -> None:
         self.check(LEGACY.blob_id, sealed_bytes(LEGACY))

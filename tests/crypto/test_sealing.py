@@ -17,6 +17,7 @@ from blobman.crypto import (
     Sealer,
     sealed_size,
 )
+from blobman.crypto.wrapping import SMALL
 
 from .vectors import BLOBS, SECRET, Vector, open_in_pieces
 
@@ -54,6 +55,37 @@ class VectorTests(SynchronousTestCase):
             self.assertEqual(hashlib.sha256(sealed).hexdigest(), vector.sealed_sha256)
             if vector.sealed is not None:
                 self.assertEqual(sealed, vector.sealed)
+
+
+class AtOnceTests(SynchronousTestCase):
+    def test_the_same_bytes_as_in_pieces(self) -> None:
+        for size in (0, 1, 15, 2031, 2032, 2033, 2048, 10_000, SMALL, SMALL + 1):
+            content = hashlib.shake_128(b"x").digest(size)
+            whole, cut = sealer(size), sealer(size)
+            sealed = whole.seal(content)
+            self.assertTrue(sealed == cut.update(content) + cut.finalize(), size)
+            self.assertEqual(whole.tag, cut.tag)
+            self.assertEqual(len(whole.header() + sealed), whole.sealed_size)
+
+    def test_every_type_of_octets(self) -> None:
+        first = sealer(5).seal(b"bytes")
+        for octets in (bytearray(b"bytes"), memoryview(b"bytes")):
+            self.assertEqual(sealer(5).seal(octets), first)
+
+    def test_not_the_size_announced(self) -> None:
+        for content, reason in ((b"1234", "missing"), (b"123456", "longer")):
+            error = self.assertRaises(ValueError, sealer(5).seal, content)
+            self.assertIn(reason, str(error))
+
+    def test_once(self) -> None:
+        begun = sealer(5)
+        begun.update(b"123")
+        self.assertIn("begun", str(self.assertRaises(ValueError, begun.seal, b"12345")))
+        for content in (b"", b"12345"):
+            done = sealer(len(content))
+            done.seal(content)
+            self.assertRaises(ValueError, done.seal, content)
+            self.assertRaises(ValueError, done.finalize)
 
 
 class PiecesTests(SynchronousTestCase):
