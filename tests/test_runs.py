@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,7 +17,7 @@ from blobman import (
     UnauthorizedError,
 )
 from blobman.model import BlobKey, QueuedTransfer
-from blobman.runs import TransferRun
+from blobman.runs import TURN, TransferRun
 from blobman.transfers import Place, Start, Transfers
 
 from .test_bundles import end_quietly
@@ -97,6 +99,47 @@ class RunTests(SynchronousTestCase):
         self.finish_all()
         self.assertIsNone(self.successResultOf(running))
         self.assertEqual(self.attempts, [queued.blob_id for queued in self.blobs])
+
+    def test_the_reactor_gets_its_turn_while_many_are_begun(self) -> None:
+        self.queue(*[2] * 30)
+        begun: list[str] = []
+        attempt = self.attempt
+
+        def slow(queued: QueuedTransfer) -> Deferred[None]:
+            begun.append(queued.blob_id)
+            self.clock.rightNow += TURN * 0.3
+            return attempt(queued)
+
+        turns: list[int] = []
+        later = self.clock.callLater
+
+        def noted(*arguments: Any) -> Any:
+            turns.append(len(begun))
+            return later(*arguments)
+
+        self.patch(self, "attempt", slow)
+        self.patch(self.clock, "callLater", noted)
+        running = self.run_it()
+        self.assertEqual((turns, len(begun)), ([4], 4))
+        self.clock.advance(0)
+        self.assertEqual(turns, list(range(4, 30, 4)))
+        self.finish_all()
+        self.assertIsNone(self.successResultOf(running))
+        self.assertEqual(self.attempts, begun)
+
+    def test_cancelled_between_two_turns(self) -> None:
+        self.queue(*[2] * 30)
+        attempt = self.attempt
+
+        def slow(queued: QueuedTransfer) -> Deferred[None]:
+            self.clock.rightNow += 2 * TURN
+            return attempt(queued)
+
+        self.patch(self, "attempt", slow)
+        running = self.run_it()
+        running.cancel()
+        self.failureResultOf(running, CancelledError)
+        self.assertEqual(self.cancelled, ["2-00"])
 
     def test_an_urgent_one_from_elsewhere_overtakes(self) -> None:
         self.queue(*[3] * 10)

@@ -1,0 +1,129 @@
+"""Threads and their queue: what is done together, and what comes after what."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from blobman.errors import ClosedError
+from blobman.local import workers
+from blobman.local.workers import Job, Outbox, Workers, run_together
+
+from .pump import Pump
+
+
+def double(_: Any, items: Sequence[int]) -> list[int]:
+    return [2 * item for item in items]
+
+
+def triple(_: Any, items: Sequence[int]) -> list[int]:
+    return [3 * item for item in items]
+
+
+class WorkersTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.pump: Any = Pump()
+        self.batches: list[int] = []
+        self.rests: list[bool] = []
+        self.rested = threading.Event()
+
+    def start(self, **options: Any) -> Workers:
+        made = Workers("test", 1, self.run_batch, Outbox(self.pump), **options)
+        made.start()
+        self.addCleanup(made.join)
+        self.addCleanup(made.close)
+        return made
+
+    def run_batch(self, jobs: Sequence[Job[Any]]) -> None:
+        self.batches.append(len(jobs))
+        run_together(None, jobs)
+
+    def rest(self, idle: bool) -> None:
+        self.rests.append(idle)
+        if idle and False in self.rests:
+            self.rested.set()
+
+    def hold(self, made: Workers) -> tuple[Deferred[Any], threading.Event]:
+        """Keep the thread busy until the event is set."""
+        gate, reached = threading.Event(), threading.Event()
+
+        def wait(_: Any) -> None:
+            reached.set()
+            gate.wait(60)
+
+        held = made.submit(wait)
+        reached.wait(60)
+        return held, gate
+
+    def of_kind(self, made: Workers, kind: workers.Kind[int], *items: int) -> list[Deferred[int]]:
+        return [made.begin(Job.of_kind(kind, item, None)) for item in items]
+
+    def results(self, deferreds: list[Deferred[int]]) -> list[int]:
+        return [self.pump.wait(deferred) for deferred in deferreds]
+
+    def test_of_a_kind_together(self) -> None:
+        made = self.start(batch=3)
+        _, gate = self.hold(made)
+        begun = self.of_kind(made, double, 1, 2, 3, 4)
+        gate.set()
+        self.assertEqual(self.results(begun), [2, 4, 6, 8])
+        self.assertEqual(self.batches, [1, 3, 1])
+
+    def test_another_kind_comes_next(self) -> None:
+        made = self.start(batch=9)
+        _, gate = self.hold(made)
+        begun = self.of_kind(made, double, 1, 2)
+        begun += self.of_kind(made, triple, 1, 2)
+        begun.append(made.submit(lambda _: 1))
+        begun.append(made.submit(lambda _: 2))
+        begun += self.of_kind(made, double, 3)
+        gate.set()
+        self.assertEqual(self.results(begun), [2, 4, 3, 6, 1, 2, 6])
+        self.assertEqual(self.batches, [1, 2, 2, 1, 1, 1])
+
+    def test_mixed(self) -> None:
+        made = self.start(batch=9, mixed=True)
+        _, gate = self.hold(made)
+        begun = self.of_kind(made, double, 1, 2)
+        begun.append(made.submit(lambda _: 1))
+        begun += self.of_kind(made, triple, 1, 2)
+        gate.set()
+        self.assertEqual(self.results(begun), [2, 4, 1, 3, 6])
+        self.assertEqual(self.batches, [1, 5])
+
+    def test_cancelled_among_others(self) -> None:
+        made = self.start(batch=9)
+        _, gate = self.hold(made)
+        begun = self.of_kind(made, double, 1, 2, 3)
+        begun[1].cancel()
+        self.failureResultOf(begun.pop(1), CancelledError)
+        gate.set()
+        self.assertEqual(self.results(begun), [2, 6])
+        self.assertEqual(self.batches, [1, 2])
+
+    def test_closed_while_some_wait(self) -> None:
+        """What was taken from the queue for later fails as what is still in it does."""
+        made = self.start(batch=9)
+        held, gate = self.hold(made)
+        begun = self.of_kind(made, double, 1, 2)
+        begun += self.of_kind(made, triple, 1)
+        made.close()
+        gate.set()
+        made.join()
+        self.pump.wait(held)
+        for deferred in begun:
+            self.assertRaises(ClosedError, self.pump.wait, deferred)
+        self.assertRaises(ClosedError, self.pump.wait, made.submit(lambda _: None))
+
+    def test_rests_after_each_batch_and_when_nothing_comes(self) -> None:
+        self.patch(workers, "_A_WHILE", 0.001)
+        made = self.start(rest=self.rest)
+        self.pump.wait(made.submit(lambda _: None))
+        self.assertTrue(self.rested.wait(60))
+        self.assertEqual(self.rests[-2:], [False, True])
+        # It still works afterwards.
+        self.assertEqual(self.pump.wait(made.submit(lambda _: 5)), 5)
