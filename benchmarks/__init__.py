@@ -3,10 +3,13 @@ How fast blobman is, next to the least that its work takes: ``python -m benchmar
 
 - ``workloads``: how many blobs of which size; ``data``: the files they are made of
 - ``calls``: processes that are told what to do, and the loop in them; ``meter``: what it cost them
+- ``memory``: what has to be there before anything is measured
 - ``server`` and ``client``: blobman's two ends; ``bare``: the two of a bare Twisted
 - ``bench``: every step of a workload, one after another; ``floor``: the least that each takes
-- ``rclone``: a peer that does similar work
+- ``rclone``: a peer that does similar work; ``trash``: where what was measured goes
 - ``figures``: what was measured; ``table``, ``plot``: how it is shown
+
+Programs of their own: ``comparison`` and ``listing`` of long lists, ``slow_clients``, ``contention``.
 
 A step is one of :data:`figures.STEPS`: ``put`` stores all blobs and uploads them, ``sync``
 brings them into the empty store of a second manager, ``get`` reads them from there.
