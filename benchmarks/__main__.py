@@ -9,6 +9,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ def _measure(options: argparse.Namespace) -> list[Figures]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and show the figures."""
     options = parse(arguments)
+    if options.plot and find_spec("matplotlib") is None:
+        sys.exit("--plot takes matplotlib: pip install matplotlib")
     figures = _measure(options)
     print(write_table(figures))
     print(LEGEND)

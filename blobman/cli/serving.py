@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from shlex import quote
 from typing import Any
 
 import click
@@ -184,7 +185,8 @@ def add(user: str, tokens: str, save: str | None) -> None:
         write_secret(save, made)
     for it in file.list(user):
         if it.digest == digest(made):
-            tell(f"Its id is {it.token_id}: blobman token revoke {user} {it.token_id} ends it.")
+            revoke_it = f"blobman token revoke {user} {it.token_id} --tokens {quote(tokens)}"
+            tell(f"Its id is {it.token_id}: {revoke_it} ends it.")
 
 
 @token.command("list")

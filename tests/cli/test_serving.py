@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 
 from .harness import CommandCase
@@ -19,8 +20,11 @@ class TokenTests(CommandCase):
         listed = (await self.succeed("token", "list")).out
         self.assertNotIn(made, listed)
         token_id = listed.split()[1]
-        said = f"Its id is {token_id}: blobman token revoke alice {token_id} ends it.\n"
-        self.assertEqual(outcome.err, said)
+        tokens = shlex.quote(self.path("tokens.json"))
+        command = f"blobman token revoke alice {token_id} --tokens {tokens}"
+        self.assertEqual(outcome.err, f"Its id is {token_id}: {command} ends it.\n")
+        del os.environ["BLOBMAN_TOKENS"]
+        await self.succeed(*shlex.split(command)[1:])
 
     async def test_add_to_a_file(self) -> None:
         saved = self.path("token")
