@@ -264,5 +264,7 @@ class Bundler:
                 passenger.arrive(
                     outcome.about(passenger.what) if isinstance(outcome, BlobError) else outcome
                 )
+            # They know it, too: none of this should wait for the garbage collector.
+            bundle.passengers = []
             bundle.tell()
             self._ask_for_first()

@@ -201,7 +201,9 @@ class _Transfer:
         self.over, self.result = True, result
         callers, self.callers = self.callers, []
         for caller in callers:
-            caller.callback(result)
+            # One may have been cancelled by another who has just been told.
+            if not caller.called:
+                caller.callback(result)
         watchers, self.watchers = self.watchers, []
         for watcher in watchers:
             watcher.callback(None)
@@ -234,9 +236,11 @@ class _Transfer:
         return caller.addErrback(self._once_over)
 
     def _leave(self, caller: Deferred[None]) -> None:
-        self.callers.remove(caller)
-        if not self.callers:
-            self.cancel()
+        # Else `end` is telling them just now.
+        if caller in self.callers:
+            self.callers.remove(caller)
+            if not self.callers:
+                self.cancel()
 
     def _once_over(self, failure: Failure) -> Any:
         # Who left others alone need not wait for them.
@@ -310,7 +314,10 @@ class Transfers:
 
     def _begin(self, key: BlobKey, kind: str, place: Place, start: Start) -> _Transfer:
         transfer = self._transfers[key] = _Transfer(kind, place)
-        transfer.work = ensureDeferred(start(place))
+        try:
+            transfer.work = ensureDeferred(start(place))
+        except Exception:
+            transfer.work = fail()
         transfer.work.addBoth(self._finish, key, transfer)
         return transfer
 

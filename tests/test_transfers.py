@@ -189,6 +189,23 @@ class TransfersTests(SynchronousTestCase):
         self.addCleanup(end_quietly, sharing)
         return sharing
 
+    def test_one_who_is_told_cancels_another(self) -> None:
+        """As when an application closes its manager at the end of a transfer."""
+        first, second, third = (self.share() for _ in range(3))
+        first.addCallback(lambda _: second.cancel())
+        self.under_way[KEY].callback(None)
+        self.successResultOf(first)
+        self.failureResultOf(second, CancelledError)
+        self.successResultOf(third)
+
+    def test_a_start_that_fails_at_once(self) -> None:
+        def broken(_: Place) -> Deferred[None]:
+            raise BlobNotFoundError("no")
+
+        for _ in range(2):
+            sharing = self.transfers.share(KEY, "upload", 2, broken)
+            self.failureResultOf(sharing, BlobNotFoundError)
+
     def test_callers_share_one(self) -> None:
         callers = [self.share() for _ in range(3)]
         self.assertEqual(self.starts, [KEY])

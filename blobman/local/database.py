@@ -96,8 +96,7 @@ class Database:
         :return: fires with what it returns; fails with what it raises, with ``StoreError`` or
             ``ClosedError``.
         """
-        self._be_in_use()
-        return self._readers.submit(work)
+        return self._begin_job(self._readers, Job(work, None))
 
     def write(
         self,
@@ -116,8 +115,7 @@ class Database:
             ``StoreError`` or ``ClosedError``. Cancelling takes it back unless it is being
             committed.
         """
-        self._be_in_use()
-        return self._writer.submit(work, undo)
+        return self._begin_job(self._writer, Job(work, undo))
 
     def read_together(self, kind: Kind[T], item: object) -> Deferred[T]:
         """
@@ -126,8 +124,7 @@ class Database:
         :param kind: called with a connection, and with the items of some.
         :return: as :meth:`read` does.
         """
-        self._be_in_use()
-        return self._readers.begin(Job.of_kind(kind, item, None))
+        return self._begin_job(self._readers, Job.of_kind(kind, item, None))
 
     def write_together(
         self, kind: Kind[T], item: object, undo: Callable[[T | None], object] | None = None
@@ -140,8 +137,7 @@ class Database:
         :param undo: as for :meth:`write`.
         :return: as :meth:`write` does.
         """
-        self._be_in_use()
-        return self._writer.begin(Job.of_kind(kind, item, undo))
+        return self._begin_job(self._writer, Job.of_kind(kind, item, undo))
 
     def handle_files(
         self, work: Callable[[], T], undo: Callable[[T | None], object] | None = None
@@ -151,8 +147,7 @@ class Database:
 
         :return: as :meth:`read` does.
         """
-        self._be_in_use()
-        return self._filers.submit(lambda _: work(), undo)
+        return self._begin_job(self._filers, Job(lambda _: work(), undo))
 
     def read_and_write(
         self,
@@ -169,8 +164,16 @@ class Database:
         :param undo: as for :meth:`write`.
         :return: as :meth:`write` does.
         """
-        self._be_in_use()
-        return self._filers.begin(TwoSteps(lambda _: read(self._connection()), kind, undo))
+        steps = TwoSteps(lambda _: read(self._connection()), kind, undo)
+        return self._begin_job(self._filers, steps)
+
+    def _begin_job(self, workers: Workers, job: Job[T]) -> Deferred[T]:
+        try:
+            self._be_in_use()
+        except RuntimeError as error:
+            job.deferred.errback(StoreError(f"{self.path} can't be used: {error}"))
+            return job.deferred
+        return workers.begin(job)
 
     def remove_files(self, names: Sequence[str]) -> Deferred[None]:
         """
@@ -278,10 +281,10 @@ class Database:
     def _be_in_use(self) -> None:
         """Start the threads, and see to it that they end, if that has not been done."""
         if self._trigger is None and self._closing is None:
-            core = IReactorCore(self._reactor)
-            self._trigger = core.addSystemEventTrigger("before", "shutdown", self._shut_down)
             for workers in self._all_workers:
                 workers.start()
+            core = IReactorCore(self._reactor)
+            self._trigger = core.addSystemEventTrigger("before", "shutdown", self._shut_down)
 
     def _shut_down(self) -> Deferred[None]:
         self._trigger = None
@@ -327,7 +330,7 @@ class Database:
 
     def _finish_closing(self) -> None:
         self._closer.join()
-        self._outbox.fire()
+        self._outbox.close()
         assert self._closing is not None
         self._closing.callback(None)
 

@@ -11,6 +11,10 @@ from .records import Payload
 __all__ = ["Recent", "RecentPayloads"]
 
 
+OVERHEAD = 1024
+"""Bytes that each takes besides its content and its preamble, more or less."""
+
+
 class Recent(NamedTuple):
     """A payload, with its number, by which the store can tell whether it still is the blob's."""
 
@@ -23,22 +27,29 @@ class RecentPayloads:
     Small payloads on their way through memory. Each is taken once.
 
     :param limit: bytes; what does not fit beside the others is not kept.
+    :param largest: bytes of the largest content that is kept.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, largest: int) -> None:
         self._limit = limit
+        self._largest = largest
         self._size = 0
         self._kept: dict[BlobKey, Recent] = {}
 
     def keep(self, key: BlobKey, recent: Recent) -> None:
         """Keep a payload, if there is room."""
         self.take([key])
-        if self._size + recent.payload.size <= self._limit:
-            self._size += recent.payload.size
+        size = _size(recent)
+        if recent.payload.size <= self._largest and self._size + size <= self._limit:
+            self._size += size
             self._kept[key] = recent
 
     def take(self, keys: Iterable[BlobKey]) -> dict[BlobKey, Recent]:
         """Take those that are kept."""
         taken = {key: self._kept.pop(key) for key in keys if key in self._kept}
-        self._size -= sum(recent.payload.size for recent in taken.values())
+        self._size -= sum(map(_size, taken.values()))
         return taken
+
+
+def _size(recent: Recent) -> int:
+    return recent.payload.size + len(recent.payload.preamble) + OVERHEAD

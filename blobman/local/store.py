@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import apsw
 from twisted.internet.defer import Deferred, execute, fail, succeed
@@ -32,13 +32,18 @@ from .statuses import StatusStore, checked_key
 
 __all__ = ["BlobStore", "StoredPayload"]
 
+T = TypeVar("T")
+
 FindPayloads = Callable[[apsw.Connection, Sequence[BlobKey]], dict[BlobKey, Payload]]
 
 _PUT = (SyncStatus.PENDING_UPLOAD, SyncStatus.LOCAL_ONLY)
 
 
 _RECENT = 4 * 1024 * 1024
-"""Bytes of content that need not be read again for their upload."""
+"""Bytes of what need not be read again for its upload."""
+
+_RECENT_LARGEST = 128 * 1024
+"""Bytes of the largest content among them: a larger one is uploaded in parts, as it is read."""
 
 
 def _find_pending(
@@ -108,7 +113,7 @@ class BlobStore(StatusStore):
         assert reactor is not None
         super().__init__(Database(path, as_bytes(key), reactor, patience))
         self._intake = Intake(self._database)
-        self._recent = RecentPayloads(_RECENT)
+        self._recent = RecentPayloads(_RECENT, _RECENT_LARGEST)
 
     def __repr__(self) -> str:
         return f"<BlobStore {self._database.path}>"
@@ -189,6 +194,7 @@ class BlobStore(StatusStore):
             chunks = self._find_chunks(connection, [key], find).get(key)
             return None if chunks is None else StoredPayload(chunks, self._database)
 
+        self._is_recent_no_more(blob_id, namespace)
         return self._read_about(blob_id, namespace, open_it)
 
     def open_pending_uploads(
@@ -221,6 +227,20 @@ class BlobStore(StatusStore):
                 raise StoreError(f"{name} is damaged: its file in {folder} is missing")
             # Else it was deleted meanwhile.
         return found
+
+    def _is_recent_no_more(self, blob_id: object, namespace: object) -> None:
+        if isinstance(blob_id, str) and isinstance(namespace, str):
+            self._recent.take([BlobKey(namespace, blob_id)])
+
+    def _write_about(
+        self,
+        blob_id: str,
+        namespace: str,
+        work: Callable[[apsw.Connection, BlobKey], T],
+        undo: Callable[[T | None], object] | None = None,
+    ) -> Deferred[T]:
+        self._is_recent_no_more(blob_id, namespace)
+        return super()._write_about(blob_id, namespace, work, undo)
 
     def stage(self, blob_id: str, namespace: str = "") -> StagedBlob:
         """See :meth:`blobman.interfaces.IBlobStore.stage`."""

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
 from ..errors import ClosedError
@@ -45,6 +45,8 @@ class Job(Generic[T]):
     """
     A piece of work on its way through a thread.
 
+    :param undo: called in the reactor's thread when work that was cancelled has ended: with its
+        result if it was too late to take it back, else with None.
     :ivar work: what is to be done; called in a thread with what the worker works with.
     :ivar kind: does it together with others of its kind; None if it is only done by itself.
     :ivar item: what ``kind`` is to be given for it.
@@ -162,6 +164,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._ended: deque[Job[Any]] = deque()
         self._called = False
+        self._next_turn: IDelayedCall | None = None
 
     def deliver(self, jobs: Sequence[Job[Any]]) -> None:
         """Have these fire in the reactor's thread, soon; called in a thread."""
@@ -178,9 +181,15 @@ class Outbox:
     def _come_back(self) -> None:
         # Waking the reactor up would let other threads run, and perhaps have to wait for them.
         if IReactorTime.providedBy(self._reactor):
-            self._reactor.callLater(0, self._turn)
+            self._next_turn = self._reactor.callLater(0, self._turn)
         else:
             self._reactor.callFromThread(self._turn)
+
+    def close(self) -> None:
+        """Fire all that has ended, when no more will; in the reactor's thread."""
+        if self._next_turn is not None and self._next_turn.active():
+            self._next_turn.cancel()
+        self.fire()
 
     def fire(self, limit: float = math.inf) -> bool:
         """
@@ -236,24 +245,12 @@ class Workers:
         self._threads: list[threading.Thread] = []
         self._closed = False
 
-    def submit(
-        self, work: Callable[[Any], T], undo: Callable[[T | None], object] | None = None
-    ) -> Deferred[T]:
-        """
-        Have some work done; called in the reactor's thread.
-
-        :param undo: called in the reactor's thread when work that was cancelled has ended:
-            with its result if it was too late to take it back, else with None.
-        :return: fires with what the work returns, or fails with what it raises, or with
-            ``ClosedError``. Cancelling it keeps the work from beginning.
-        """
-        return self.begin(Job(work, undo))
-
     def begin(self, job: Job[T]) -> Deferred[T]:
         """
         Have a job done; called in the reactor's thread.
 
-        :return: as :meth:`submit` does.
+        :return: the job's Deferred: fires with what the work returns, or fails with what it
+            raises, or with ``ClosedError``. Cancelling it keeps the work from beginning.
         """
         if self._closed:
             job.deferred.errback(ClosedError("the store is closed"))
@@ -271,21 +268,22 @@ class Workers:
 
     def start(self) -> None:
         """
-        Start the threads; called in the reactor's thread, before there is any work.
+        Start the threads that are missing; called in the reactor's thread, before there is work.
 
         Starting one waits for it, and when others are busy, for them.
+
+        :raise RuntimeError: one can't be started.
         """
-        for number in range(self._count):
+        while len(self._threads) < self._count:
             # A daemon: an application that forgets to close may end all the same.
-            name = f"blobman-{self._name}-{number}"
+            name = f"blobman-{self._name}-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _work(self) -> None:
-        next_ones: deque[Job[Any] | None] = deque()
-        while (job := next_ones.popleft() if next_ones else self._get()) is not None:
-            batch = [job, *self._take_more(job, next_ones)]
+        while (job := self._get()) is not None:
+            batch = [job, *self._take_more(job)]
             self._do(batch)
             if self._rest is not None:
                 self._rest(False)
@@ -299,20 +297,19 @@ class Workers:
                 self._rest(True)
         return self._queue.get()
 
-    def _take_more(self, first: Job[Any], next_ones: deque[Job[Any] | None]) -> Iterator[Job[Any]]:
-        """Take what waits and may be done with a job; what may not, and the end, come next."""
+    def _take_more(self, first: Job[Any]) -> Iterator[Job[Any]]:
+        """Take what waits and may be done with a job, and leave the rest to whoever comes next."""
+        if first.kind is None and not self._mixed:
+            return
         for _ in range(1, self._batch):
             try:
                 job = self._queue.get_nowait()
             except Empty:
                 return
-            if job is None or not self._go_together(first, job):
-                next_ones.append(job)
+            if job is None or not (self._mixed or first.kind == job.kind):
+                self._queue.put(job)
                 return
             yield job
-
-    def _go_together(self, one: Job[Any], other: Job[Any]) -> bool:
-        return self._mixed or (one.kind is not None and one.kind == other.kind)
 
     def _do(self, batch: list[Job[Any]]) -> None:
         if self._closed:

@@ -17,8 +17,14 @@ from .workers import Job, run_together
 
 __all__ = ["Writer"]
 
-_CHECKPOINT_PAGES = 1000
-_CROWDED_PAGES = 4000
+_LARGE = 1000
+"""Pages in the log that are brought into the database when nothing is written."""
+
+_CROWDED = 3000
+"""Pages that are not left in the log even while something is."""
+
+_OVERFULL = 4000
+"""Pages for which readers who are in the way are waited for."""
 
 
 class Writer:
@@ -109,11 +115,10 @@ class Writer:
 
         :param idle: whether nothing is.
         """
-        crowded = self._log_pages >= _CROWDED_PAGES
-        is_time = crowded or (idle and self._log_pages >= _CHECKPOINT_PAGES)
-        if self._connection is None or not is_time:
+        if self._connection is None or self._log_pages < (_LARGE if idle else _CROWDED):
             return
-        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if crowded else apsw.SQLITE_CHECKPOINT_PASSIVE
+        is_full = self._log_pages >= _OVERFULL
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if is_full else apsw.SQLITE_CHECKPOINT_PASSIVE
         with suppress(apsw.Error):  # It is tried again after the next batch.
             self._connection.wal_checkpoint(mode=mode)
 

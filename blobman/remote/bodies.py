@@ -49,15 +49,21 @@ class _Body:
         """Begin. See :class:`IBodyProducer`."""
         self._consumer = consumer
         self._work = Deferred.fromCoroutine(self._produce())
-        self._work.addCallbacks(self._finished.callback, self._failed)
+        self._work.addCallbacks(self._ended, self._failed)
         return self._finished
 
     async def _produce(self) -> None:
         raise NotImplementedError
 
+    def _ended(self, _: None) -> None:
+        # The consumer knows this body: what both hold should not wait for the garbage collector.
+        self._consumer = None
+        self._finished.callback(None)
+
     def _failed(self, failure: Failure) -> None:
         # Once stopped, nobody waits for the end any more.
         if self._consumer is not None:
+            self._consumer = None
             self._finished.errback(failure)
 
     def pauseProducing(self) -> None:

@@ -12,7 +12,7 @@ import apsw
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.errors import BlobError, ClosedError
+from blobman.errors import BlobError, ClosedError, StoreError
 from blobman.local import BlobStore
 from blobman.local.budget import ByteBudget
 from blobman.local.database import _FILERS
@@ -283,3 +283,22 @@ class BudgetTests(SynchronousTestCase):
         budget.release(6)
         budget.release(2)
         self.successResultOf(budget.acquire(10))
+
+
+class ThreadTests(PumpedTestCase):
+    def test_a_thread_that_cant_be_started(self) -> None:
+        """What takes it fails; the next tries again."""
+        start, started = threading.Thread.start, [0]
+
+        def starting(thread: threading.Thread) -> None:
+            started[0] += 1
+            if started[0] == 3:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        self.patch(threading.Thread, "start", starting)
+        error = self.assertRaises(StoreError, self.pump.wait, self.store.list())
+        self.assertIn("can't start new thread", str(error))
+        self.assertEqual(self.pump.wait(self.store.list()), [])
+        self.pump.wait(self.put("a", 1000))
+        self.assertLessEqual(len(own_threads()), 6)

@@ -9,9 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.local import BlobStore, batches
+from blobman.local import recent as recent_module
 from blobman.local.recent import Recent, RecentPayloads
 from blobman.local.records import Payload
-from blobman.model import BlobKey, SyncStatus
+from blobman.model import BlobKey, Priority, SyncStatus
 
 from .contract import content
 
@@ -22,7 +23,8 @@ def recent(number: int, size: int) -> Recent:
 
 class RecentPayloadsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.kept = RecentPayloads(10)
+        self.patch(recent_module, "OVERHEAD", 0)
+        self.kept = RecentPayloads(10, largest=10)
         self.keys = [BlobKey("", name) for name in "abc"]
 
     def test_each_is_taken_once(self) -> None:
@@ -44,6 +46,20 @@ class RecentPayloadsTests(SynchronousTestCase):
         self.kept.keep(self.keys[0], recent(3, 9))
         self.kept.keep(self.keys[0], recent(4, 11))
         self.assertEqual(self.kept.take(self.keys), {})
+
+    def test_empty_ones_count_too(self) -> None:
+        kept = RecentPayloads(10_000, largest=10)
+        keys = [BlobKey("", f"b{number}") for number in range(1000)]
+        self.patch(recent_module, "OVERHEAD", 500)
+        for number, key in enumerate(keys):
+            kept.keep(key, recent(number, 0))
+        self.assertEqual(len(kept.take(keys)), 20)
+
+    def test_large_ones_are_not_kept(self) -> None:
+        kept = RecentPayloads(10_000, largest=10)
+        kept.keep(self.keys[0], recent(1, 11))
+        kept.keep(self.keys[1], recent(2, 10))
+        self.assertEqual(set(kept.take(self.keys)), {self.keys[1]})
 
 
 class StoreTests(TestCase):
@@ -98,6 +114,18 @@ class StoreTests(TestCase):
         await other.delete("a")
         await self.put(other, "a", b"the second")
         self.assertEqual(await self.uploads("a", "b"), {"a": b"the second", "b": b"another"})
+
+    async def test_nothing_stays_behind(self) -> None:
+        """Whatever else is done with a blob, it is not kept for an upload that does not come."""
+        for blob_id in "abcde":
+            await self.put(self.store, blob_id, b"content")
+        await self.store.open_payload("a")
+        await self.store.update_sync_status("b", SyncStatus.FAILED_UPLOAD)
+        await self.store.update_sync_status("c", SyncStatus.PENDING_DELETE)
+        await self.store.delete("c")
+        await self.store.update_priority("d", Priority.HIGH)
+        kept = self.store._recent.take([BlobKey("", it) for it in "abcde"])
+        self.assertEqual([key.blob_id for key in kept], ["e"])
 
     async def test_local_only(self) -> None:
         data = content(100)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import ClosedError
@@ -22,6 +23,13 @@ def double(_: Any, items: Sequence[int]) -> list[int]:
 
 def triple(_: Any, items: Sequence[int]) -> list[int]:
     return [3 * item for item in items]
+
+
+class _Turning(Clock):
+    """What a thread hands over is called at once."""
+
+    def callFromThread(self, work: Callable[[], None]) -> None:
+        work()
 
 
 class WorkersTests(SynchronousTestCase):
@@ -55,7 +63,7 @@ class WorkersTests(SynchronousTestCase):
             reached.set()
             gate.wait(60)
 
-        held = made.submit(wait)
+        held = made.begin(Job(wait, None))
         reached.wait(60)
         return held, gate
 
@@ -78,18 +86,41 @@ class WorkersTests(SynchronousTestCase):
         _, gate = self.hold(made)
         begun = self.of_kind(made, double, 1, 2)
         begun += self.of_kind(made, triple, 1, 2)
-        begun.append(made.submit(lambda _: 1))
-        begun.append(made.submit(lambda _: 2))
+        begun.append(made.begin(Job(lambda _: 1, None)))
+        begun.append(made.begin(Job(lambda _: 2, None)))
         begun += self.of_kind(made, double, 3)
         gate.set()
         self.assertEqual(self.results(begun), [2, 4, 3, 6, 1, 2, 6])
-        self.assertEqual(self.batches, [1, 2, 2, 1, 1, 1])
+        self.assertEqual(self.batches[:2], [1, 2])
+        self.assertEqual(sum(self.batches), 8)
+
+    def test_nothing_is_taken_that_another_thread_could_do(self) -> None:
+        """One thread has much to do; what comes meanwhile is for the other one."""
+        made = Workers("test", 2, self.run_batch, Outbox(self.pump), batch=9)
+        made.start()
+        self.addCleanup(made.join)
+        self.addCleanup(made.close)
+        gates = [self.hold(made) for _ in range(2)]
+        gate, reached = threading.Event(), threading.Event()
+
+        def wait(_: Any) -> None:
+            reached.set()
+            gate.wait(60)
+
+        slow = made.begin(Job(wait, None))
+        quick = made.begin(Job(lambda _: 1, None))
+        for _, opened in gates:
+            opened.set()
+        self.assertTrue(reached.wait(60))
+        self.assertEqual(self.pump.wait(quick), 1)
+        gate.set()
+        self.pump.wait(slow)
 
     def test_mixed(self) -> None:
         made = self.start(batch=9, mixed=True)
         _, gate = self.hold(made)
         begun = self.of_kind(made, double, 1, 2)
-        begun.append(made.submit(lambda _: 1))
+        begun.append(made.begin(Job(lambda _: 1, None)))
         begun += self.of_kind(made, triple, 1, 2)
         gate.set()
         self.assertEqual(self.results(begun), [2, 4, 1, 3, 6])
@@ -117,13 +148,27 @@ class WorkersTests(SynchronousTestCase):
         self.pump.wait(held)
         for deferred in begun:
             self.assertRaises(ClosedError, self.pump.wait, deferred)
-        self.assertRaises(ClosedError, self.pump.wait, made.submit(lambda _: None))
+        self.assertRaises(ClosedError, self.pump.wait, made.begin(Job(lambda _: None, None)))
+
+    def test_closing_the_outbox_leaves_no_delayed_call(self) -> None:
+        clock: Any = _Turning()
+        outbox = Outbox(clock)
+        self.patch(workers, "_TURN", -1)
+        jobs: list[Job[int]] = [Job(lambda _: 1, None) for _ in range(3)]
+        for job in jobs:
+            job.succeed(1)
+        results = [job.deferred for job in jobs]
+        outbox.deliver(jobs)
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        outbox.close()
+        self.assertEqual([self.successResultOf(it) for it in results], [1, 1, 1])
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_rests_after_each_batch_and_when_nothing_comes(self) -> None:
         self.patch(workers, "_A_WHILE", 0.001)
         made = self.start(rest=self.rest)
-        self.pump.wait(made.submit(lambda _: None))
+        self.pump.wait(made.begin(Job(lambda _: None, None)))
         self.assertTrue(self.rested.wait(60))
         self.assertEqual(self.rests[-2:], [False, True])
         # It still works afterwards.
-        self.assertEqual(self.pump.wait(made.submit(lambda _: 5)), 5)
+        self.assertEqual(self.pump.wait(made.begin(Job(lambda _: 5, None))), 5)

@@ -1,0 +1,67 @@
+"""What a transfer held is free when it has ended, without the help of the garbage collector."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+
+from twisted.internet.defer import gatherResults
+
+from blobman.bundles import Passenger
+from blobman.crypto import Opener, Sealer
+from blobman.local.records import Payload
+from blobman.local.staging import StagedBlob
+from blobman.local.store import StoredPayload
+from blobman.remote.bodies import SealedBody, SealedStream
+
+from .support import ServerTestCase, content, doc
+
+HELD = (Opener, Passenger, Payload, SealedBody, SealedStream, Sealer, StagedBlob, StoredPayload)
+"""What holds content, or something that does."""
+
+
+def alive() -> Counter[str]:
+    """Count what is there, collected or not."""
+    return Counter(type(it).__name__ for it in gc.get_objects() if type(it) in HELD)
+
+
+class GarbageTests(ServerTestCase):
+    sizes = (0, 5_000, 300_000, 3_000_000)
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+    async def settle(self) -> None:
+        """Let threads and connections let go of what they had last."""
+        for _ in range(50):
+            if not alive():
+                return
+            await self.laptop.local_list()
+            await self.laptop.count()
+
+    async def test_uploads_and_downloads(self) -> None:
+        self.laptop = self.manager()
+        phone = self.manager("phone")
+        self.assertEqual(alive(), Counter())
+        puts = [
+            self.laptop.put(doc(content(size), f"b{number}-{size}"), size)
+            for number in range(3)
+            for size in self.sizes
+        ]
+        await gatherResults(puts)
+        await self.settle()
+        self.assertEqual(alive(), Counter())
+        await phone.sync()
+        await self.settle()
+        self.assertEqual(alive(), Counter())
+
+
+class GarbageInStreamsTests(GarbageTests):
+    streams = True
+
+
+class GarbageOverTLSTests(GarbageTests):
+    tls = True
