@@ -1,10 +1,10 @@
 """
 What was measured already, and is in nobody's way.
 
-Many files are not removed between two measurements: ext4 does not use an inode again within a
-minute of its removal, and goes through all of those whenever it makes a file near them. After 1,000
-removals, making a file can take ten times as long, whoever makes it. A few large files are removed,
-so that the memory that they take in the cache can be used again.
+Many files are not removed between two measurements: ext4 does not use an inode again within some
+minutes of its removal, and goes through all of those whenever it makes a file near them. After
+1,000 removals, making a file can take ten times as long, whoever makes it. A few large files are
+removed, so that the memory that they take in the cache can be used again.
 """
 
 from __future__ import annotations
