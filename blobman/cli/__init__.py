@@ -8,7 +8,8 @@ A command line is taken through these steps:
   work to be done, as a function of a reactor; ``commands`` has what they have in common;
 - ``options`` lists the settings, ``settings`` takes their values from the command line, the
   environment and the ``configuration``, opens the keys, and makes the manager;
-- ``running`` does the work under the reactor, and ends it on Ctrl-C;
+- ``running`` does the work under the reactor, and ends it on Ctrl-C; ``garbage`` keeps Python's
+  collector from taking part in it;
 - ``screen`` is told the results, ``failures`` gives each error its line and its exit code.
 
 The keys of a user come from a seed (``seeds``), which is kept under a passphrase (``keysfile``).

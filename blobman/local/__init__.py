@@ -5,7 +5,9 @@ The encrypted SQLite store on this machine.
 - :mod:`.statuses`: its other half, how each blob stands with the server
 - :mod:`.staging`: a download on its way in; :mod:`.intake`: how anything gets in
 - :mod:`.reader`: the file that ``get`` returns; :mod:`.source`: the one that ``put`` takes
-- :mod:`.records`, :mod:`.listings`, :mod:`.comparison`: what is asked and decided, in SQL
+- :mod:`.records`, :mod:`.batches`, :mod:`.listings`, :mod:`.comparison`: what is asked and decided
+  in SQL, about one blob and about many
+- :mod:`.recent`: what was put a moment ago, and need not be read again
 - :mod:`.schema`: the tables; :mod:`.payloads`: the files of large payloads
 - :mod:`.database`, :mod:`.writer`, :mod:`.workers`, :mod:`.budget`: threads, transactions, memory
 - :mod:`.soledad`, :mod:`.journal`: the database that Soledad left; :mod:`.mapping`: what becomes
