@@ -17,10 +17,14 @@ SPARE = 256 * 1024 * 1024
 """Bytes for what a step needs besides the contents of its files."""
 
 
+MOST = 4 * 1024 * 1024 * 1024
+"""Bytes that are asked for at most."""
+
+
 def make_ready(folder: Path, size: int) -> None:
     """Have the system ask for so many bytes of memory, and some more, and set them free."""
     path = folder / "memory"
     with open(path, "wb", buffering=0) as file:
-        for part in pieces(size + SPARE, bytes(PIECE)):
+        for part in pieces(min(size + SPARE, MOST), bytes(PIECE)):
             file.write(part)
     path.unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-THRESHOLD = 5_000
+THRESHOLD = 2_000
 """How many more objects there are when the collector looks for cycles: by default, 700."""
 
 
@@ -17,4 +17,4 @@ def collect_rarely() -> None:
     processor's time, and goes through all that is imported again and again.
     """
     gc.freeze()
-    gc.set_threshold(THRESHOLD, 20, 20)
+    gc.set_threshold(THRESHOLD, 5, 100)
