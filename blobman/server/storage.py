@@ -7,7 +7,7 @@ The folder on disk and the in-memory backend implement it, and pass the same con
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
@@ -86,7 +86,7 @@ class IStoredBlob(Interface):
         """End. May be called while a read is under way, and twice."""
 
 
-Found = list[IStoredBlob | None]
+Found: TypeAlias = "list[IStoredBlob | None]"
 
 
 class IBlobsBackend(Interface):
