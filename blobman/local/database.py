@@ -330,7 +330,7 @@ class Database:
 
     def _finish_closing(self) -> None:
         self._closer.join()
-        self._outbox.close()
+        self._outbox.fire()
         assert self._closing is not None
         self._closing.callback(None)
 

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from ..errors import ClosedError
@@ -164,7 +164,6 @@ class Outbox:
         self._lock = threading.Lock()
         self._ended: deque[Job[Any]] = deque()
         self._called = False
-        self._next_turn: IDelayedCall | None = None
 
     def deliver(self, jobs: Sequence[Job[Any]]) -> None:
         """Have these fire in the reactor's thread, soon; called in a thread."""
@@ -176,20 +175,8 @@ class Outbox:
 
     def _turn(self) -> None:
         if self.fire(_TURN):
-            self._come_back()
-
-    def _come_back(self) -> None:
-        # Waking the reactor up would let other threads run, and perhaps have to wait for them.
-        if IReactorTime.providedBy(self._reactor):
-            self._next_turn = self._reactor.callLater(0, self._turn)
-        else:
+            # Not by a clock, which need not be the reactor's own.
             self._reactor.callFromThread(self._turn)
-
-    def close(self) -> None:
-        """Fire all that has ended, when no more will; in the reactor's thread."""
-        if self._next_turn is not None and self._next_turn.active():
-            self._next_turn.cancel()
-        self.fire()
 
     def fire(self, limit: float = math.inf) -> bool:
         """
