@@ -66,7 +66,12 @@ class Intake:
 
         def take(_: None = None) -> Deferred[int | None]:
             undo = partial(self._take_back, None)
-            return self._database.read_and_write(read, batches.add_new, undo).addBoth(release)
+            content = source.read_now()
+            if content is None:
+                taking = self._database.read_and_write(read, batches.add_new, undo)
+            else:
+                taking = self._database.write_together(batches.add_new, entry(content), undo)
+            return taking.addBoth(release)
 
         def release(result: T) -> T:
             self._budget.release(size)

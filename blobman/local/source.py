@@ -11,6 +11,15 @@ from ..errors import UnreadableContentError, WrongSizeError
 
 __all__ = ["Source"]
 
+MOST_NOW = 128 * 1024
+"""Bytes of the largest file that is read in the reactor's thread: it takes some microseconds."""
+
+_PAGE = 4096
+"""Bytes of a page of memory, or a part of it: what one page holds is there as a whole."""
+
+_RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+"""Has Linux read only what is in memory."""
+
 
 class Source:
     """
@@ -32,6 +41,31 @@ class Source:
         self._name = name
         self._done = -1
 
+    def read_now(self) -> bytes | None:
+        """
+        Read all of it if that needs no waiting for a disk; in the reactor's thread.
+
+        :return: None if it is not so, or not as long as it should be, or large: a thread will tell.
+        """
+        if self._size > MOST_NOW:
+            return None
+        if type(self._file) is io.BytesIO:
+            if self._file.closed or self._file.getbuffer().nbytes != self._size:
+                return None
+            return self._file.getvalue()
+        descriptor = self._descriptor()
+        if descriptor is None or _RWF_NOWAIT is None:
+            return None
+        buffer = bytearray(self._size + 1)
+        try:
+            size = os.preadv(descriptor, [buffer], 0, _RWF_NOWAIT)
+            # What follows the last page that is in memory may be there, and not be seen.
+            if self._size % _PAGE == 0 and os.fstat(descriptor).st_size != self._size:
+                return None
+        except (OSError, ValueError):
+            return None
+        return bytes(memoryview(buffer)[:size]) if size == self._size else None
+
     def read_all(self) -> bytes:
         """
         Read a file of at most one chunk.
@@ -50,15 +84,20 @@ class Source:
 
         :return: all there is, and no more than one byte too much.
         """
-        raw = self._file.raw if type(self._file) is io.BufferedReader else self._file
-        if type(raw) is not io.FileIO or raw.closed:
+        descriptor = self._descriptor()
+        if descriptor is None:
             return None
         try:
-            data = os.pread(raw.fileno(), self._size + 1, 0)
+            data = os.pread(descriptor, self._size + 1, 0)
         except (OSError, ValueError):
             return None  # It fails otherwise, too, and then it is told how.
         # A file that gives less can still have more.
         return data if len(data) >= self._size else None
+
+    def _descriptor(self) -> int | None:
+        """Give that of a plain file, which can be read past its object."""
+        raw = self._file.raw if type(self._file) is io.BufferedReader else self._file
+        return raw.fileno() if type(raw) is io.FileIO and not raw.closed else None
 
     def chunks(self, count: int) -> Iterator[bytes]:
         """

@@ -29,6 +29,9 @@ DEFAULT_LIMITS = Limits()
 GRACE = 10.0
 """Seconds that requests under way get to end when the server stops."""
 
+BACKLOG = 16 * 1024 * 1024
+"""Bytes of small blobs that may wait in memory, and in the journal, until their files are made."""
+
 
 def make_site(
     backend: IBlobsBackend,
@@ -142,7 +145,7 @@ class BlobsService(Service):
             raise ValueError("a listener for incoming needs its own token file")
         self._reactor = reactor = _reactor_or_global(reactor)
         self._grace = grace
-        self._backend = FilesystemBackend(data, reactor)
+        self._backend = FilesystemBackend(data, reactor, backlog=BACKLOG)
         connections = Connections(limits.connections, reactor)
         users = make_site(self._backend, TokenFile(tokens), reactor, limits, connections)
         listeners = [(users, make_endpoint(reactor, "listen", it)) for it in listen]

@@ -300,10 +300,25 @@ def status_of(path: str) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def write_new(path: str, data: bytes, heirs: Heirs | None = None) -> os.stat_result:
-    """
-    Make a file that holds just this, dated now; it is not durable.
+def has_room(folder: str, size: int, files: int) -> bool:
+    """Tell whether so many bytes in so many files can be written below a folder that is there."""
+    try:
+        free = os.statvfs(folder)
+    except OSError:
+        return False
+    # Some file systems do not count files.
+    has_files = not free.f_files or free.f_favail >= files
+    has_bytes = free.f_bavail * free.f_frsize >= size
+    return has_files and has_bytes and os.access(folder, os.W_OK | os.X_OK)
 
+
+def write_new(
+    path: str, data: bytes, heirs: Heirs | None = None, when: int | None = None
+) -> os.stat_result:
+    """
+    Make a file that holds just this; it is not durable.
+
+    :param when: its date, in nanoseconds since the epoch; None for now.
     :return: its status.
     :raise OSError: it could not be written, and is not there.
     """
@@ -311,7 +326,10 @@ def write_new(path: str, data: bytes, heirs: Heirs | None = None) -> os.stat_res
     try:
         try:
             write_all(descriptor, data)
-            date(descriptor)
+            if when is None:
+                date(descriptor)
+            else:
+                os.utime(descriptor, ns=(when, when))
             return os.fstat(descriptor)
         finally:
             os.close(descriptor)

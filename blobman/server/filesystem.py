@@ -18,8 +18,10 @@ from ..errors import BlobAlreadyExistsError, BlobNotFoundError, ClosedError, Sto
 from ..model import Flags
 from ..protocol import ListQuery
 from . import disk, rows, walking
+from .backlog import Follower
 from .folder import BlobFolder
 from .listing import Listing
+from .memory import MemoryBlob
 from .staging import OpenBlob, StagedFile
 from .storage import BlobName, FlagList, Found, IBlobsBackend, Ids, IStoredBlob, IUpload, Outcomes
 from .watching import Watch
@@ -48,18 +50,26 @@ class FilesystemBackend:
     :param reactor: where Deferreds fire; the global one if None.
     :param threads: how many operations on the disk may run at once.
     :param clock: says when to compare the index with the files; the reactor if None.
+    :param backlog: how many bytes of small blobs may be durable in the journal only, so that their
+        files are made when the server has time, or they are asked for; 0 for none.
     :ivar watch: compares them, while the folder is open.
     """
 
     _log = Logger()
 
     def __init__(
-        self, root: str, reactor: Any = None, threads: int = THREADS, clock: Any = None
+        self,
+        root: str,
+        reactor: Any = None,
+        threads: int = THREADS,
+        clock: Any = None,
+        backlog: int = 0,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         self._reactor = reactor
-        self._folder = BlobFolder(root)
+        self._folder = BlobFolder(root, backlog)
+        self._follower: Follower
         self._threads = threads
         self._pool: ThreadPool
         self._is_open = False
@@ -70,6 +80,7 @@ class FilesystemBackend:
     def _run(self, call: Callable[..., _T], *arguments: object) -> Deferred[_T]:
         if not self._is_open:
             return fail(ClosedError("the blobs folder is closed"))
+        self._follower.put_off()
         return deferToThreadPool(self._reactor, self._pool, call, *arguments)
 
     # -- opening and closing ---------------------------------------------------------
@@ -82,6 +93,8 @@ class FilesystemBackend:
         """
         self._pool = ThreadPool(0, self._threads, name="blobs")
         self._pool.start()
+        folder = self._folder
+        self._follower = Follower(folder.backlog.names, folder.place, self._tell_unplaced)
         self._is_open = True
         return Deferred.fromCoroutine(self._open())
 
@@ -125,6 +138,7 @@ class FilesystemBackend:
 
         def stop() -> None:
             pool.stop()
+            self._follower.end()
             self._listing.close()
             try:
                 self._folder.close()
@@ -160,6 +174,12 @@ class FilesystemBackend:
 
     def _open_blob(self, name: BlobName) -> IStoredBlob:
         self._folder.heed(name)
+        return self._open_here(name)
+
+    def _open_here(self, name: BlobName) -> OpenBlob | MemoryBlob:
+        waiting = self._folder.backlog.get(name)
+        if waiting is not None:
+            return MemoryBlob(waiting.content)
         return OpenBlob(self._folder.places.open_blob(name), self._run)
 
     def read_some(self, names: Sequence[BlobName], most: int) -> Deferred[Found]:
@@ -172,7 +192,7 @@ class FilesystemBackend:
         for name in names:
             blob = None
             try:
-                blob = OpenBlob(self._folder.places.open_blob(name), self._run)
+                blob = self._open_here(name)
             except BlobNotFoundError:
                 pass
             except OSError:
@@ -181,7 +201,8 @@ class FilesystemBackend:
                     break
                 raise
             found.append(blob)
-            looked_at[name] = blob.status if blob else None
+            if not isinstance(blob, MemoryBlob):
+                looked_at[name] = blob.status if blob else None
             most -= blob.size if blob else 0
             if most <= 0 or (blob and blob.content is None):
                 break
@@ -205,6 +226,8 @@ class FilesystemBackend:
         for (name, _), outcome in zip(blobs, outcomes, strict=True):
             if isinstance(outcome, BlobAlreadyExistsError):
                 self._folder.heed(name)
+        if any(name in self._folder.backlog for name, _ in blobs):
+            self._follower.begin()
         return outcomes
 
     def _settle_later(self, result: _T) -> _T:
@@ -225,6 +248,11 @@ class FilesystemBackend:
         if self._folder.journal.size:
             # These came meanwhile.
             self._settle_later(None)
+
+    def _tell_unplaced(self, error: Exception) -> None:
+        self._reactor.callFromThread(
+            self._log.error, "Files can't be made: {reason}", reason=str(error)
+        )
 
     def _log_unsettled(self, failure: object) -> None:
         # It stays in the journal, and the next start sees to it.

@@ -10,14 +10,15 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from ..errors import BlobAlreadyExistsError, BlobError, StoreError
 from ..model import Flags
 from ..protocol import write_flags
 from . import disk, layout
+from .backlog import PORTION, Backlog
 from .flagsfile import read_flags_file
 from .index import Entry, Index
 from .journal import Journal, NamedBlob
@@ -27,6 +28,12 @@ from .places import Places
 from .quotas import Accounts, QuotaFile
 from .storage import BlobName
 from .ways import Ways
+
+SPARE = 256 * 1024 * 1024
+"""Bytes that have to be free where files are to be made later, so that it is no vain promise."""
+
+SPARE_FILES = 100_000
+"""Likewise: how many more files and folders there can be."""
 
 
 @dataclass
@@ -55,16 +62,23 @@ class BlobFolder:
     :ivar places: where the files of a name are.
     :ivar ledger: takes changes down in both.
     :ivar journal: the small blobs whose files may not be durable yet.
+    :ivar backlog: those of them whose files are still to be made.
     :ivar is_in_order: whether the index agrees with the files, but for changes by others.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, backlog: int = 0) -> None:
+        """
+        Nothing is opened yet.
+
+        :param backlog: bytes of small blobs whose files need not be there at once.
+        """
         self.root = os.path.abspath(root)
         self.own = os.path.join(self.root, layout.OWN_FOLDER)
         self.staging = os.path.join(self.own, "staging")
         self.index = Index(os.path.join(self.own, "index.sqlite"))
         self.accounts = Accounts(QuotaFile(os.path.join(self.own, "quotas.json")))
         self.journal = Journal(os.path.join(self.own, "journal"))
+        self.backlog = Backlog(backlog)
         self.places = Places(self.root)
         self.ledger = Ledger(self.index, self.accounts, self.places.look, self.refresh)
         self._numbers = itertools.count()
@@ -96,6 +110,7 @@ class BlobFolder:
         for leftover in os.scandir(self.staging):
             disk.remove(leftover.path)
         self._root_descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        self.backlog.clear()
         were_blobs_left = self.journal.recover(self._restore, self._make_durable)
         self.is_in_order = self.index.open(index_anew) and not were_blobs_left
         if not self.is_in_order and os.path.dirname(self.root) not in made:
@@ -136,7 +151,7 @@ class BlobFolder:
 
     def store(self, blobs: Sequence[NamedBlob]) -> list[BlobError | None]:
         """
-        Store small blobs: durably in the journal, visibly in their places.
+        Store small blobs: durably in the journal, and in their places, or in the backlog.
 
         :return: for each, None if it is there now; or ``BlobAlreadyExistsError`` or
             ``QuotaExceededError``, and all is as it was.
@@ -148,10 +163,20 @@ class BlobFolder:
                 outcomes = [self._accept(name, content, accepted) for name, content in blobs]
                 if accepted:
                     heirs = disk.Heirs()
+                    can_wait = self._which_can_wait(accepted)
                     with self.journal.kept(list(accepted.items())):
                         for name, content in accepted.items():
-                            entries[name] = self._put_in_place(name, content, heirs)
+                            waiting = self.backlog.add(name, content) if name in can_wait else None
+                            entries[name] = (
+                                waiting.entry
+                                if waiting
+                                else self._put_in_place(name, content, heirs)
+                            )
             except BaseException:
+                for name in accepted:
+                    if name in self.backlog:
+                        del entries[name]
+                self.backlog.remove(accepted)
                 # A start must not find in the journal what nobody was told to be there.
                 with suppress(OSError):
                     self._let_go(*accepted)
@@ -165,7 +190,7 @@ class BlobFolder:
         self, name: BlobName, content: bytes, accepted: dict[BlobName, bytes]
     ) -> BlobError | None:
         try:
-            self.places.check_absent(name)
+            self.check_absent(name)
             if name in accepted:
                 raise BlobAlreadyExistsError(f"{name} came twice")
             self.accounts.reserve(name.user, len(content), as_it_was=bool(accepted))
@@ -174,21 +199,82 @@ class BlobFolder:
         accepted[name] = content
         return None
 
+    def _which_can_wait(self, names: Collection[BlobName]) -> set[BlobName]:
+        """Choose those whose files can be made later, where nothing is in their way."""
+        if not self.backlog.limit:
+            return set()
+        namespaces = {it: self.places.namespace(it) for it in names}
+        fit = {it for it in set(namespaces.values()) if disk.has_room(it, SPARE, SPARE_FILES)}
+        return {
+            name
+            for name, namespace in namespaces.items()
+            if namespace in fit and not os.path.lexists(self.places.folder(name))
+        }
+
+    def check_absent(self, name: BlobName) -> None:
+        """
+        Look whether a name is free.
+
+        :raise BlobAlreadyExistsError: it is taken.
+        """
+        if name in self.backlog:
+            raise BlobAlreadyExistsError(f"{name} exists")
+        self.places.check_absent(name)
+
+    def place(self, names: Collection[BlobName]) -> None:
+        """
+        Make the files of those that wait for theirs.
+
+        :raise OSError: one can't be made; it goes on waiting, and is in the journal.
+        """
+        waiting = [name for name in names if name in self.backlog]
+        for start in range(0, len(waiting), PORTION):
+            some = waiting[start : start + PORTION]
+            with self._locks.all(some):
+                self._place(some)
+
+    def _place(self, names: Iterable[BlobName]) -> None:
+        """Do so, while their locks are held."""
+        made: dict[BlobName, Entry] = {}
+        others: dict[BlobName, Entry] = {}
+        heirs = disk.Heirs()
+        try:
+            for name in names:
+                waiting = self.backlog.get(name)
+                if waiting is not None:
+                    content, date = waiting
+                    made[name] = self._put_in_place(name, content, heirs, os.replace, date)
+                    if made[name] != waiting.entry:
+                        others[name] = made[name]
+        finally:
+            self.backlog.remove(made)
+            if others:
+                self.ledger.note(dict.fromkeys(others, 0), others)
+
+    @contextmanager
+    def _having(self, name: BlobName) -> Iterator[None]:
+        """Hold the lock of a name, whose file is in its place if there is a blob."""
+        with self._locks.one(name):
+            self._place([name])
+            yield
+
     def _put_in_place(
         self,
         name: BlobName,
         content: bytes,
         heirs: disk.Heirs,
         move: Callable[[str, str], None] = disk.move_to_free_place,
+        date: int | None = None,
     ) -> Entry:
         """
         Make the file of a blob, whole when it appears; it is not durable.
 
+        :param date: in nanoseconds since the epoch; None for now.
         :return: what the files of the name are like then.
         """
         path, place = self.new_staging_path(), self.places.blob(name)
         is_folder_new = self._ways.make(os.path.dirname(place), heirs)
-        status = disk.write_new(path, content, heirs)
+        status = disk.write_new(path, content, heirs, date)
         deleted = None
         try:
             if is_folder_new:
@@ -225,7 +311,7 @@ class BlobFolder:
 
     def _take_back(self, staged: Staged) -> None:
         """Remove a blob that could not be made durable: nobody may be told that it exists."""
-        with self._locks.one(staged.name):
+        with self._having(staged.name):
             path = self.places.blob(staged.name)
             status = disk.status_of(path)
             # Unless it has been deleted, and there is another one.
@@ -236,7 +322,7 @@ class BlobFolder:
 
     def _move_to_its_place(self, staged: Staged) -> None:
         name = staged.name
-        with self._locks.one(name):
+        with self._having(name):
             self.places.check_absent(name)
             self._let_go(name)
             if self._remove_flags(name):
@@ -260,7 +346,7 @@ class BlobFolder:
         :raise BlobNotFoundError: it is not there.
         """
         path = self.places.blob(name)
-        with self._locks.one(name):
+        with self._having(name):
             self.places.check_present(name)
             self._let_go(name)
             self._write_tombstone(name)
@@ -282,7 +368,7 @@ class BlobFolder:
 
         :raise BlobNotFoundError: it is not there.
         """
-        with self._locks.one(name):
+        with self._having(name):
             self.places.check_present(name)
             self._let_go(name)
             self._write_flags(name, flags)
@@ -301,7 +387,7 @@ class BlobFolder:
 
         :raise BlobNotFoundError: it is not there.
         """
-        with self._locks.one(name):
+        with self._having(name):
             self.places.check_present(name)
             return read_flags_file(self.places.flags(name))
 
@@ -309,6 +395,8 @@ class BlobFolder:
 
     def heed(self, name: BlobName) -> None:
         """Look at a name that is asked for; if the index says otherwise, put it right."""
+        if name in self.backlog:
+            return
         if not self.ledger.is_right(name):
             self.refresh(name)
 
@@ -330,7 +418,7 @@ class BlobFolder:
 
     def refresh(self, name: BlobName) -> None:
         """Make the index say what the files of a name say."""
-        with self._locks.one(name):
+        with self._having(name):
             self._note(name)
 
     def _note(self, name: BlobName, reserved: int = 0) -> None:
@@ -340,7 +428,7 @@ class BlobFolder:
 
     def settle(self) -> None:
         """Empty the journal, once all that is in it is durable in its place."""
-        self.journal.settle(self._make_durable)
+        self.journal.settle(self._make_durable, self.place)
 
     def _restore(self, name: BlobName, content: bytes) -> None:
         try:

@@ -2,9 +2,9 @@
 A log of small blobs: what was promised is durable in it until its files are durable themselves.
 
 A file of its own costs a small blob several waits for the disk: for its bytes, and for every
-folder on its way. Appended to a log, many blobs cost one. Their files are written at once all the
-same, and may reach the disk when the system likes; a start after a power cut writes again what
-did not. The log is a row of segments. A record is::
+folder on its way. Appended to a log, many blobs cost one. Their files are written at once, or soon
+(``backlog.py``), and may reach the disk when the system likes; a start after a crash writes again
+what did not. The log is a row of segments. A record is::
 
     kind       1 byte    b"P": the blob is to be there; b"K": what is in its place is right
     name       4 bytes   length, big-endian
@@ -152,7 +152,8 @@ class Journal:
     @contextmanager
     def kept(self, blobs: Sequence[NamedBlob]) -> Iterator[None]:
         """
-        Make blobs durable; in the block their files are put in their places.
+        Make blobs durable; in the block their files are put in their places, or it is noted that
+        they are to be, which :meth:`settle` sees to at the latest.
 
         :raise OSError: they are not durable; the block has not been entered.
         """
@@ -215,13 +216,19 @@ class Journal:
 
     # -- ending ----------------------------------------------------------------------
 
-    def settle(self, make_durable: Callable[[Collection[BlobName]], None]) -> None:
+    def settle(
+        self,
+        make_durable: Callable[[Collection[BlobName]], None],
+        place: Callable[[Collection[BlobName]], None] = lambda _: None,
+    ) -> None:
         """
         Drop what is in it, once that is durable where it belongs.
 
         :param make_durable: makes the files of these names durable in their places.
-        :raise OSError: they are not. The log then keeps all until the next start: files that a
-            disk has lost once can look as if they were on it, and would not be told of again.
+        :param place: makes the files of those that have none yet, before.
+        :raise OSError: they can't be made, and nothing else has happened; or they are not
+            durable. The log then keeps all until the next start: files that a disk has lost once
+            can look as if they were on it, and would not be told of again.
         """
         with self._settling:
             with self._changed:
@@ -233,6 +240,7 @@ class Journal:
                 names = {name for segment in ended for name in segment.names}
             if not ended:
                 return
+            place(names)
             try:
                 make_durable(names)
             except BaseException:

@@ -125,7 +125,10 @@ class Listing:
         folder = os.path.join(self._folder.root, user, query.namespace)
         request = checking.Request(statement, values, folder, query.deleted)
         for blob_id in self._differing(request, is_long=bool(after or last)):
-            self._folder.refresh(BlobName(user, query.namespace, blob_id))
+            name = BlobName(user, query.namespace, blob_id)
+            # Of one that waits for its file, what is known is what will be.
+            if name not in self._folder.backlog:
+                self._folder.refresh(name)
 
     def _differing(self, request: checking.Request, is_long: bool) -> Ids:
         if is_long:

@@ -69,7 +69,7 @@ class MemoryBackend:
 
     def read(self, name: BlobName) -> Deferred[IStoredBlob]:
         """Open a blob; see :class:`IBlobsBackend`."""
-        return self._with(name).addCallback(lambda kept: _MemoryBlob(kept.content))
+        return self._with(name).addCallback(lambda kept: MemoryBlob(kept.content))
 
     def read_some(self, names: Sequence[BlobName], most: int) -> Deferred[Found]:
         """Open some blobs; see :class:`IBlobsBackend`."""
@@ -77,7 +77,7 @@ class MemoryBackend:
         held = 0
         for name in names:
             kept = self.blobs.get(name)
-            found.append(_MemoryBlob(kept.content) if kept else None)
+            found.append(MemoryBlob(kept.content) if kept else None)
             held += len(kept.content) if kept else 0
             if held >= most:
                 break
@@ -151,14 +151,17 @@ class _MemoryUpload:
 
 
 @implementer(IStoredBlob)
-class _MemoryBlob:
+class MemoryBlob:
+    """A blob whose bytes are in memory."""
+
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.size = len(content)
         self.tag = content[-TAG_SIZE:]
 
     def read(self, start: int, end: int) -> Deferred[bytes]:
+        """Give a part; see :class:`IStoredBlob`."""
         return succeed(self.content[start:end])
 
     def close(self) -> None:
-        pass
+        """Do nothing."""

@@ -22,6 +22,10 @@ class Places:
     def __init__(self, root: str) -> None:
         self._root = root
 
+    def namespace(self, name: BlobName) -> str:
+        """Give the path of the folder of a name's namespace."""
+        return os.path.join(self._root, name.user, name.namespace)
+
     def folder(self, name: BlobName) -> str:
         """Give the path of the folder that a blob is in."""
         return layout.folder_of(self._root, name)

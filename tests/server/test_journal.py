@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -260,12 +261,11 @@ class SettlingTests(BackendCase):
         clock.advance(filesystem.SETTLE_AFTER)
         await backend.store([(name("b"), sealed())])
         self.assertEqual(clock.getDelayedCalls(), [])
+        again: Deferred[None] = Deferred()
+        self.patch(backend, "_settle_later", again.callback)
         may_end.set()
-        for _ in range(1000):
-            if clock.getDelayedCalls():
-                break
-            await backend.count("alice", query())
-        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        # However long the disk takes.
+        await again
 
     async def test_when_it_is_full(self) -> None:
         clock, reactor = Clock(), self.backend._reactor
