@@ -8,7 +8,7 @@ together are recorded together, and an answer is one row where it can be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -34,7 +34,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-_MOST = 64
+_MOST = 128
 """Blobs that one statement is about at most."""
 
 _MOST_BYTES = 1 << 20
@@ -58,31 +58,35 @@ class Arrival(NamedTuple):
 
 
 def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut into parts of 64, 32, ... or 1, so that there are few statements, which SQLite keeps."""
-    start = 0
-    while start < len(items):
-        count = 1 << (min(_MOST, len(items) - start).bit_length() - 1)
-        yield items[start : start + count]
-        start += count
+    for start in range(0, len(items), _MOST):
+        yield items[start : start + _MOST]
+
+
+def _rounded_up(count: int) -> int:
+    """Give 1, 2, 4, ... or 128: so there are few different statements, which SQLite keeps."""
+    return 1 << (count - 1).bit_length()
 
 
 @lru_cache
 def _values(rows: int, columns: int) -> str:
+    """Write a table of so many rows; the last ones may be of NULLs, and are equal to nothing."""
     row = f"({', '.join('?' * columns)})"
-    return f"VALUES {', '.join([row] * rows)}"
+    return f"(VALUES {', '.join([row] * _rounded_up(rows))})"
 
 
 def _among(keys: Sequence[BlobKey]) -> str:
     # A plus before a column, and a join in this order, keep SQLite from going through all that
     # waits instead of looking up one key after another.
-    return f"({_values(len(keys), 2)}) CROSS JOIN blobs ON {_IS_ONE}"
+    return f"{_values(len(keys), 2)} CROSS JOIN blobs ON {_IS_ONE}"
 
 
 _IS_ONE = "namespace = column1 AND blob_id = column2"
 
 
-def _flat(rows: Iterable[Iterable[T]]) -> tuple[T, ...]:
-    return tuple(chain.from_iterable(rows))
+def _flat(rows: Sequence[Sequence[T]]) -> tuple[T | None, ...]:
+    """Give the values of a table."""
+    nulls = (_rounded_up(len(rows)) - len(rows)) * len(rows[0])
+    return (*chain.from_iterable(rows), *[None] * nulls)
 
 
 def _rows(connection: apsw.Connection, query: str, values: tuple[Any, ...]) -> list[Any]:
@@ -106,60 +110,70 @@ def add_new(connection: apsw.Connection, entries: Sequence[Entry]) -> list[int]:
     :return: the numbers of their payloads.
     :raise BlobAlreadyExistsError: something is recorded under one of the ids.
     """
-    _check_absent(connection, [entry.key for entry in entries])
     payloads = _add_payloads(connection, [entry.payload for entry in entries])
     rows = [
         (*entry.key, entry.status, entry.priority, payload)
         for entry, payload in zip(entries, payloads, strict=True)
     ]
-    for part in _portions(rows):
-        connection.execute(
-            "INSERT INTO blobs (namespace, blob_id, status, priority, payload) "
-            + _values(len(part), 5),
-            _flat(part),
-        )
+    try:
+        for part in _portions(rows):
+            connection.execute(
+                "INSERT INTO blobs (namespace, blob_id, status, priority, payload)"
+                f" SELECT * FROM {_values(len(part), 5)} WHERE column1 IS NOT NULL",
+                _flat(part),
+            )
+    except apsw.ConstraintError:
+        _check_absent(connection, [entry.key for entry in entries], payloads[0])
+        raise
     return payloads
 
 
-def _check_absent(connection: apsw.Connection, keys: Sequence[BlobKey]) -> None:
-    for part in _portions(keys):
-        if _count(connection, _among(part), *_flat(part)):
-            for key in part:
-                records.check_absent(connection, key)
+def _check_absent(connection: apsw.Connection, keys: Sequence[BlobKey], first: int) -> None:
+    """
+    Find out which of some new blobs is in the way.
+
+    :param first: the number of the first payload of those that are being recorded.
+    """
     if len(set(keys)) < len(keys):
         twice = next(key for number, key in enumerate(keys) if key in keys[:number])
         raise BlobAlreadyExistsError(f"{describe(twice.blob_id, twice.namespace)} came twice")
+    for key in keys:
+        record = records.find(connection, key)
+        if record is not None and (record.payload is None or record.payload < first):
+            records.check_absent(connection, key)
 
 
 def _add_payloads(connection: apsw.Connection, payloads: Sequence[Payload]) -> list[int]:
-    # Ids are never used again, so that who reads one can't get another's bytes.
-    query = "SELECT seq FROM sqlite_sequence WHERE name = 'payloads'"
-    first = 1 + sum(number for (number,) in _rows(connection, query, ()))
-    rows = list(enumerate(payloads, first))
-    for part in _portions_by_content(rows):
+    numbers: list[int] = []
+    for part in _portions_by_content(payloads):
         connection.execute(
-            "INSERT INTO payloads (id, size, preamble, external, file, file_key, content) "
-            + _values(len(part), 7),
-            _flat(_payload_row(number, payload) for number, payload in part),
+            "INSERT INTO payloads (size, preamble, external, file, file_key, content)"
+            f" SELECT * FROM {_values(len(part), 6)} WHERE column1 IS NOT NULL",
+            _flat([_payload_row(it) for it in part]),
         )
-    return [number for number, _ in rows]
+        # In a statement, each gets the number after that of the one before.
+        last = connection.last_insert_rowid()
+        numbers += range(last - len(part) + 1, last + 1)
+    return numbers
 
 
-def _portions_by_content(
-    rows: Sequence[tuple[int, Payload]],
-) -> Iterator[Sequence[tuple[int, Payload]]]:
-    for part in _portions(rows):
-        if sum(payload.size for _, payload in part if payload.file is None) <= _MOST_BYTES:
+def _portions_by_content(payloads: Sequence[Payload]) -> Iterator[Sequence[Payload]]:
+    part: list[Payload] = []
+    size = 0
+    for payload in payloads:
+        more = payload.size if payload.file is None else 0
+        if part and (len(part) == _MOST or size + more > _MOST_BYTES):
             yield part
-        else:
-            for row in part:
-                yield [row]
+            part, size = [], 0
+        part.append(payload)
+        size += more
+    if part:
+        yield part
 
 
-def _payload_row(number: int, payload: Payload) -> tuple[apsw.SQLiteValue, ...]:
+def _payload_row(payload: Payload) -> tuple[apsw.SQLiteValue, ...]:
     name, file_key = payload.file or (None, None)
     return (
-        number,
         payload.size,
         payload.preamble,
         payload.external,
@@ -195,7 +209,7 @@ def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -
     for part in _portions(rows):
         connection.execute(
             f"UPDATE blobs SET status = ?, retries = 0, payload = column3"
-            f" FROM ({_values(len(part), 3)})"
+            f" FROM {_values(len(part), 3)}"
             f" WHERE {_IS_ONE}",
             (SyncStatus.SYNCED, *_flat(part)),
         )
@@ -220,7 +234,7 @@ def mark_uploaded(connection: apsw.Connection, keys: Sequence[BlobKey]) -> None:
     """Make SYNCED those that wait to be uploaded; others stay."""
     for part in _portions(keys):
         connection.execute(
-            f"UPDATE blobs SET status = ?, retries = 0 FROM ({_values(len(part), 2)})"
+            f"UPDATE blobs SET status = ?, retries = 0 FROM {_values(len(part), 2)}"
             f" WHERE {_IS_ONE} AND +status = ?",
             (SyncStatus.SYNCED, *_flat(part), SyncStatus.PENDING_UPLOAD),
         )
@@ -274,6 +288,7 @@ def are_pending(connection: apsw.Connection, payloads: Sequence[int]) -> bool:
     """
     pending = 0
     for part in _portions(payloads):
-        among = f"blobs WHERE payload IN ({', '.join('?' * len(part))}) AND +status = ?"
-        pending += _count(connection, among, *part, SyncStatus.PENDING_UPLOAD)
+        among = f"{_values(len(part), 1)} CROSS JOIN blobs ON payload = column1 WHERE +status = ?"
+        rows = [(number,) for number in part]
+        pending += _count(connection, among, *_flat(rows), SyncStatus.PENDING_UPLOAD)
     return pending == len(payloads)

@@ -189,6 +189,9 @@ class ManyTests(BatchesTestCase):
                     plans.extend(str(row[3]) for row in plan)
                 return connection.execute(query, values)
 
+            def last_insert_rowid(self) -> int:
+                return connection.last_insert_rowid()
+
         watched: Any = Watched()
         keys = [key(n) for n in range(3)]
         entries = [Entry(it, payload("x"), S.PENDING_UPLOAD, 2) for it in keys]
