@@ -103,7 +103,7 @@ class Bench:
             for step, client in clients.items():
                 make_ready(self._folder, COPIES[step] * workload.total)
                 manager = {**arguments, "local_path": stores[step]}
-                costs[step] = _cost(server, client, step, files, manager)
+                costs[step] = _cost(server, client, step, files, workload.size, manager)
         self._trash.throw(folder)
         return costs
 
@@ -122,9 +122,14 @@ class Bench:
 
 
 def _cost(
-    server: Worker, client: Worker, step: str, files: Path, manager: dict[str, Any]
+    server: Worker,
+    client: Worker,
+    step: str,
+    files: Path,
+    size: int,
+    manager: dict[str, Any],
 ) -> tuple[Cost, Cost, float]:
     server.call("begin")
     with Bystander() as bystander:
-        done = client.call(step, str(files), manager)
+        done = client.call(step, str(files), size, manager)
     return Cost(*done), Cost(*server.call("end")), bystander.longest

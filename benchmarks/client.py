@@ -45,8 +45,8 @@ class Client:
     """
     Does one step, and tells what it cost.
 
-    Each takes the folder of the files that blobs are made of, and the arguments of its manager,
-    besides those that are the same in all.
+    Each takes the folder of the files that blobs are made of, their size, and the arguments of its
+    manager, besides those that are the same in all.
     """
 
     def __init__(self) -> None:
@@ -59,15 +59,15 @@ class Client:
         collect_rarely()
         self._meter = Meter(reactor)
 
-    async def put(self, folder: str, arguments: dict[str, Any]) -> Cost:
+    async def put(self, folder: str, size: int, arguments: dict[str, Any]) -> Cost:
         """Put all files of a folder."""
-        return await self._measure(arguments, lambda manager: _put_all(manager, folder))
+        return await self._measure(arguments, lambda manager: _put_all(manager, folder, size))
 
-    async def sync(self, folder: str, arguments: dict[str, Any]) -> Cost:
+    async def sync(self, folder: str, size: int, arguments: dict[str, Any]) -> Cost:
         """Bring them all here."""
         return await self._measure(arguments, lambda manager: manager.sync())
 
-    async def get(self, folder: str, arguments: dict[str, Any]) -> Cost:
+    async def get(self, folder: str, size: int, arguments: dict[str, Any]) -> Cost:
         """Read them from the local store."""
         return await self._measure(arguments, lambda manager: _get_all(manager, folder))
 
@@ -100,14 +100,13 @@ def _gather(begun: Iterable[Deferred[Any]]) -> Deferred[Any]:
     return Deferred.fromCoroutine(wait_for_all())
 
 
-def _put_all(manager: BlobManager, folder: str) -> Deferred[Any]:
-    return _gather(_put(manager, entry) for entry in os.scandir(folder))
+def _put_all(manager: BlobManager, folder: str, size: int) -> Deferred[Any]:
+    return _gather(_put(manager, entry, size) for entry in os.scandir(folder))
 
 
-def _put(manager: BlobManager, entry: os.DirEntry[str]) -> Deferred[None]:
+def _put(manager: BlobManager, entry: os.DirEntry[str], size: int) -> Deferred[None]:
     file = open(entry.path, "rb", buffering=0)  # noqa: SIM115
-    putting = manager.put(BlobDoc(file, entry.name), entry.stat().st_size)
-    return putting.addBoth(_closing, file)
+    return manager.put(BlobDoc(file, entry.name), size).addBoth(_closing, file)
 
 
 def _closing(result: Any, file: BinaryIO) -> Any:
