@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, BinaryIO
 
 from twisted.internet import reactor
@@ -23,6 +24,9 @@ from .workloads import USER
 
 TURN = 0.003
 """Seconds for which many things are begun before the reactor gets its turn."""
+
+AT_ONCE = 10
+"""How many are begun before it is looked how long that has taken."""
 
 PIECE = 1 << 20
 """Bytes that are read at a time; a blob that has no more is read in the reactor's thread."""
@@ -86,14 +90,15 @@ def _gather(begun: Iterable[Deferred[Any]]) -> Deferred[Any]:
     """Begin many things, without keeping the reactor from all else meanwhile; wait for all."""
     deferreds: list[Deferred[Any]] = []
 
-    def begin_each() -> Iterator[None]:
-        for deferred in begun:
-            deferreds.append(deferred)
+    def begin_some() -> Iterator[None]:
+        rest = iter(begun)
+        while some := list(islice(rest, AT_ONCE)):
+            deferreds.extend(some)
             yield
 
     # Waiting for one after another takes one callback each, when its turn comes.
     async def wait_for_all() -> None:
-        await COOPERATOR.cooperate(begin_each()).whenDone()
+        await COOPERATOR.cooperate(begin_some()).whenDone()
         for deferred in deferreds:
             await deferred
 

@@ -47,6 +47,14 @@ class IPayload(Interface):
     preamble: bytes = Attribute("The raw preamble that it is sealed with; empty if it never is.")
     chunk_count: int = Attribute("How many chunks there are; 0 for an empty blob.")
 
+    def read_now() -> bytes | None:
+        """
+        Give all of it, if it is small and has been read already.
+
+        :raise StoreError: it is damaged.
+        :raise ClosedError: the store was closed.
+        """
+
     def read_chunk(index: int) -> Deferred[bytes]:
         """
         Read one chunk, off the reactor.

@@ -63,6 +63,8 @@ class Priority(IntEnum):
         :raise ValueError: there is no such priority.
         :raise TypeError: it is of another type.
         """
+        if isinstance(value, cls):
+            return value
         if isinstance(value, str):
             try:
                 return cls[value.upper()]

@@ -71,6 +71,10 @@ class StoredPayload:
         self._chunks = chunks
         self._database = database
 
+    def read_now(self) -> bytes | None:
+        """See :meth:`blobman.interfaces.IPayload.read_now`."""
+        return None if self._chunks.payload.content is None else self._chunks.read(0)
+
     def read_chunk(self, index: int) -> Deferred[bytes]:
         """See :meth:`blobman.interfaces.IPayload.read_chunk`."""
         if self._chunks.payload.content is not None:

@@ -184,8 +184,11 @@ class SealedStream(_Body):
         # Only here from now on: this body is part of a cycle, and would keep what was sent.
         parts, self._parts = self._parts, []
         for payload, sealer in parts:
-            chunks = [await payload.read_chunk(index) for index in range(payload.chunk_count)]
-            pieces += [sealer.header(), sealer.seal(b"".join(chunks))]
+            content = payload.read_now()
+            if content is None:
+                chunks = [await payload.read_chunk(index) for index in range(payload.chunk_count)]
+                content = b"".join(chunks)
+            pieces += [sealer.header(), sealer.seal(content)]
             size += sealer.sealed_size
             if size >= PIECE_SIZE:
                 await self._write(b"".join(pieces))

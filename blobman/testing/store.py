@@ -29,6 +29,10 @@ class MemoryPayload:
         self.chunk_count = 1 if content else 0
         self._content = content
 
+    def read_now(self) -> bytes:
+        """See :meth:`blobman.interfaces.IPayload.read_now`."""
+        return self._content
+
     def read_chunk(self, index: int) -> Deferred[bytes]:
         """See :meth:`blobman.interfaces.IPayload.read_chunk`."""
         return succeed(self._content)
