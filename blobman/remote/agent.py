@@ -20,6 +20,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from ..protocol import write_authorization
+from .records import RecordsGatherer
 
 CONNECT_TIMEOUT = 30.0
 """Seconds until an attempt to connect is given up."""
@@ -108,6 +109,7 @@ class _WideEndpoint:
 def _widen(connection: Any) -> Any:
     transport = connection.transport
     if isinstance(transport, ProtocolWrapper):  # TLS, above TCP
+        RecordsGatherer(transport)
         transport = transport.transport
     transport.bufferSize = transport.SEND_LIMIT = SOCKET_PIECE
     return connection
