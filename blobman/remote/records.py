@@ -23,6 +23,7 @@ class RecordsGatherer(Protocol):
 
         :param tls: the upper end of TLS, connected.
         """
+        self._tls: Any = tls
         self._above: Any = tls.wrappedProtocol
         self._receive = tls.dataReceived
         self._pieces: list[bytes] = []
@@ -41,6 +42,8 @@ class RecordsGatherer(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Hand over the last records, and then the end."""
         self._hand_over()
+        # Both hold each other: that should not wait for the garbage collector.
+        del self._tls.dataReceived
         self._above.connectionLost(reason)
 
     def _hand_over(self) -> None:

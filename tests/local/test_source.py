@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import UnreadableContentError, WrongSizeError
+from blobman.local import source
 from blobman.local.source import Source
 
 
@@ -94,3 +95,91 @@ class SourceTests(SynchronousTestCase):
         with open(self.path, "ab", buffering=0) as file:
             error = self.assertRaises(UnreadableContentError, self.read, file, 10)
             self.assertIsNotNone(error.__cause__)
+
+
+class NowTests(SynchronousTestCase):
+    """What is read in the reactor's thread: all of it, or nothing."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+
+    def write(self, size: int) -> bytes:
+        content = os.urandom(size)
+        with open(self.path, "wb") as file:
+            file.write(content)
+        return content
+
+    def read(self, file: BinaryIO, size: int) -> bytes | None:
+        return Source(file, size, 1 << 20, "blob 'a'").read_now()
+
+    def expected(self, content: bytes) -> bytes | None:
+        """Not every system has a call for it, nor every file system."""
+        with open(self.path, "rb", buffering=0) as file:
+            try:
+                os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+            except (OSError, AttributeError):
+                return None
+        return content
+
+    def test_files(self) -> None:
+        for size in (0, 1, 4095, 4096, 4097, 100_000, source.MOST_NOW):
+            content = self.write(size)
+            for buffering in (0, -1):
+                with open(self.path, "rb", buffering) as file:
+                    file.seek(size // 2)
+                    self.assertEqual(self.read(file, size), self.expected(content))
+                    self.assertEqual(file.tell(), size // 2)
+
+    def test_in_memory(self) -> None:
+        file = io.BytesIO(b"0123456789")
+        file.seek(3)
+        self.assertEqual(self.read(file, 10), b"0123456789")
+        self.assertEqual(self.read(io.BytesIO(), 0), b"")
+        for size in (9, 11):
+            self.assertIsNone(self.read(file, size))
+        file.close()
+        self.assertIsNone(self.read(file, 10))
+
+    def test_another_length(self) -> None:
+        self.write(8192)
+        with open(self.path, "rb", 0) as file:
+            for size in (0, 4095, 4096, 8191, 8193, 12288):
+                self.assertIsNone(self.read(file, size))
+
+    def test_what_follows_is_not_in_memory(self) -> None:
+        """Of a file that is longer than its page, what is in memory can end with the page."""
+        self.write(8192)
+        preadv = os.preadv
+
+        def read_a_page(file: int, buffers: Any, at: int, flags: int) -> int:
+            return preadv(file, [memoryview(buffers[0])[:4096]], at)
+
+        self.patch(os, "preadv", read_a_page)
+        with open(self.path, "rb", 0) as file:
+            self.assertIsNone(self.read(file, 4096))
+            self.assertIsNone(self.read(file, 8192))
+
+    def test_what_a_thread_has_to_do(self) -> None:
+        self.write(source.MOST_NOW + 1)
+        with open(self.path, "rb", 0) as file:
+            self.assertIsNone(self.read(file, source.MOST_NOW + 1))
+        with open(self.path, "r+b") as both_ways, open(self.path, "ab", 0) as appending:
+            self.assertIsNone(self.read(both_ways, source.MOST_NOW))
+            self.assertIsNone(self.read(appending, source.MOST_NOW))
+        self.assertIsNone(self.read(both_ways, 0))
+
+    def test_where_there_is_no_call_for_it(self) -> None:
+        self.write(10)
+        self.patch(source, "_RWF_NOWAIT", None)
+        with open(self.path, "rb", 0) as raw:
+            self.assertIsNone(self.read(raw, 10))
+
+    def test_where_it_would_have_to_wait(self) -> None:
+        self.write(10)
+
+        def fail(*_: object) -> int:
+            raise BlockingIOError
+
+        self.patch(os, "preadv", fail)
+        with open(self.path, "rb", 0) as raw:
+            self.assertIsNone(self.read(raw, 10))
