@@ -50,7 +50,8 @@ class Stage:
             quoteStringArgument, (self._certificates.key, self._certificates.certificate)
         )
         listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
-        service = BlobsService(self.data, self._tokens.path, [listen], self._reactor)
+        # The files are shown: they should be there at once.
+        service = BlobsService(self.data, self._tokens.path, [listen], self._reactor, backlog=0)
         service.startService()
         try:
             [port] = await service.when_listening()

@@ -69,15 +69,19 @@ def _rounded_up(count: int) -> int:
 
 @lru_cache
 def _values(rows: int, columns: int) -> str:
-    """Write a table of so many rows; the last ones may be of NULLs, and are equal to nothing."""
     row = f"({', '.join('?' * columns)})"
-    return f"(VALUES {', '.join([row] * _rounded_up(rows))})"
+    return f"(VALUES {', '.join([row] * rows)})"
+
+
+def _table(rows: int, columns: int) -> str:
+    """Write a table of so many rows; the last ones may be of NULLs, and are equal to nothing."""
+    return _values(_rounded_up(rows), columns)
 
 
 def _among(keys: Sequence[BlobKey]) -> str:
     # A plus before a column, and a join in this order, keep SQLite from going through all that
     # waits instead of looking up one key after another.
-    return f"{_values(len(keys), 2)} CROSS JOIN blobs ON {_IS_ONE}"
+    return f"{_table(len(keys), 2)} CROSS JOIN blobs ON {_IS_ONE}"
 
 
 _IS_ONE = "namespace = column1 AND blob_id = column2"
@@ -110,6 +114,10 @@ def add_new(connection: apsw.Connection, entries: Sequence[Entry]) -> list[int]:
     :return: the numbers of their payloads.
     :raise BlobAlreadyExistsError: something is recorded under one of the ids.
     """
+    if len(entries) == 1:
+        # One that is alone may be here because others can't be recorded with it: before its
+        # content is written.
+        records.check_absent(connection, entries[0].key)
     payloads = _add_payloads(connection, [entry.payload for entry in entries])
     rows = [
         (*entry.key, entry.status, entry.priority, payload)
@@ -119,7 +127,7 @@ def add_new(connection: apsw.Connection, entries: Sequence[Entry]) -> list[int]:
         for part in _portions(rows):
             connection.execute(
                 "INSERT INTO blobs (namespace, blob_id, status, priority, payload)"
-                f" SELECT * FROM {_values(len(part), 5)} WHERE column1 IS NOT NULL",
+                f" SELECT * FROM {_table(len(part), 5)} WHERE column1 IS NOT NULL",
                 _flat(part),
             )
     except apsw.ConstraintError:
@@ -148,7 +156,7 @@ def _add_payloads(connection: apsw.Connection, payloads: Sequence[Payload]) -> l
     for part in _portions_by_content(payloads):
         connection.execute(
             "INSERT INTO payloads (size, preamble, external, file, file_key, content)"
-            f" SELECT * FROM {_values(len(part), 6)} WHERE column1 IS NOT NULL",
+            f" SELECT * FROM {_table(len(part), 6)} WHERE column1 IS NOT NULL",
             _flat([_payload_row(it) for it in part]),
         )
         # In a statement, each gets the number after that of the one before.
@@ -209,7 +217,7 @@ def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -
     for part in _portions(rows):
         connection.execute(
             f"UPDATE blobs SET status = ?, retries = 0, payload = column3"
-            f" FROM {_values(len(part), 3)}"
+            f" FROM {_table(len(part), 3)}"
             f" WHERE {_IS_ONE}",
             (SyncStatus.SYNCED, *_flat(part)),
         )
@@ -234,7 +242,7 @@ def mark_uploaded(connection: apsw.Connection, keys: Sequence[BlobKey]) -> None:
     """Make SYNCED those that wait to be uploaded; others stay."""
     for part in _portions(keys):
         connection.execute(
-            f"UPDATE blobs SET status = ?, retries = 0 FROM {_values(len(part), 2)}"
+            f"UPDATE blobs SET status = ?, retries = 0 FROM {_table(len(part), 2)}"
             f" WHERE {_IS_ONE} AND +status = ?",
             (SyncStatus.SYNCED, *_flat(part), SyncStatus.PENDING_UPLOAD),
         )
@@ -288,7 +296,7 @@ def are_pending(connection: apsw.Connection, payloads: Sequence[int]) -> bool:
     """
     pending = 0
     for part in _portions(payloads):
-        among = f"{_values(len(part), 1)} CROSS JOIN blobs ON payload = column1 WHERE +status = ?"
+        among = f"{_table(len(part), 1)} CROSS JOIN blobs ON payload = column1 WHERE +status = ?"
         rows = [(number,) for number in part]
         pending += _count(connection, among, *_flat(rows), SyncStatus.PENDING_UPLOAD)
     return pending == len(payloads)

@@ -66,11 +66,15 @@ class Intake:
 
         def take(_: None = None) -> Deferred[int | None]:
             undo = partial(self._take_back, None)
-            content = source.read_now()
-            if content is None:
-                taking = self._database.read_and_write(read, batches.add_new, undo)
-            else:
-                taking = self._database.write_together(batches.add_new, entry(content), undo)
+            try:
+                content = source.read_now()
+                if content is None:
+                    taking = self._database.read_and_write(read, batches.add_new, undo)
+                else:
+                    taking = self._database.write_together(batches.add_new, entry(content), undo)
+            except BaseException:
+                self._budget.release(size)
+                raise
             return taking.addBoth(release)
 
         def release(result: T) -> T:

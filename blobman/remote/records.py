@@ -41,10 +41,12 @@ class RecordsGatherer(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Hand over the last records, and then the end."""
-        self._hand_over()
         # Both hold each other: that should not wait for the garbage collector.
         del self._tls.dataReceived
-        self._above.connectionLost(reason)
+        try:
+            self._hand_over()
+        finally:
+            self._above.connectionLost(reason)
 
     def _hand_over(self) -> None:
         pieces, self._pieces = self._pieces, []

@@ -120,6 +120,8 @@ class BlobsService(Service):
         loopback.
     :param incoming_tokens: the token file of the services that deliver there.
     :param metrics: endpoint descriptions for ``/metrics``; needs ``blobman[server]``.
+    :param backlog: how many bytes of small blobs may wait in memory, and in the journal, until
+        their files are made; 0 to have all files made at once.
     :ivar ports: what it listens on, those of ``listen`` first, then ``incoming``, then
         ``metrics``, each in its order; empty before and after.
     :raise ValueError: an endpoint description is wrong, or names a key that can't be read; or
@@ -140,12 +142,13 @@ class BlobsService(Service):
         incoming: Sequence[str] = (),
         incoming_tokens: str = "",
         metrics: Sequence[str] = (),
+        backlog: int = BACKLOG,
     ) -> None:
         if incoming and not incoming_tokens:
             raise ValueError("a listener for incoming needs its own token file")
         self._reactor = reactor = _reactor_or_global(reactor)
         self._grace = grace
-        self._backend = FilesystemBackend(data, reactor, backlog=BACKLOG)
+        self._backend = FilesystemBackend(data, reactor, backlog=backlog)
         connections = Connections(limits.connections, reactor)
         users = make_site(self._backend, TokenFile(tokens), reactor, limits, connections)
         listeners = [(users, make_endpoint(reactor, "listen", it)) for it in listen]

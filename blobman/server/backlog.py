@@ -3,15 +3,14 @@ Small blobs that are durable in the journal, and whose files are still to be mad
 
 A file of its own, in two or three new folders, takes a server five times as long as a blob's place
 in the journal. So when many come at once, they are answered for first, and their files follow as
-soon as there is nothing else to do, or it has taken too long. Until then they are read from memory,
-and the index already says what their files will be like.
+soon as there is nothing else to do, or the journal is to be emptied. Until then they are read from
+memory, and the index already says what their files will be like.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from .index import Entry
@@ -45,7 +44,8 @@ class Waiting(NamedTuple):
 
 class Backlog:
     """
-    The blobs that wait. What concerns one name is done under that name's lock.
+    The blobs that wait. They come and go under the locks of their names; who only reads one needs
+    none, for its file is there before it goes.
 
     :param limit: bytes of memory that they may take; 0 if none are to wait.
     :ivar limit: the same.
@@ -69,31 +69,33 @@ class Backlog:
         with self._lock:
             return list(self._waiting)
 
-    def add(self, name: BlobName, content: bytes) -> Waiting | None:
+    def has_room(self, content: bytes, beside: int) -> bool:
         """
-        Have a blob wait.
+        Tell whether a blob can wait.
 
-        :return: None if there is no room.
+        :param beside: bytes of others that are about to.
         """
-        size = len(content) + OVERHEAD
+        return self._size + beside + len(content) + OVERHEAD <= self.limit
+
+    def add(self, blobs: Mapping[BlobName, Waiting]) -> None:
+        """Have blobs wait."""
         with self._lock:
-            if self._size + size > self.limit:
-                return None
-            self._size += size
-            waiting = self._waiting[name] = Waiting(content, time.time_ns())
-        return waiting
+            self._waiting |= blobs
+            self._size += sum(map(_size, blobs.values()))
 
     def remove(self, names: Iterable[BlobName]) -> None:
         """Have these wait no more."""
         with self._lock:
-            for name in names:
-                waiting = self._waiting.pop(name, None)
-                if waiting is not None:
-                    self._size -= len(waiting.content) + OVERHEAD
+            gone = [self._waiting.pop(name) for name in names if name in self._waiting]
+            self._size -= sum(map(_size, gone))
 
     def clear(self) -> None:
         """Forget them: what is to become of them is in the journal."""
         self.remove(self.names())
+
+
+def _size(waiting: Waiting) -> int:
+    return len(waiting.content) + OVERHEAD
 
 
 class Follower:
@@ -138,7 +140,9 @@ class Follower:
 
     def _follow(self) -> None:
         while self._wait():
-            self._is_due = not self._catch_up()
+            if not self._catch_up():
+                with self._changed:
+                    self._is_due = True
 
     def _wait(self) -> bool:
         """Wait until there are some, and nothing else to do; give whether this goes on."""
@@ -147,6 +151,8 @@ class Follower:
             while self._was_disturbed and not self._ended:
                 self._was_disturbed = False
                 self._changed.wait(QUIET)
+            # Before the names are asked for: those that come later are to be noticed.
+            self._is_due = False
             return not self._ended
 
     def _catch_up(self) -> bool:

@@ -37,6 +37,9 @@ THREADS = 10
 SETTLE_AFTER = 5.0
 """Seconds after which small blobs are moved out of the journal."""
 
+SETTLE_AGAIN_AFTER = 60.0
+"""Seconds after which that is tried again for those whose files could not be made."""
+
 JOURNAL_LIMIT = 64 * 1024 * 1024
 """Bytes in the journal that are too many to wait that long."""
 
@@ -105,6 +108,8 @@ class FilesystemBackend:
         except BaseException:
             await self.close()
             raise
+        # What could not be restored is tried again.
+        self._settle_later(None)
         if self._is_open:
             (self.watch.begin if is_in_order else self.watch.begin_later)()
 
@@ -219,23 +224,22 @@ class FilesystemBackend:
 
     def store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Deferred[Outcomes]:
         """Store small blobs, with one wait for the disk; see :class:`IBlobsBackend`."""
-        return self._run(self._store, blobs).addCallback(self._settle_later)
+        return self._run(self._store, blobs).addBoth(self._settle_later)
 
     def _store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Outcomes:
         outcomes = self._folder.store(blobs)
+        if any(name in self._folder.backlog for name, _ in blobs):
+            self._follower.begin()
         for (name, _), outcome in zip(blobs, outcomes, strict=True):
             if isinstance(outcome, BlobAlreadyExistsError):
                 self._folder.heed(name)
-        if any(name in self._folder.backlog for name, _ in blobs):
-            self._follower.begin()
         return outcomes
 
-    def _settle_later(self, result: _T) -> _T:
-        if self._is_open:
+    def _settle_later(self, result: _T, wait: float = SETTLE_AFTER) -> _T:
+        if self._is_open and self._folder.journal.size:
             full = self._folder.journal.size >= JOURNAL_LIMIT
             if self._settling is None:
-                wait = 0 if full else SETTLE_AFTER
-                self._settling = self._reactor.callLater(wait, self._settle)
+                self._settling = self._reactor.callLater(0 if full else wait, self._settle)
             elif full and self._settling.active():
                 self._settling.reset(0)
         return result
@@ -245,9 +249,8 @@ class FilesystemBackend:
 
     def _settled(self, _: object) -> None:
         self._settling = None
-        if self._folder.journal.size:
-            # These came meanwhile.
-            self._settle_later(None)
+        # Some may have come meanwhile.
+        self._settle_later(None)
 
     def _tell_unplaced(self, error: Exception) -> None:
         self._reactor.callFromThread(
@@ -255,9 +258,11 @@ class FilesystemBackend:
         )
 
     def _log_unsettled(self, failure: object) -> None:
-        # It stays in the journal, and the next start sees to it.
         self._settling = None
         self._log.error("The folder could not be put in order: {why}", why=failure)
+        if self._folder.backlog.names():
+            # What the disk has lost is for the next start to see to; this is not lost.
+            self._settle_later(None, SETTLE_AGAIN_AFTER)
 
     def delete(self, name: BlobName) -> Deferred[None]:
         """Delete a blob; see :class:`IBlobsBackend`."""

@@ -10,15 +10,18 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+
+from twisted.logger import Logger
 
 from ..errors import BlobAlreadyExistsError, BlobError, StoreError
 from ..model import Flags
 from ..protocol import write_flags
 from . import disk, layout
-from .backlog import PORTION, Backlog
+from .backlog import OVERHEAD, PORTION, Backlog, Waiting
 from .flagsfile import read_flags_file
 from .index import Entry, Index
 from .journal import Journal, NamedBlob
@@ -66,6 +69,8 @@ class BlobFolder:
     :ivar is_in_order: whether the index agrees with the files, but for changes by others.
     """
 
+    _log = Logger()
+
     def __init__(self, root: str, backlog: int = 0) -> None:
         """
         Nothing is opened yet.
@@ -80,7 +85,9 @@ class BlobFolder:
         self.journal = Journal(os.path.join(self.own, "journal"))
         self.backlog = Backlog(backlog)
         self.places = Places(self.root)
-        self.ledger = Ledger(self.index, self.accounts, self.places.look, self.refresh)
+        self.ledger = Ledger(self.index, self.accounts, self.look, self.refresh)
+        # The folders of namespaces in which a file has just been made: there, more can be.
+        self._usable: set[str] = set()
         self._numbers = itertools.count()
         self._locks = NameLocks()
         self._ways = Ways(self.root)
@@ -111,7 +118,10 @@ class BlobFolder:
             disk.remove(leftover.path)
         self._root_descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         self.backlog.clear()
-        were_blobs_left = self.journal.recover(self._restore, self._make_durable)
+        self._usable.clear()
+        were_blobs_left = self.journal.recover(
+            self._restore, self._make_durable, self._restore_later
+        )
         self.is_in_order = self.index.open(index_anew) and not were_blobs_left
         if not self.is_in_order and os.path.dirname(self.root) not in made:
             # The last server may not have come to syncing a folder that is found.
@@ -121,7 +131,8 @@ class BlobFolder:
         return self.is_in_order
 
     def count_usage(self) -> None:
-        """Open the users' accounts with what the index says."""
+        """Open the users' accounts with what the index says, and with those that wait."""
+        self.index.note_all([(it, self.look(it)) for it in self.backlog.names()])
         self.ledger.begin()
 
     def close(self) -> None:
@@ -162,21 +173,13 @@ class BlobFolder:
             try:
                 outcomes = [self._accept(name, content, accepted) for name, content in blobs]
                 if accepted:
-                    heirs = disk.Heirs()
-                    can_wait = self._which_can_wait(accepted)
-                    with self.journal.kept(list(accepted.items())):
-                        for name, content in accepted.items():
-                            waiting = self.backlog.add(name, content) if name in can_wait else None
-                            entries[name] = (
-                                waiting.entry
-                                if waiting
-                                else self._put_in_place(name, content, heirs)
-                            )
+                    now = time.time_ns()
+                    dated = {
+                        name: Waiting(content, now + number)
+                        for number, (name, content) in enumerate(accepted.items())
+                    }
+                    self._keep(dated, entries)
             except BaseException:
-                for name in accepted:
-                    if name in self.backlog:
-                        del entries[name]
-                self.backlog.remove(accepted)
                 # A start must not find in the journal what nobody was told to be there.
                 with suppress(OSError):
                     self._let_go(*accepted)
@@ -185,6 +188,23 @@ class BlobFolder:
                 sizes = {name: len(content) for name, content in accepted.items()}
                 self.ledger.note(sizes, entries)
         return outcomes
+
+    def _keep(self, blobs: Mapping[BlobName, Waiting], entries: dict[BlobName, Entry]) -> None:
+        """
+        Make blobs durable, and the files of those that can't wait.
+
+        :param entries: takes what their files are like, or will be.
+        """
+        can_wait = self._which_can_wait(blobs)
+        heirs = disk.Heirs()
+        contents = [(name, content) for name, (content, _) in blobs.items()]
+        with self.journal.kept(contents, [date for _, date in blobs.values()]):
+            for name, (content, date) in blobs.items():
+                if name not in can_wait:
+                    entries[name] = self._put_in_place(name, content, heirs, date=date)
+                    self._usable.add(self.places.namespace(name))
+            self.backlog.add(can_wait)
+        entries |= {name: waiting.entry for name, waiting in can_wait.items()}
 
     def _accept(
         self, name: BlobName, content: bytes, accepted: dict[BlobName, bytes]
@@ -199,17 +219,21 @@ class BlobFolder:
         accepted[name] = content
         return None
 
-    def _which_can_wait(self, names: Collection[BlobName]) -> set[BlobName]:
-        """Choose those whose files can be made later, where nothing is in their way."""
-        if not self.backlog.limit:
-            return set()
-        namespaces = {it: self.places.namespace(it) for it in names}
-        fit = {it for it in set(namespaces.values()) if disk.has_room(it, SPARE, SPARE_FILES)}
-        return {
-            name
-            for name, namespace in namespaces.items()
-            if namespace in fit and not os.path.lexists(self.places.folder(name))
-        }
+    def _which_can_wait(self, blobs: Mapping[BlobName, Waiting]) -> dict[BlobName, Waiting]:
+        """Choose those whose files can be made later, with nothing in their way."""
+        can_wait: dict[BlobName, Waiting] = {}
+        size = 0
+        usable = self._usable.intersection(map(self.places.namespace, blobs))
+        usable = {it for it in usable if disk.has_room(it, SPARE, SPARE_FILES)}
+        for name, waiting in blobs.items():
+            if (
+                self.places.namespace(name) in usable
+                and self.backlog.has_room(waiting.content, size)
+                and not os.path.lexists(self.places.folder(name))
+            ):
+                can_wait[name] = waiting
+                size += len(waiting.content) + OVERHEAD
+        return can_wait
 
     def check_absent(self, name: BlobName) -> None:
         """
@@ -225,38 +249,55 @@ class BlobFolder:
         """
         Make the files of those that wait for theirs.
 
-        :raise OSError: one can't be made; it goes on waiting, and is in the journal.
+        :raise OSError: one can't be made; it goes on waiting, and the others are made.
         """
+        errors = []
         waiting = [name for name in names if name in self.backlog]
         for start in range(0, len(waiting), PORTION):
             some = waiting[start : start + PORTION]
             with self._locks.all(some):
-                self._place(some)
+                errors += self._place_each(some)
+        if errors:
+            raise errors[0]
 
-    def _place(self, names: Iterable[BlobName]) -> None:
-        """Do so, while their locks are held."""
-        made: dict[BlobName, Entry] = {}
-        others: dict[BlobName, Entry] = {}
+    def _place_each(self, names: Iterable[BlobName]) -> list[OSError]:
+        """Do so, while their locks are held; give what went wrong."""
+        errors: list[OSError] = []
         heirs = disk.Heirs()
-        try:
-            for name in names:
-                waiting = self.backlog.get(name)
-                if waiting is not None:
-                    content, date = waiting
-                    made[name] = self._put_in_place(name, content, heirs, os.replace, date)
-                    if made[name] != waiting.entry:
-                        others[name] = made[name]
-        finally:
-            self.backlog.remove(made)
-            if others:
-                self.ledger.note(dict.fromkeys(others, 0), others)
+        for name in names:
+            waiting = self.backlog.get(name)
+            if waiting is not None:
+                try:
+                    self._place(name, waiting, heirs)
+                except OSError as error:
+                    self._usable.discard(self.places.namespace(name))
+                    errors.append(error)
+        return errors
+
+    def _place(self, name: BlobName, waiting: Waiting, heirs: disk.Heirs) -> None:
+        content, date = waiting
+        if disk.status_of(self.places.blob(name)) is not None:
+            # Somebody else has put it there, and files count.
+            self._let_go(name)
+            entry = self.places.look(name)
+        else:
+            entry = self._put_in_place(name, content, heirs, date=date)
+        self.backlog.remove([name])
+        if entry != waiting.entry:
+            self.ledger.note({name: 0}, {name: entry})
 
     @contextmanager
     def _having(self, name: BlobName) -> Iterator[None]:
         """Hold the lock of a name, whose file is in its place if there is a blob."""
         with self._locks.one(name):
-            self._place([name])
+            for error in self._place_each([name]):
+                raise error
             yield
+
+    def look(self, name: BlobName) -> Entry:
+        """Tell what the files of a name are like, or will be."""
+        waiting = self.backlog.get(name)
+        return waiting.entry if waiting else self.places.look(name)
 
     def _put_in_place(
         self,
@@ -387,7 +428,9 @@ class BlobFolder:
 
         :raise BlobNotFoundError: it is not there.
         """
-        with self._having(name):
+        with self._locks.one(name):
+            if name in self.backlog:
+                return []
             self.places.check_present(name)
             return read_flags_file(self.places.flags(name))
 
@@ -395,8 +438,6 @@ class BlobFolder:
 
     def heed(self, name: BlobName) -> None:
         """Look at a name that is asked for; if the index says otherwise, put it right."""
-        if name in self.backlog:
-            return
         if not self.ledger.is_right(name):
             self.refresh(name)
 
@@ -418,7 +459,7 @@ class BlobFolder:
 
     def refresh(self, name: BlobName) -> None:
         """Make the index say what the files of a name say."""
-        with self._having(name):
+        with self._locks.one(name):
             self._note(name)
 
     def _note(self, name: BlobName, reserved: int = 0) -> None:
@@ -427,8 +468,28 @@ class BlobFolder:
     # -- the journal -------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Empty the journal, once all that is in it is durable in its place."""
-        self.journal.settle(self._make_durable, self.place)
+        """
+        Empty the journal, once all that is in it is durable in its place.
+
+        :raise OSError: that can't be done; or not for all: then the rest stays in it.
+        """
+        errors: list[OSError] = []
+        self.journal.settle(self._make_durable, lambda names: errors.extend(self._place_all(names)))
+        if errors:
+            raise errors[0]
+
+    def _place_all(self, names: Iterable[BlobName]) -> list[OSError]:
+        """Make the files of those that wait; append those again to the journal that can't be."""
+        waiting = [name for name in names if name in self.backlog]
+        try:
+            self.place(waiting)
+        except OSError as error:
+            with self._locks.all(waiting):
+                left = {it: found for it in waiting if (found := self.backlog.get(it))}
+                contents = [(name, content) for name, (content, _) in left.items()]
+                with self.journal.kept(contents, [date for _, date in left.values()]):
+                    return [error]
+        return []
 
     def _restore(self, name: BlobName, content: bytes) -> None:
         try:
@@ -440,7 +501,15 @@ class BlobFolder:
             # Flags that were set later would have freed it from the journal.
             self._remove_flags(name)
         else:
-            self._put_in_place(name, content, disk.Heirs(), move=os.replace)
+            date = self.journal.dates[name] or None
+            self._put_in_place(name, content, disk.Heirs(), os.replace, date)
+
+    def _restore_later(self, name: BlobName, content: bytes, error: OSError) -> None:
+        self._log.error(
+            "A blob can't be put in its place, and stays in the journal: {reason}",
+            reason=str(error),
+        )
+        self.backlog.add({name: Waiting(content, self.journal.dates[name] or time.time_ns())})
 
     def _let_go(self, *names: BlobName) -> None:
         """Free names from the journal, before they change in a way that is not in there."""

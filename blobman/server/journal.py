@@ -6,12 +6,15 @@ folder on its way. Appended to a log, many blobs cost one. Their files are writt
 (``backlog.py``), and may reach the disk when the system likes; a start after a crash writes again
 what did not. The log is a row of segments. A record is::
 
-    kind       1 byte    b"P": the blob is to be there; b"K": what is in its place is right
+    kind       1 byte    b"D": the blob is to be there; b"K": what is in its place is right
     name       4 bytes   length, big-endian
     content    4 bytes   length, big-endian
-    checksum   4 bytes   CRC-32 of name and content, big-endian
+    checksum   4 bytes   CRC-32 of name, date and content, big-endian
     name                 JSON: [user, namespace, id]
+    date       8 bytes   nanoseconds since the epoch, big-endian, 0 if not known; not in "K"
     content              the sealed blob; empty in "K"
+
+A record of the kind b"P", which earlier versions wrote, is one of the kind b"D" without the date.
 
 The last whole record of a name counts. A segment ends where a record is not whole.
 
@@ -34,22 +37,28 @@ from . import disk
 from .storage import BlobName
 
 _HEADER = struct.Struct(">cIII")
-_PUT = b"P"
+_DATE = struct.Struct(">Q")
+_PUT = b"D"
+_UNDATED_PUT = b"P"
 _KEEP = b"K"
 
 NamedBlob = tuple[BlobName, bytes]
 
 
 class _Record(NamedTuple):
-    kind: bytes
+    is_put: bool
     name: BlobName
+    date: int
     content: bytes
 
 
-def _encode(kind: bytes, name: BlobName, content: bytes = b"") -> tuple[bytes, bytes]:
-    text = json.dumps(name).encode("ascii")
+def _encode(
+    kind: bytes, name: BlobName, date: bytes = b"", content: bytes = b""
+) -> tuple[bytes, bytes]:
+    text = json.dumps(name).encode("ascii") + date
     checksum = zlib.crc32(content, zlib.crc32(text))
-    return _HEADER.pack(kind, len(text), len(content), checksum) + text, content
+    name_size = len(text) - len(date)
+    return _HEADER.pack(kind, name_size, len(content), checksum) + text, content
 
 
 def _read(path: str) -> Iterator[_Record]:
@@ -58,26 +67,44 @@ def _read(path: str) -> Iterator[_Record]:
     with open(path, "rb") as file:
         while len(header := file.read(_HEADER.size)) == _HEADER.size:
             kind, name_size, content_size, checksum = _HEADER.unpack(header)
-            left -= _HEADER.size + name_size + content_size
-            if kind not in (_PUT, _KEEP) or left < 0:
+            date_size = _DATE.size if kind == _PUT else 0
+            left -= _HEADER.size + name_size + date_size + content_size
+            if kind not in (_PUT, _UNDATED_PUT, _KEEP) or left < 0:
                 return
-            text, content = file.read(name_size), file.read(content_size)
-            if zlib.crc32(content, zlib.crc32(text)) != checksum:
+            text, date, content = map(file.read, (name_size, date_size, content_size))
+            if zlib.crc32(content, zlib.crc32(text + date)) != checksum:
                 return
-            yield _Record(kind, BlobName(*json.loads(text)), content)
+            when = int.from_bytes(date, "big")
+            yield _Record(kind != _KEEP, BlobName(*json.loads(text)), when, content)
+
+
+def _segments_in(folder: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [os.path.join(folder, name) for name in names]
 
 
 class _Segment:
-    """A file that is appended to; :attr:`users` are those who still put files in their places."""
+    """
+    A file that is appended to; :attr:`users` are those who still put files in their places.
 
-    def __init__(self, path: str) -> None:
+    :param names: those that depend on one that is there already, and is not appended to.
+    """
+
+    def __init__(self, path: str, names: Collection[BlobName] | None = None) -> None:
         self.path = path
         self.users = 0
         self.size = 0
-        self.names: set[BlobName] = set()
+        self.names = set(names or ())
         self._syncing = threading.Lock()
         self._durable = 0
         self._is_damaged = False
+        self._descriptor = -1
+        if names is not None:
+            self.size = os.path.getsize(path)
+            return
         self._descriptor = disk.create(path)
         try:
             disk.sync_folder(os.path.dirname(path))
@@ -126,6 +153,8 @@ class Journal:
     The log.
 
     :param folder: where its segments are.
+    :ivar dates: when the blobs were stored that :meth:`recover` has restored, in nanoseconds since
+        the epoch, as far as that is known.
     """
 
     def __init__(self, folder: str) -> None:
@@ -136,6 +165,7 @@ class Journal:
         self._current: _Segment | None = None
         self._number = 0
         self._is_stuck = False
+        self.dates: dict[BlobName, int] = {}
 
     @property
     def size(self) -> int:
@@ -150,14 +180,21 @@ class Journal:
     # -- writing ---------------------------------------------------------------------
 
     @contextmanager
-    def kept(self, blobs: Sequence[NamedBlob]) -> Iterator[None]:
+    def kept(self, blobs: Sequence[NamedBlob], dates: Sequence[int] = ()) -> Iterator[None]:
         """
         Make blobs durable; in the block their files are put in their places, or it is noted that
         they are to be, which :meth:`settle` sees to at the latest.
 
+        :param dates: when each was stored, in nanoseconds since the epoch.
+
         :raise OSError: they are not durable; the block has not been entered.
         """
-        records = [part for name, content in blobs for part in _encode(_PUT, name, content)]
+        dated = zip(blobs, dates or [0] * len(blobs), strict=True)
+        records = [
+            part
+            for (name, content), date in dated
+            for part in _encode(_PUT, name, _DATE.pack(date), content)
+        ]
         with self._appended(records, [name for name, _ in blobs]):
             yield
 
@@ -225,10 +262,11 @@ class Journal:
         Drop what is in it, once that is durable where it belongs.
 
         :param make_durable: makes the files of these names durable in their places.
-        :param place: makes the files of those that have none yet, before.
-        :raise OSError: they can't be made, and nothing else has happened; or they are not
-            durable. The log then keeps all until the next start: files that a disk has lost once
-            can look as if they were on it, and would not be told of again.
+        :param place: makes the files of those that have none yet, before, or appends them again.
+            If it raises, the log keeps all until the next time.
+        :raise OSError: they are not durable. The log then keeps all until the next start: files
+            that a disk has lost once can look as if they were on it, and would not be told of
+            again.
         """
         with self._settling:
             with self._changed:
@@ -238,6 +276,8 @@ class Journal:
                 ended = list(self._segments)
                 self._changed.wait_for(lambda: not any(segment.users for segment in ended))
                 names = {name for segment in ended for name in segment.names}
+                for segment in ended:
+                    segment.close()
             if not ended:
                 return
             place(names)
@@ -255,6 +295,7 @@ class Journal:
         self,
         restore: Callable[[BlobName, bytes], None],
         make_durable: Callable[[Collection[BlobName]], None],
+        failed: Callable[[BlobName, bytes, OSError], None] | None = None,
     ) -> bool:
         """
         Put in order what the last process left; before anything else.
@@ -262,30 +303,38 @@ class Journal:
         :param restore: is called with every blob that depended on the log, to see to it that it
             is in its place, whole.
         :param make_durable: see :meth:`settle`.
+        :param failed: told of each that can't be restored, and why: it stays in the log. If None,
+            that is raised.
         :return: whether there was anything.
         """
         for segment in self._segments:
             segment.close()
         self._segments, self._current, self._is_stuck = [], None, False
-        paths = self._left_over()
+        paths = _segments_in(self._folder)
         last = {
-            record.name: (path, number, record.kind)
+            record.name: (path, number, record.is_put)
             for path in paths
             for number, record in enumerate(_read(path))
         }
+        self.dates.clear()
+        unrestored = set()
         for path in paths:
             for number, record in enumerate(_read(path)):
-                if last[record.name] == (path, number, _PUT):
-                    restore(record.name, record.content)
+                if last[record.name] == (path, number, True):
+                    self.dates[record.name] = record.date
+                    try:
+                        restore(record.name, record.content)
+                    except OSError as error:
+                        if failed is None:
+                            raise
+                        failed(record.name, record.content, error)
+                        unrestored.add(record.name)
         if last:
-            make_durable([name for name, (_, _, kind) in last.items() if kind == _PUT])
-        for path in paths:
-            _remove_durably(path)
+            make_durable([name for name, (_, _, is_put) in last.items() if is_put])
+        if unrestored:
+            self._number = max(int(os.path.basename(path)) for path in paths)
+            self._segments = [_Segment(path, unrestored) for path in paths]
+        else:
+            for path in paths:
+                _remove_durably(path)
         return bool(last)
-
-    def _left_over(self) -> list[str]:
-        try:
-            names = sorted(os.listdir(self._folder))
-        except FileNotFoundError:
-            return []
-        return [os.path.join(self._folder, name) for name in names]

@@ -133,7 +133,7 @@ def _folders(path: str, follow_links: bool = False) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
             return [entry for entry in entries if entry.is_dir(follow_symlinks=follow_links)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
@@ -141,5 +141,5 @@ def _files(path: str) -> set[str]:
     try:
         with os.scandir(path) as entries:
             return {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return set()

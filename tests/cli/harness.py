@@ -136,7 +136,8 @@ class ServerCase(CommandCase):
             quoteStringArgument, (self.certificates.key, self.certificates.certificate)
         )
         listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
-        service = BlobsService(self.path("data"), self.tokens.path, [listen], reactor)
+        # Some tests look at the files: they should be there at once.
+        service = BlobsService(self.path("data"), self.tokens.path, [listen], reactor, backlog=0)
         service.startService()
         self.addCleanup(service.stopService)
         [port] = await service.when_listening()

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
@@ -19,8 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError, QuotaExceededError
 from blobman.model import Flags
-from blobman.server import backlog, disk, folder
-from blobman.server.backlog import PORTION, Backlog, Follower
+from blobman.server import backlog, disk, filesystem, folder
+from blobman.server.backlog import PORTION, Backlog, Follower, Waiting
 from blobman.server.filesystem import FilesystemBackend
 from blobman.server.folder import BlobFolder
 from blobman.server.layout import folder_of
@@ -37,10 +38,18 @@ def path_of(root: str, blob: BlobName) -> str:
     return os.path.join(folder_of(root, blob), blob.blob_id)
 
 
-def make_namespaces(root: str, *places: tuple[str, str]) -> None:
-    """The first blobs of a namespace get their files at once."""
+def make_usable(folder: BlobFolder, *places: tuple[str, str]) -> None:
+    """As if there had been blobs before: the first ones of a namespace get their files at once."""
     for user, namespace in places:
-        os.makedirs(os.path.join(root, user, namespace))
+        path = folder.places.namespace(name("", user, namespace))
+        os.makedirs(path, exist_ok=True)
+        folder._usable.add(path)
+
+
+def ignore_the_machine(case: SynchronousTestCase) -> None:
+    """Its disk may be small."""
+    case.patch(folder, "SPARE", 0)
+    case.patch(folder, "SPARE_FILES", 0)
 
 
 def no_space(*_: object) -> Any:
@@ -51,12 +60,14 @@ class WaitingTests(BackendContract, TestCase):
     """The contract, with blobs that wait until somebody needs their files."""
 
     async def setUp(self) -> None:  # type: ignore[override]
-        self.patch(backlog, "QUIET", 60)
+        ignore_the_machine(self)
+        self.patch(backlog, "QUIET", 600)
+        self.patch(filesystem, "SETTLE_AFTER", 600)
         self.root = self.mktemp()
-        make_namespaces(self.root, ("alice", "default"), ("alice", "mail"), ("bob", "default"))
         self.backend: FilesystemBackend = FilesystemBackend(self.root, backlog=ROOM)
         await self.backend.open()
         self.addCleanup(lambda: self.backend.close())
+        make_usable(self.folder, ("alice", "default"), ("alice", "mail"), ("bob", "default"))
 
     @property
     def folder(self) -> BlobFolder:
@@ -115,6 +126,12 @@ class WaitingTests(BackendContract, TestCase):
         await self.upload(name("d"), sealed(size=1000))
         self.assertFalse(self.is_there(name("d")))
 
+    async def test_after_one_was_removed(self) -> None:
+        await self.upload(name("a"), sealed())
+        await self.backend.delete(name("a"))
+        await self.upload(name("b"), sealed())
+        self.assertFalse(self.is_there(name("b")))
+
     async def test_without_room_on_the_disk(self) -> None:
         self.patch(folder, "SPARE", 1 << 60)
         await self.upload(name("a"), sealed())
@@ -131,8 +148,10 @@ class WaitingTests(BackendContract, TestCase):
         self.assertTrue(self.is_there(name("folder2")))
 
     async def test_the_first_of_a_namespace(self) -> None:
-        await self.upload(name("a", namespace="new"), sealed())
-        self.assertTrue(self.is_there(name("a", namespace="new")))
+        first, second = name("a", namespace="new"), name("b", namespace="new")
+        await self.upload(first, sealed())
+        await self.upload(second, sealed())
+        self.assertEqual([self.is_there(it) for it in (first, second)], [True, False])
 
     async def test_the_quota(self) -> None:
         QuotaFile(os.path.join(self.root, ".blobman", "quotas.json")).set("alice", 1000)
@@ -165,10 +184,14 @@ class WaitingTests(BackendContract, TestCase):
         await self.upload(name("a"), sealed("a"))
         await self.upload(name("b"), sealed("b"))
         patch = self.patch(disk, "write_new", no_space)
-        self.assertRaises(OSError, self.folder.settle)
+        for _ in range(3):
+            self.assertRaises(OSError, self.folder.settle)
+        self.assertEqual(len(self.segments()), 1)
         await self.fails(OSError, self.backend.delete(name("a")))
         self.assertEqual(await self.content(name("a")), sealed("a"))
+        self.assertEqual(await self.backend.get_flags(name("a")), [])
         self.assertEqual(await self.backend.list("alice", query()), ["a", "b"])
+        await self.fails(OSError, self.backend.store([(name("c"), sealed("c"))]))
         patch.restore()
         # It is no disk that has lost anything: it is tried again.
         self.folder.settle()
@@ -176,15 +199,89 @@ class WaitingTests(BackendContract, TestCase):
         self.assertEqual(await self.backend.list("alice", query()), ["a", "b"])
         await self.backend.delete(name("a"))
 
-    async def test_a_disk_that_is_full_at_the_end(self) -> None:
+    def segments(self) -> list[str]:
+        return os.listdir(os.path.join(self.root, ".blobman", "journal"))
+
+    async def test_a_disk_that_is_full_for_good(self) -> None:
+        """It is full at the end, and at the next start as well."""
+        await self.upload(name("a"), sealed("a"))
+        await self.upload(name("b"), sealed("b"))
+        patch = self.patch(disk, "write_new", no_space)
+        for _ in range(2):
+            await self.backend.close()
+            await self.backend.open()
+            self.assertEqual(await self.content(name("a")), sealed("a"))
+            self.assertEqual(await self.backend.list("alice", query(order_by="date")), ["a", "b"])
+            self.assertEqual(self.folder.accounts.used("alice"), 1600)
+        patch.restore()
+        self.folder.settle()
+        self.assertEqual(self.segments(), [])
+        self.assertEqual([self.is_there(name(it)) for it in "ab"], [True, True])
+        self.assertEqual(await self.backend.list("alice", query(order_by="date")), ["a", "b"])
+
+    async def test_one_that_is_in_nobody_elses_way(self) -> None:
+        for blob_id in ("a", "bad", "c"):
+            await self.upload(name(blob_id), sealed(blob_id))
+        obstacle = os.path.dirname(self.path(name("bad")))
+        os.makedirs(os.path.dirname(obstacle))
+        Path(obstacle).touch()
+        for _ in range(3):
+            self.assertRaises(OSError, self.folder.settle)
+        self.assertEqual([self.is_there(name(it)) for it in ("a", "bad", "c")], [True, False, True])
+        self.assertEqual(len(self.segments()), 1)
+        await self.backend.close()
+        await self.backend.open()
+        for blob_id in ("a", "bad", "c"):
+            self.assertEqual(await self.content(name(blob_id)), sealed(blob_id))
+        os.unlink(obstacle)
+        self.folder.settle()
+        self.assertTrue(self.is_there(name("bad")))
+        self.assertEqual(self.segments(), [])
+
+    def path(self, blob: BlobName) -> str:
+        return path_of(self.root, blob)
+
+    async def test_it_is_tried_again(self) -> None:
+        clock = _Reactor()
+        self.patch(self.backend, "_reactor", clock)
+        self.patch(self.backend, "_run", execute)
         await self.upload(name("a"), sealed("a"))
         patch = self.patch(disk, "write_new", no_space)
-        await self.backend.close()
+        clock.advance(filesystem.SETTLE_AFTER)
+        # The clock had it from the call before.
+        (call,) = clock.getDelayedCalls()
+        self.assertEqual(call.getTime() - clock.seconds(), filesystem.SETTLE_AGAIN_AFTER)
         patch.restore()
-        await self.backend.open()
+        clock.advance(filesystem.SETTLE_AGAIN_AFTER)
         self.assertTrue(self.is_there(name("a")))
-        self.assertEqual(self.folder.backlog.names(), [])
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    async def test_one_that_somebody_else_puts_there(self) -> None:
+        await self.upload(name("a"), sealed("a"))
+        path = self.path(name("a"))
+        os.makedirs(os.path.dirname(path))
+        Path(path).write_bytes(sealed("by hand"))
+        Path(path + ".flags").write_text('["FAILED"]')
+        self.folder.place([name("a")])
+        self.assertEqual(await self.content(name("a")), sealed("by hand"))
+        self.assertEqual(await self.backend.get_flags(name("a")), [Flags.FAILED])
+        self.assertEqual(await self.backend.list("alice", query(flag=Flags.FAILED)), ["a"])
+        root = self.mktemp()
+        shutil.copytree(self.root, root)
+        after = BlobFolder(root)
+        after.open()
+        self.addCleanup(after.close)
+        self.assertEqual(Path(path_of(root, name("a"))).read_bytes(), sealed("by hand"))
+
+    async def test_what_keeps_its_place_is_no_blob(self) -> None:
+        await self.upload(name("a"), sealed("a"))
+        path = self.path(name("a"))
+        os.makedirs(path)
+        self.assertRaises(OSError, self.folder.place, [name("a")])
         self.assertEqual(await self.content(name("a")), sealed("a"))
+        os.rmdir(path)
+        self.folder.place([name("a")])
+        self.assertTrue(self.is_there(name("a")))
 
     async def test_a_store_that_fails_leaves_none_behind(self) -> None:
         await self.upload(name("folder1"), sealed())
@@ -193,6 +290,7 @@ class WaitingTests(BackendContract, TestCase):
         batch = [(name("a"), sealed()), (name("folder2"), sealed())]
         await self.fails(OSError, self.backend.store(batch))
         patch.restore()
+        self.assertEqual(self.folder.backlog.names(), [])
         self.assertEqual(await self.backend.list("alice", query()), ["folder1"])
         await self.fails(BlobNotFoundError, self.backend.read(name("a")))
         self.assertEqual(self.folder.accounts.used("alice"), 800)
@@ -209,9 +307,9 @@ class WaitingTests(BackendContract, TestCase):
 
 class QuietTests(TestCase):
     async def test_files_follow_when_nothing_is_asked_for(self) -> None:
+        ignore_the_machine(self)
         self.patch(backlog, "QUIET", 0.001)
         root = self.mktemp()
-        make_namespaces(root, ("alice", "default"))
         placed = threading.Event()
         place = BlobFolder.place
 
@@ -223,6 +321,7 @@ class QuietTests(TestCase):
         backend = FilesystemBackend(root, backlog=ROOM)
         await backend.open()
         self.addCleanup(backend.close)
+        make_usable(backend._folder, ("alice", "default"))
         await backend.store([(name("a"), sealed("a"))])
         self.assertTrue(await deferToThread(placed.wait, 60))
         with open(path_of(root, name("a")), "rb") as file:
@@ -284,6 +383,20 @@ class FollowerTests(SynchronousTestCase):
         self.assertTrue(self.done.wait(60))
         self.assertEqual(self.waiting, [])
 
+    def test_what_comes_during_the_last_portion(self) -> None:
+        more = [name("more")]
+
+        def come() -> None:
+            if more:
+                self.waiting.append(more.pop())
+                self.follower.begin()
+
+        self.waiting = [name("a")]
+        self.disturb = come  # type: ignore[method-assign]
+        self.follower.begin()
+        self.assertTrue(self.done.wait(60))
+        self.assertEqual(self.portions, [1, 1])
+
     def test_an_end_while_some_wait(self) -> None:
         self.patch(backlog, "QUIET", 60)
         self.follower.begin()
@@ -297,15 +410,17 @@ class FollowerTests(SynchronousTestCase):
 class BacklogTests(SynchronousTestCase):
     def test_memory(self) -> None:
         made = Backlog(2 * (100 + backlog.OVERHEAD))
-        self.assertIsNotNone(made.add(name("a"), bytes(100)))
-        self.assertIsNone(made.add(name("b"), bytes(101)))
-        self.assertIsNotNone(made.add(name("c"), bytes(100)))
+        made.add({name("a"): Waiting(bytes(100), 1)})
+        self.assertTrue(made.has_room(bytes(100), 0))
+        self.assertFalse(made.has_room(bytes(100), 1))
+        self.assertFalse(made.has_room(bytes(101), 0))
+        made.add({name("b"): Waiting(bytes(100), 2)})
+        self.assertFalse(made.has_room(b"", 0))
         made.remove([name("a"), name("never")])
-        self.assertIsNotNone(made.add(name("d"), bytes(100)))
-        self.assertEqual(made.names(), [name("c"), name("d")])
+        self.assertEqual(made.names(), [name("b")])
         made.clear()
         self.assertEqual(made.names(), [])
-        self.assertIsNotNone(made.add(name("e"), bytes(200)))
+        self.assertTrue(made.has_room(bytes(200), 0))
 
 
 # -- against a model -------------------------------------------------------------------
@@ -340,7 +455,6 @@ class FolderMachine(RuleBasedStateMachine):
 
     def open_in(self, root: str) -> None:
         self.root = root
-        os.makedirs(os.path.join(root, "alice", "default"), exist_ok=True)
         self.folder = BlobFolder(root, 4 * (800 + backlog.OVERHEAD))
         self.begin()
 
@@ -351,6 +465,7 @@ class FolderMachine(RuleBasedStateMachine):
         backend._follower = Follower(list, lambda _: None, lambda _: None)
         backend._listing._folder = self.folder
         backend._prepare(is_in_order)
+        make_usable(self.folder, ("alice", "default"))
 
     def teardown(self) -> None:
         self.folder.close()
@@ -411,20 +526,22 @@ class FolderMachine(RuleBasedStateMachine):
     @invariant()
     def all_is_there(self) -> None:
         assert self.result(self.backend.list("alice", query())) == sorted(self.blobs)
+        by_date = self.result(self.backend.list("alice", query(order_by="date")))
+        assert by_date == list(self.blobs), by_date
         deleted = self.result(self.backend.list("alice", query(deleted=True)))
         assert deleted == sorted(self.tombstones)
         found = self.result(self.backend.read_some([name(it) for it in IDS], 1 << 20))
         contents = [None if it is None else it.content for it in found]
         assert contents == [self.blobs.get(it) for it in IDS]
         for blob_id in self.blobs:
-            if name(blob_id) not in self.folder.backlog:
-                assert self.folder.get_flags(name(blob_id)) == self.flags[blob_id]
+            assert self.folder.get_flags(name(blob_id)) == self.flags[blob_id]
         used = self.folder.accounts.used("alice")
         assert used == sum(map(len, self.blobs.values())), used
 
 
 class ModelTests(SynchronousTestCase):
     def test_a_folder_that_crashes(self) -> None:
+        ignore_the_machine(self)
         self.patch(disk, "sync_file_system", lambda _: None)
         case = self
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import BlobNotFoundError
@@ -254,18 +255,32 @@ class SettlingTests(BackendCase):
         self.addCleanup(backend.close)
         clock = Clock()
         self.patch(backend, "_reactor", _WithClock(backend._reactor, clock))
-        may_end, sync = threading.Event(), disk.sync_file_system
+        has_begun, may_end, sync = threading.Event(), threading.Event(), disk.sync_file_system
         self.addCleanup(may_end.set)
-        self.patch(disk, "sync_file_system", lambda it: may_end.wait(20) and sync(it))
+
+        def wait_and_sync(descriptor: int) -> None:
+            has_begun.set()
+            may_end.wait(20)
+            sync(descriptor)
+
+        self.patch(disk, "sync_file_system", wait_and_sync)
+        ended: Deferred[None] = Deferred()
+        settled = backend._settled
+
+        def tell(result: object) -> None:
+            settled(result)
+            ended.callback(None)
+
+        self.patch(backend, "_settled", tell)
         await backend.store([(name("a"), sealed())])
         clock.advance(filesystem.SETTLE_AFTER)
+        await deferToThread(has_begun.wait, 20)
         await backend.store([(name("b"), sealed())])
         self.assertEqual(clock.getDelayedCalls(), [])
-        again: Deferred[None] = Deferred()
-        self.patch(backend, "_settle_later", again.callback)
         may_end.set()
         # However long the disk takes.
-        await again
+        await ended
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
 
     async def test_when_it_is_full(self) -> None:
         clock, reactor = Clock(), self.backend._reactor

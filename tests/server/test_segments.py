@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import threading
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,6 +72,51 @@ class RecoveryTests(SynchronousTestCase):
         with open(path, "ab") as file:
             file.write(bytes(5000))
         self.assertEqual(self.recover(os.path.dirname(path)), dict(self.blobs))
+
+    def test_dates(self) -> None:
+        folder = self.mktemp()
+        journal = Journal(folder)
+        with journal.kept(self.blobs, [3, 1, 2]), journal.kept([(name("undated"), sealed())]):
+            pass
+        after = Journal(folder)
+        after.recover(lambda *_: None, lambda _: None)
+        expected = {name(f"{number}", namespace="n"): date for number, date in enumerate([3, 1, 2])}
+        self.assertEqual(after.dates, {**expected, name("undated"): 0})
+
+    def test_a_journal_of_an_earlier_version(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        text, content = b'["alice", "default", "a"]', sealed("a")
+        checksum = zlib.crc32(content, zlib.crc32(text))
+        header = struct.pack(">cIII", b"P", len(text), len(content), checksum)
+        with open(os.path.join(folder, "000000000001"), "wb") as file:
+            file.write(header + text + content)
+        self.assertEqual(self.recover(folder), {name("a"): content})
+
+    def test_what_can_not_be_restored(self) -> None:
+        path = self.write()
+        journal = Journal(os.path.dirname(path))
+        restored: list[BlobName] = []
+        failed: list[BlobName] = []
+
+        def restore(blob: BlobName, content: bytes) -> None:
+            if blob == self.blobs[1][0]:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            restored.append(blob)
+
+        self.assertRaises(OSError, journal.recover, restore, lambda _: None)
+        restored.clear()
+        there = journal.recover(restore, lambda _: None, lambda blob, *_: failed.append(blob))
+        self.assertTrue(there)
+        self.assertEqual(restored, [self.blobs[0][0], self.blobs[2][0]])
+        self.assertEqual(failed, [self.blobs[1][0]])
+        self.assertEqual([journal.holds(it) for it, _ in self.blobs], [False, True, False])
+        with journal.kept([(name("new"), sealed())]):
+            pass
+        settled: list[BlobName] = []
+        journal.settle(settled.extend)
+        self.assertEqual(sorted(settled), sorted([self.blobs[1][0], name("new")]))
+        self.assertEqual(os.listdir(os.path.dirname(path)), [])
 
     def test_none(self) -> None:
         self.assertEqual(self.recover(self.mktemp()), {})
