@@ -119,7 +119,8 @@ class IBlobStore(Interface):
         """
         Store a new blob, whole or not at all.
 
-        :param blob_fd: a seekable binary file; it is read from its start, in a thread.
+        :param blob_fd: a seekable binary file; it is read from its start, in a thread unless that
+            takes no waiting.
         :param size: how many bytes it holds.
         :param status: PENDING_UPLOAD or LOCAL_ONLY.
         :param preamble: the raw preamble that it will be sealed with.

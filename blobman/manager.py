@@ -161,8 +161,8 @@ class BlobManager(BlobsSynchronizer):
         """
         Store a new blob, then upload it.
 
-        :param doc: the content and its id. The file is read from its start, in a thread; don't
-            use it until the Deferred fires.
+        :param doc: the content and its id. The file is read from its start, in a thread unless
+            it is small and in memory; don't use it until the Deferred fires.
         :param size: how many bytes the file holds.
         :param local_only: never upload it.
         :param priority: how urgent the upload is.

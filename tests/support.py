@@ -118,8 +118,8 @@ class ServerTestCase(TestCase):
     def server_file(self, blob_id: str, namespace: str = "default") -> str:
         """Where the server keeps a blob. Files that it was to make later are made now."""
         if self.service is not None:
-            folder = self.service._backend._folder
-            folder.place(folder.backlog.names())
+            small = self.service._backend._folder.small
+            small.place(small.backlog.names())
         return os.path.join(
             self.data, USER, namespace, blob_id[0], blob_id[:3], blob_id[:6], blob_id
         )

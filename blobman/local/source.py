@@ -23,7 +23,7 @@ _RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 class Source:
     """
-    Exactly so many bytes of a file, from its start; its methods are called in a thread.
+    Exactly so many bytes of a file, from its start; all but :meth:`read_now` is for a thread.
 
     :param file: a seekable binary file.
     :param size: how many bytes it has to hold.

@@ -97,7 +97,9 @@ class FilesystemBackend:
         self._pool = ThreadPool(0, self._threads, name="blobs")
         self._pool.start()
         folder = self._folder
-        self._follower = Follower(folder.backlog.names, folder.place, self._tell_unplaced)
+        self._follower = Follower(
+            folder.small.backlog.names, folder.small.place, self._tell_unplaced
+        )
         self._is_open = True
         return Deferred.fromCoroutine(self._open())
 
@@ -182,7 +184,7 @@ class FilesystemBackend:
         return self._open_here(name)
 
     def _open_here(self, name: BlobName) -> OpenBlob | MemoryBlob:
-        waiting = self._folder.backlog.get(name)
+        waiting = self._folder.small.backlog.get(name)
         if waiting is not None:
             return MemoryBlob(waiting.content)
         return OpenBlob(self._folder.places.open_blob(name), self._run)
@@ -228,7 +230,7 @@ class FilesystemBackend:
 
     def _store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Outcomes:
         outcomes = self._folder.store(blobs)
-        if any(name in self._folder.backlog for name, _ in blobs):
+        if any(name in self._folder.small.backlog for name, _ in blobs):
             self._follower.begin()
         for (name, _), outcome in zip(blobs, outcomes, strict=True):
             if isinstance(outcome, BlobAlreadyExistsError):
@@ -236,8 +238,8 @@ class FilesystemBackend:
         return outcomes
 
     def _settle_later(self, result: _T, wait: float = SETTLE_AFTER) -> _T:
-        if self._is_open and self._folder.journal.size:
-            full = self._folder.journal.size >= JOURNAL_LIMIT
+        if self._is_open and self._folder.small.journal.size:
+            full = self._folder.small.journal.size >= JOURNAL_LIMIT
             if self._settling is None:
                 self._settling = self._reactor.callLater(0 if full else wait, self._settle)
             elif full and self._settling.active():
@@ -260,7 +262,7 @@ class FilesystemBackend:
     def _log_unsettled(self, failure: object) -> None:
         self._settling = None
         self._log.error("The folder could not be put in order: {why}", why=failure)
-        if self._folder.backlog.names():
+        if self._folder.small.backlog.names():
             # What the disk has lost is for the next start to see to; this is not lost.
             self._settle_later(None, SETTLE_AGAIN_AFTER)
 

@@ -127,7 +127,7 @@ class Listing:
         for blob_id in self._differing(request, is_long=bool(after or last)):
             name = BlobName(user, query.namespace, blob_id)
             # Of one that waits for its file, what is known is what will be.
-            if name not in self._folder.backlog:
+            if name not in self._folder.small.backlog:
                 self._folder.refresh(name)
 
     def _differing(self, request: checking.Request, is_long: bool) -> Ids:

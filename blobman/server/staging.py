@@ -38,7 +38,7 @@ class StagedFile:
     """
 
     def __init__(self, name: BlobName, size: int | None, folder: BlobFolder, run: Run) -> None:
-        folder.check_absent(name)
+        folder.small.check_absent(name)
         self.name = name
         self.size = 0
         self._folder = folder

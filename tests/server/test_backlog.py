@@ -20,12 +20,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError, QuotaExceededError
 from blobman.model import Flags
-from blobman.server import backlog, disk, filesystem, folder
+from blobman.server import backlog, disk, filesystem, small_blobs
 from blobman.server.backlog import PORTION, Backlog, Follower, Waiting
 from blobman.server.filesystem import FilesystemBackend
 from blobman.server.folder import BlobFolder
 from blobman.server.layout import folder_of
 from blobman.server.quotas import QuotaFile
+from blobman.server.small_blobs import SmallBlobs
 from blobman.server.storage import BlobName
 
 from .blobs import sealed
@@ -43,13 +44,13 @@ def make_usable(folder: BlobFolder, *places: tuple[str, str]) -> None:
     for user, namespace in places:
         path = folder.places.namespace(name("", user, namespace))
         os.makedirs(path, exist_ok=True)
-        folder._usable.add(path)
+        folder.small._usable.add(path)
 
 
 def ignore_the_machine(case: SynchronousTestCase) -> None:
     """Its disk may be small."""
-    case.patch(folder, "SPARE", 0)
-    case.patch(folder, "SPARE_FILES", 0)
+    case.patch(small_blobs, "SPARE", 0)
+    case.patch(small_blobs, "SPARE_FILES", 0)
 
 
 def no_space(*_: object) -> Any:
@@ -112,17 +113,17 @@ class WaitingTests(BackendContract, TestCase):
         await large.publish()
         before = await self.backend.list("alice", query(order_by="date"))
         self.assertEqual(before, ["b", "c", "a", "large"])
-        self.folder.place(self.folder.backlog.names())
+        self.folder.small.place(self.folder.small.backlog.names())
         self.assertTrue(self.is_there(name("b")))
         self.assertEqual(await self.backend.list("alice", query(order_by="date")), before)
         self.assertTrue(self.folder.ledger.is_right(name("b")))
 
     async def test_without_room_in_memory(self) -> None:
         await self.upload(name("a"), sealed(size=1000))
-        self.folder.backlog.limit = 3000
+        self.folder.small.backlog.limit = 3000
         await self.backend.store([(name("b"), sealed()), (name("c"), sealed())])
         self.assertEqual([self.is_there(name(it)) for it in "abc"], [False, True, True])
-        self.folder.place([name("a")])
+        self.folder.small.place([name("a")])
         await self.upload(name("d"), sealed(size=1000))
         self.assertFalse(self.is_there(name("d")))
 
@@ -133,17 +134,17 @@ class WaitingTests(BackendContract, TestCase):
         self.assertFalse(self.is_there(name("b")))
 
     async def test_without_room_on_the_disk(self) -> None:
-        self.patch(folder, "SPARE", 1 << 60)
+        self.patch(small_blobs, "SPARE", 1 << 60)
         await self.upload(name("a"), sealed())
         self.assertTrue(self.is_there(name("a")))
-        self.patch(folder, "SPARE", 0)
-        self.patch(folder, "SPARE_FILES", 1 << 60)
+        self.patch(small_blobs, "SPARE", 0)
+        self.patch(small_blobs, "SPARE_FILES", 1 << 60)
         await self.upload(name("b"), sealed())
         self.assertTrue(self.is_there(name("b")))
 
     async def test_where_something_is_already(self) -> None:
         await self.upload(name("folder1"), sealed())
-        self.folder.place([name("folder1")])
+        self.folder.small.place([name("folder1")])
         await self.upload(name("folder2"), sealed())
         self.assertTrue(self.is_there(name("folder2")))
 
@@ -262,7 +263,7 @@ class WaitingTests(BackendContract, TestCase):
         os.makedirs(os.path.dirname(path))
         Path(path).write_bytes(sealed("by hand"))
         Path(path + ".flags").write_text('["FAILED"]')
-        self.folder.place([name("a")])
+        self.folder.small.place([name("a")])
         self.assertEqual(await self.content(name("a")), sealed("by hand"))
         self.assertEqual(await self.backend.get_flags(name("a")), [Flags.FAILED])
         self.assertEqual(await self.backend.list("alice", query(flag=Flags.FAILED)), ["a"])
@@ -277,20 +278,20 @@ class WaitingTests(BackendContract, TestCase):
         await self.upload(name("a"), sealed("a"))
         path = self.path(name("a"))
         os.makedirs(path)
-        self.assertRaises(OSError, self.folder.place, [name("a")])
+        self.assertRaises(OSError, self.folder.small.place, [name("a")])
         self.assertEqual(await self.content(name("a")), sealed("a"))
         os.rmdir(path)
-        self.folder.place([name("a")])
+        self.folder.small.place([name("a")])
         self.assertTrue(self.is_there(name("a")))
 
     async def test_a_store_that_fails_leaves_none_behind(self) -> None:
         await self.upload(name("folder1"), sealed())
-        self.folder.place([name("folder1")])
+        self.folder.small.place([name("folder1")])
         patch = self.patch(disk, "write_new", no_space)
         batch = [(name("a"), sealed()), (name("folder2"), sealed())]
         await self.fails(OSError, self.backend.store(batch))
         patch.restore()
-        self.assertEqual(self.folder.backlog.names(), [])
+        self.assertEqual(self.folder.small.backlog.names(), [])
         self.assertEqual(await self.backend.list("alice", query()), ["folder1"])
         await self.fails(BlobNotFoundError, self.backend.read(name("a")))
         self.assertEqual(self.folder.accounts.used("alice"), 800)
@@ -311,13 +312,13 @@ class QuietTests(TestCase):
         self.patch(backlog, "QUIET", 0.001)
         root = self.mktemp()
         placed = threading.Event()
-        place = BlobFolder.place
+        place = SmallBlobs.place
 
-        def tell(where: BlobFolder, names: Collection[BlobName]) -> None:
+        def tell(where: SmallBlobs, names: Collection[BlobName]) -> None:
             place(where, names)
             placed.set()
 
-        self.patch(BlobFolder, "place", tell)
+        self.patch(SmallBlobs, "place", tell)
         backend = FilesystemBackend(root, backlog=ROOM)
         await backend.open()
         self.addCleanup(backend.close)
@@ -502,7 +503,7 @@ class FolderMachine(RuleBasedStateMachine):
 
     @rule(blob_id=st.sampled_from(IDS))
     def place(self, blob_id: str) -> None:
-        self.folder.place([name(blob_id)])
+        self.folder.small.place([name(blob_id)])
         assert os.path.exists(path_of(self.root, name(blob_id))) == (blob_id in self.blobs)
 
     @rule()
@@ -517,8 +518,8 @@ class FolderMachine(RuleBasedStateMachine):
     @rule(is_halfway=st.booleans())
     def crash(self, is_halfway: bool) -> None:
         root = self.mktemp()
-        if is_halfway and self.folder.backlog.names():
-            self.folder.place(self.folder.backlog.names()[:1])
+        if is_halfway and self.folder.small.backlog.names():
+            self.folder.small.place(self.folder.small.backlog.names()[:1])
         shutil.copytree(self.root, root)
         self.folder.close()
         self.open_in(root)
