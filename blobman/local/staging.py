@@ -18,7 +18,7 @@ from .schema import CHUNK_SIZE
 
 __all__ = ["StagedBlob"]
 
-_AHEAD = 2
+_AHEAD = 4
 """How many full chunks may wait to be written before the sender is held back."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from ..crypto import Rewrapper, Sealer, make_sealer
 from ..interfaces import IPayload, Progress, no_progress
 from .idle import IdleTimer
 from .throttle import Throttle
+
+AHEAD = 2
+"""Chunks that are read while one is being sent."""
 
 PIECE_SIZE = 256 * 1024
 """Bytes that are sealed and handed to the transport at a time."""
@@ -141,18 +145,19 @@ class SealedBody(_Body):
 
     async def _produce(self) -> None:
         await self._write(self._sealer.header())
-        following = self._read(0)
+        following = deque(self._read(index) for index in range(AHEAD))
         try:
             for index in range(self._payload.chunk_count):
                 self._idle.pause()
-                chunk = memoryview(await following)
+                chunk = memoryview(await following.popleft())
                 self._idle.reset()
-                following = self._read(index + 1)
+                following.append(self._read(index + AHEAD))
                 for start in range(0, len(chunk), PIECE_SIZE):
                     await self._write(self._sealer.update(chunk[start : start + PIECE_SIZE]))
         finally:
-            following.addErrback(lambda _: None)
-            following.cancel()
+            for reading in following:
+                reading.addErrback(lambda _: None)
+                reading.cancel()
         await self._write(self._sealer.finalize(), last=True)
 
     def _read(self, index: int) -> Deferred[bytes]:
