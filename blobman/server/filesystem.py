@@ -237,11 +237,12 @@ class FilesystemBackend:
                 self._folder.heed(name)
         return outcomes
 
-    def _settle_later(self, result: _T, wait: float = SETTLE_AFTER) -> _T:
+    def _settle_later(self, result: _T) -> _T:
         if self._is_open and self._folder.small.journal.size:
             full = self._folder.small.journal.size >= JOURNAL_LIMIT
             if self._settling is None:
-                self._settling = self._reactor.callLater(0 if full else wait, self._settle)
+                wait = 0 if full else SETTLE_AFTER
+                self._settling = self._reactor.callLater(wait, self._settle)
             elif full and self._settling.active():
                 self._settling.reset(0)
         return result
@@ -262,9 +263,10 @@ class FilesystemBackend:
     def _log_unsettled(self, failure: object) -> None:
         self._settling = None
         self._log.error("The folder could not be put in order: {why}", why=failure)
-        if self._folder.small.backlog.names():
-            # What the disk has lost is for the next start to see to; this is not lost.
-            self._settle_later(None, SETTLE_AGAIN_AFTER)
+        if self._is_open and self._folder.small.backlog.names():
+            # What the disk has lost is for the next start to see to; this is not lost. However
+            # much it is, it has to wait.
+            self._settling = self._reactor.callLater(SETTLE_AGAIN_AFTER, self._settle)
 
     def delete(self, name: BlobName) -> Deferred[None]:
         """Delete a blob; see :class:`IBlobsBackend`."""

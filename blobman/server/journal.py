@@ -303,7 +303,7 @@ class Journal:
         :param restore: is called with every blob that depended on the log, to see to it that it
             is in its place, whole.
         :param make_durable: see :meth:`settle`.
-        :param failed: told of each that can't be restored, and why: it stays in the log. If None,
+        :param failed: told of each that can't be restored, and why: all stays in the log. If None,
             that is raised.
         :return: whether there was anything.
         """
@@ -317,7 +317,7 @@ class Journal:
             for number, record in enumerate(_read(path))
         }
         self.dates.clear()
-        unrestored = set()
+        are_all_restored = True
         for path in paths:
             for number, record in enumerate(_read(path)):
                 if last[record.name] == (path, number, True):
@@ -328,13 +328,15 @@ class Journal:
                         if failed is None:
                             raise
                         failed(record.name, record.content, error)
-                        unrestored.add(record.name)
+                        are_all_restored = False
+        put = [name for name, (_, _, is_put) in last.items() if is_put]
         if last:
-            make_durable([name for name, (_, _, is_put) in last.items() if is_put])
-        if unrestored:
-            self._number = max(int(os.path.basename(path)) for path in paths)
-            self._segments = [_Segment(path, unrestored) for path in paths]
-        else:
+            make_durable(put)
+        if are_all_restored:
             for path in paths:
                 _remove_durably(path)
+        else:
+            # With those that were restored: the next start would restore them again.
+            self._number = max(int(os.path.basename(path)) for path in paths)
+            self._segments = [_Segment(path, put) for path in paths]
         return bool(last)

@@ -239,6 +239,29 @@ class WaitingTests(BackendContract, TestCase):
         self.assertTrue(self.is_there(name("bad")))
         self.assertEqual(self.segments(), [])
 
+    async def test_what_changes_beside_one_that_can_not_be_restored(self) -> None:
+        """What was restored is in the journal still: it must not be restored once more."""
+        for blob_id in ("bad", "deleted", "flagged"):
+            await self.upload(name(blob_id), sealed(blob_id))
+        obstacle = os.path.dirname(self.path(name("bad")))
+        os.makedirs(os.path.dirname(obstacle))
+        Path(obstacle).touch()
+        await self.crash()
+        await self.backend.delete(name("deleted"))
+        await self.backend.set_flags(name("flagged"), [Flags.FAILED])
+        await self.crash()
+        self.assertEqual(await self.backend.list("alice", query()), ["bad", "flagged"])
+        self.assertEqual(await self.backend.list("alice", query(deleted=True)), ["deleted"])
+        self.assertEqual(await self.backend.get_flags(name("flagged")), [Flags.FAILED])
+
+    async def crash(self) -> None:
+        """Go on with the folder as a kill would leave it."""
+        root = self.mktemp()
+        shutil.copytree(self.root, root)
+        await self.backend.close()
+        self.root, self.backend = root, FilesystemBackend(root, backlog=ROOM)
+        await self.backend.open()
+
     def path(self, blob: BlobName) -> str:
         return path_of(self.root, blob)
 
@@ -248,8 +271,8 @@ class WaitingTests(BackendContract, TestCase):
         self.patch(self.backend, "_run", execute)
         await self.upload(name("a"), sealed("a"))
         patch = self.patch(disk, "write_new", no_space)
+        self.patch(filesystem, "JOURNAL_LIMIT", 1)
         clock.advance(filesystem.SETTLE_AFTER)
-        # The clock had it from the call before.
         (call,) = clock.getDelayedCalls()
         self.assertEqual(call.getTime() - clock.seconds(), filesystem.SETTLE_AGAIN_AFTER)
         patch.restore()
