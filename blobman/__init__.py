@@ -49,7 +49,14 @@ from .errors import (
 from .interfaces import ITransferObserver
 from .local import SoledadReport, import_soledad
 from .manager import BlobManager
-from .model import UNAVAILABLE_STATUSES, Flags, Priority, SyncStatus, TransferProgress
+from .model import (
+    UNAVAILABLE_STATUSES,
+    Flags,
+    Priority,
+    SyncStatus,
+    TransferProgress,
+    check_namespace,
+)
 from .sync import BlobsSynchronizer
 
 __all__ = [
@@ -83,5 +90,6 @@ __all__ = [
     "UnreadableContentError",
     "WrongKeyError",
     "WrongSizeError",
+    "check_namespace",
     "import_soledad",
 ]

@@ -5,16 +5,7 @@ from __future__ import annotations
 import math
 
 from .document import BlobDoc
-from .model import BlobKey, SyncStatus, check_name, check_namespace, check_size
-
-
-def check_key(blob_id: str, namespace: str) -> BlobKey:
-    """
-    Check the names of a blob.
-
-    :raise TypeError: or ``ValueError``: one of them is wrong.
-    """
-    return BlobKey(check_namespace(namespace), check_name("blob_id", blob_id))
+from .model import BlobKey, SyncStatus, check_key, check_size
 
 
 def check_doc(doc: BlobDoc, size: int, namespace: str) -> BlobKey:

@@ -104,7 +104,8 @@ class IBlobStore(Interface):
 
     Each method runs off the reactor, and each Deferred can fail with ``StoreError``
     (locked, full, damaged; ``WrongKeyError`` for a wrong key) or ``ClosedError``. When a
-    Deferred of a change has fired, the change is durable. Namespace ``''`` is the default one.
+    Deferred of a change has fired, the change is durable. Namespace ``''`` is the default one, and
+    ``'default'`` is another name for it.
     """
 
     def put(

@@ -10,13 +10,13 @@ from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
 
-from .arguments import check_doc, check_key, check_rate, check_status, check_token
+from .arguments import check_doc, check_rate, check_status, check_token
 from .crypto import check_secret, sealed_size
 from .document import BlobDoc
 from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
 from .interfaces import IStagedBlob, ITransferObserver, Progress
 from .local import BlobStore
-from .model import BlobKey, Flags, Priority, SyncStatus, check_name, check_namespace
+from .model import BlobKey, Flags, Priority, SyncStatus, check_key, check_name, check_namespace
 from .operations import follow
 from .protocol import check_base_url, check_flag, check_order
 from .puts import Putter
@@ -227,7 +227,7 @@ class BlobManager(BlobsSynchronizer):
 
             async def download(staged: IStagedBlob) -> None:
                 async def transfer(_: BlobKey, __: Place, report: Progress) -> None:
-                    await remote.download(blob_id, staged, namespace, report)
+                    await remote.download(key.blob_id, staged, key.namespace, report)
 
                 await self._reporting(transfer, key, "download")(place)
 
@@ -295,12 +295,12 @@ class BlobManager(BlobsSynchronizer):
         """
 
         async def work() -> list[str] | dict[str, int]:
-            check_namespace(namespace)
+            place = check_namespace(namespace)
             order = check_order(order_by)
             flag = check_flag(filter_flag).value if filter_flag else None
             if only_count:
-                return await self._remote().count(namespace, bool(deleted), flag)
-            return await self._remote().list(namespace, order, bool(deleted), flag)
+                return await self._remote().count(place, bool(deleted), flag)
+            return await self._remote().list(place, order, bool(deleted), flag)
 
         return self._operations.begin(work)
 
@@ -314,10 +314,11 @@ class BlobManager(BlobsSynchronizer):
         """
 
         async def work() -> None:
-            check_key(blob_id, namespace)
+            key = check_key(blob_id, namespace)
             if isinstance(flags, (str, bytes)) or not isinstance(flags, Iterable):
                 raise TypeError(f"flags must be a list of flags, not {type(flags).__name__}")
-            await self._remote().set_flags(blob_id, [check_flag(f) for f in flags], namespace)
+            checked = [check_flag(flag) for flag in flags]
+            await self._remote().set_flags(key.blob_id, checked, key.namespace)
 
         return self._operations.begin(work)
 
@@ -329,8 +330,8 @@ class BlobManager(BlobsSynchronizer):
         """
 
         async def work() -> list[Flags]:
-            check_key(blob_id, namespace)
-            return await self._remote().get_flags(blob_id, namespace)
+            key = check_key(blob_id, namespace)
+            return await self._remote().get_flags(key.blob_id, key.namespace)
 
         return self._operations.begin(work)
 
@@ -368,12 +369,12 @@ class BlobManager(BlobsSynchronizer):
         key = check_key(blob_id, namespace)
         urgency = Priority.parse(priority)
         store = self._store()
-        found = await store.get(blob_id, namespace)
+        found = await store.get(key.blob_id, key.namespace)
         if found is None:
             await self._fetch(key, urgency)
-            found = await store.get(blob_id, namespace)
+            found = await store.get(key.blob_id, key.namespace)
         if found is None:
-            raise BlobNotFoundError(f"{describe(blob_id, namespace)} was deleted meanwhile")
+            raise BlobNotFoundError(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
         return found
 
     async def _fetch(self, key: BlobKey, priority: Priority) -> None:

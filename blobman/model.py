@@ -11,6 +11,7 @@ from enum import Enum, IntEnum
 from typing import NamedTuple
 
 __all__ = [
+    "DEFAULT_NAMESPACE",
     "MAX_NAME_LENGTH",
     "STATUS_CHANGES",
     "UNAVAILABLE_STATUSES",
@@ -21,6 +22,7 @@ __all__ = [
     "StatusChange",
     "SyncStatus",
     "TransferProgress",
+    "check_key",
     "check_name",
     "check_namespace",
     "check_size",
@@ -30,6 +32,9 @@ __all__ = [
 
 MAX_NAME_LENGTH = 254
 """The longest id, user or namespace, in characters: what fits a preamble's Pascal string."""
+
+DEFAULT_NAMESPACE = "default"
+"""What the server calls the default namespace, which is ``''`` here."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,254}", re.ASCII)
 
@@ -220,12 +225,27 @@ def check_name(argument: str, value: object) -> str:
 
 def check_namespace(value: object) -> str:
     """
-    Check a namespace; the empty one is the default.
+    Check a namespace.
 
+    :return: the one name that it has here: the default one is ``''``, although ``'default'``
+        is accepted, which is what the server calls it.
     :raise TypeError: it is not a ``str``.
     :raise ValueError: it is not a name.
     """
-    return "" if isinstance(value, str) and value == "" else check_name("namespace", value)
+    if isinstance(value, str) and value in ("", DEFAULT_NAMESPACE):
+        return ""
+    return check_name("namespace", value)
+
+
+def check_key(blob_id: object, namespace: object) -> BlobKey:
+    """
+    Check the names of a blob.
+
+    :return: its key, with the one name that the namespace has here.
+    :raise TypeError: one of them is not a ``str``.
+    :raise ValueError: one of them is not a name.
+    """
+    return BlobKey(check_namespace(namespace), check_name("blob_id", blob_id))
 
 
 def check_size(value: object) -> int:

@@ -84,6 +84,29 @@ class RoundTripTests(ServerTestCase):
         self.assertEqual(await laptop.local_list("mine"), ["x"])
         self.assertEqual(await laptop.remote_list("mail"), ["x"])
 
+    async def test_the_default_namespace_has_two_names(self) -> None:
+        laptop, phone = self.manager("laptop"), self.manager("phone")
+        await laptop.put(doc(b"first", "x"), 5)
+        with self.assertRaises(BlobAlreadyExistsError):
+            await laptop.put(doc(b"second", "x"), 6, namespace="default")
+        await laptop.put(doc(b"other", "y"), 5, namespace="default")
+        await laptop.set_flags("y", ["PENDING"], "default")
+        for name in ("", "default"):
+            self.assertEqual(await laptop.local_list(name), ["x", "y"])
+            self.assertEqual(await laptop.local_list_status(SyncStatus.SYNCED, name), ["x", "y"])
+            self.assertEqual(await laptop.remote_list(name), ["x", "y"])
+            self.assertEqual(await laptop.count(name), {"count": 2})
+            self.assertEqual(await laptop.get_flags("y", name), ["PENDING"])
+            self.assertTrue(await laptop.verify("x", name, deep=True))
+            await phone.sync(name)
+        self.assertEqual(await phone.sync_progress, {"SYNCED": 2})
+        shared = phone.get("x", "default"), phone.get("x")
+        self.assertEqual([(await found).read() for found in shared], [b"first"] * 2)
+        await phone.delete("x", "default")
+        await laptop.sync("default")
+        self.assertEqual(await laptop.local_list(), ["y"])
+        self.assertEqual(await laptop.sync_progress, {"SYNCED": 1})
+
     async def test_many_at_once(self) -> None:
         laptop, phone = self.manager("laptop"), self.manager("phone")
         blobs = {f"blob-{number:03}": content(number * 300, str(number)) for number in range(60)}

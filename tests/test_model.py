@@ -15,6 +15,7 @@ from blobman.model import (
     Priority,
     QueuedTransfer,
     SyncStatus,
+    check_key,
     check_name,
     check_namespace,
     check_size,
@@ -131,7 +132,7 @@ class NameTests(SynchronousTestCase):
     def test_good(self, name: str) -> None:
         self.assertTrue(is_name(name))
         self.assertEqual(check_name("user", name), name)
-        self.assertEqual(check_namespace(name), name)
+        self.assertEqual(check_namespace(name), "" if name == "default" else name)
 
     @given(st.text(max_size=300))
     def test_the_rule(self, text: str) -> None:
@@ -157,6 +158,9 @@ class NameTests(SynchronousTestCase):
 
     def test_the_empty_namespace_is_the_default_one(self) -> None:
         self.assertEqual(check_namespace(""), "")
+        self.assertEqual(check_namespace("default"), "")
+        self.assertEqual(check_key("a", "default"), BlobKey("", "a"))
+        self.assertEqual(check_namespace("Default"), "Default")
         self.assertRaises(ValueError, check_namespace, "a/b")
 
 

@@ -19,7 +19,7 @@ from ..model import (
     BlobKey,
     Priority,
     SyncStatus,
-    is_name,
+    check_key,
 )
 from .soledad import OldBlob
 
@@ -79,12 +79,10 @@ def inherit(old: OldBlob) -> tuple[NewBlob | None, list[Remark]]:
 
 
 def _key(old: OldBlob) -> BlobKey | None:
-    namespace = "" if old.namespace is None else old.namespace
-    if not isinstance(old.blob_id, str) or not is_name(old.blob_id):
+    try:
+        return check_key(old.blob_id, "" if old.namespace is None else old.namespace)
+    except (TypeError, ValueError):
         return None
-    if not isinstance(namespace, str) or not (namespace == "" or is_name(namespace)):
-        return None
-    return BlobKey(namespace, old.blob_id)
 
 
 def _member(status: object) -> SyncStatus | None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from ..errors import StoreError
+from ..model import DEFAULT_NAMESPACE
 from .connection import file_uri, pragma
 from .faults import store_errors
 from .journal import roll_back
@@ -48,6 +49,15 @@ class OldBlob(NamedTuple):
     own_status: object = None
     priority: object = None
     retries: object = None
+
+
+_DEFAULT = (None, "", DEFAULT_NAMESPACE)
+"""What Soledad called the default namespace."""
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether two values mean the same namespace."""
+    return one == other or (one in _DEFAULT and other in _DEFAULT)
 
 
 def is_soledads(path: Path, key: bytes) -> bool:
@@ -128,7 +138,7 @@ class OldDatabase:
         with store_errors(str(self._path)):
             for blob_id, space, kind, size, row, own, stated, *state in self._select_payloads():
                 state_space, status, priority, retries = state
-                about = stated and (state_space or "") == (space or "")
+                about = stated and _is_same(state_space, space)
                 here = kind in ("blob", "text")
                 if here:
                     found = OldBlob(blob_id, space, size, row, own_status=own)

@@ -15,26 +15,16 @@ from ..model import (
     Priority,
     QueuedTransfer,
     SyncStatus,
-    check_name,
+    check_key,
     check_namespace,
 )
 from . import batches, comparison, listings, records
 from .comparison import Swept
 from .database import Database
 
-__all__ = ["StatusStore", "checked_key"]
+__all__ = ["StatusStore"]
 
 T = TypeVar("T")
-
-
-def checked_key(blob_id: object, namespace: object) -> BlobKey:
-    """
-    Name a blob.
-
-    :raise ValueError: one of the two is not a name.
-    :raise TypeError: one of them is not a ``str``.
-    """
-    return BlobKey(check_namespace(namespace), check_name("blob_id", blob_id))
 
 
 class StatusStore:
@@ -101,9 +91,12 @@ class StatusStore:
 
     def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.mark_uploaded`."""
-        check_namespace(namespace)
-        keys = [BlobKey(namespace, blob_id) for blob_id in blob_ids]
-        return self._database.write(partial(batches.mark_uploaded, keys=keys))
+
+        def work(connection: apsw.Connection) -> None:
+            keys = [check_key(blob_id, namespace) for blob_id in blob_ids]
+            batches.mark_uploaded(connection, keys)
+
+        return self._database.write(work)
 
     def get_priority(self, blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get_priority`."""
@@ -136,7 +129,8 @@ class StatusStore:
         return Deferred.fromCoroutine(self._apply_remote_list(listed, namespace))
 
     async def _apply_remote_list(self, listed: Set[str], namespace: str) -> Ids:
-        ids = await self._read_in(namespace, lambda *_: sorted(listed))
+        namespace = check_namespace(namespace)
+        ids = await self._database.read(lambda _: sorted(listed))
         unsettled: Ids = []
         behind: str | None = ""
         while behind is not None:
@@ -156,7 +150,8 @@ class StatusStore:
         return Deferred.fromCoroutine(self._apply_tombstones(deleted, listed, namespace))
 
     async def _apply_tombstones(self, deleted: Set[str], listed: Set[str], namespace: str) -> int:
-        gone = await self._read_in(namespace, lambda *_: comparison.parts(sorted(deleted - listed)))
+        namespace = check_namespace(namespace)
+        gone = await self._database.read(lambda _: comparison.parts(sorted(deleted - listed)))
         count = 0
         for part in gone:
             work = partial(comparison.apply_tombstones, deleted=part, namespace=namespace)
@@ -178,7 +173,7 @@ class StatusStore:
         self, blob_id: str, namespace: str, work: Callable[[apsw.Connection, BlobKey], T]
     ) -> Deferred[T]:
         return self._database.read(
-            lambda connection: work(connection, checked_key(blob_id, namespace))
+            lambda connection: work(connection, check_key(blob_id, namespace))
         )
 
     def _write_about(
@@ -189,7 +184,7 @@ class StatusStore:
         undo: Callable[[T | None], object] | None = None,
     ) -> Deferred[T]:
         return self._database.write(
-            lambda connection: work(connection, checked_key(blob_id, namespace)), undo
+            lambda connection: work(connection, check_key(blob_id, namespace)), undo
         )
 
     def close(self) -> Deferred[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -15,7 +16,7 @@ from zope.interface import implementer
 
 from ..errors import StoreError, describe
 from ..interfaces import IBlobStore, Ids, IPayload
-from ..model import BlobKey, Priority, SyncStatus, check_name, check_size
+from ..model import BlobKey, Priority, SyncStatus, check_key, check_name, check_size
 from . import batches, listings, records
 from .batches import Entry
 from .connection import as_bytes
@@ -28,7 +29,7 @@ from .records import Payload, Removed
 from .schema import CHUNK_SIZE
 from .source import Source
 from .staging import StagedBlob
-from .statuses import StatusStore, checked_key
+from .statuses import StatusStore
 
 __all__ = ["BlobStore", "StoredPayload"]
 
@@ -136,7 +137,7 @@ class BlobStore(StatusStore):
     ) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.put`. Cancelling it leaves nothing behind."""
         try:
-            key = checked_key(blob_id, namespace)
+            key = check_key(blob_id, namespace)
             return self._begin_put(key, blob_fd, size, status, priority, preamble)
         except (TypeError, ValueError):
             return fail()
@@ -178,7 +179,7 @@ class BlobStore(StatusStore):
     def get(self, blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.BlobReader`."""
         try:
-            key = checked_key(blob_id, namespace)
+            key = check_key(blob_id, namespace)
         except (TypeError, ValueError):
             return fail()
         return self._database.read_together(self._open_readers, key)
@@ -205,16 +206,18 @@ class BlobStore(StatusStore):
         self, blob_ids: Ids, namespace: str, max_size: int
     ) -> Deferred[dict[str, IPayload]]:
         """See :meth:`blobman.interfaces.IBlobStore.open_pending_uploads`."""
-
-        keys = [BlobKey(namespace, blob_id) for blob_id in blob_ids]
+        try:
+            keys = [check_key(blob_id, namespace) for blob_id in blob_ids]
+        except (TypeError, ValueError):
+            return fail()
         recent = self._recent.take(keys)
 
-        def open_them(connection: apsw.Connection, _: str) -> dict[str, IPayload]:
+        def open_them(connection: apsw.Connection) -> dict[str, IPayload]:
             find = partial(_find_pending, recent=recent, max_size=max_size)
             found = self._find_chunks(connection, keys, find)
             return {key.blob_id: StoredPayload(it, self._database) for key, it in found.items()}
 
-        return self._read_in(namespace, open_them)
+        return self._database.read(open_them)
 
     def _find_chunks(
         self, connection: apsw.Connection, keys: Sequence[BlobKey], find: FindPayloads
@@ -233,8 +236,9 @@ class BlobStore(StatusStore):
         return found
 
     def _is_recent_no_more(self, blob_id: object, namespace: object) -> None:
-        if isinstance(blob_id, str) and isinstance(namespace, str):
-            self._recent.take([BlobKey(namespace, blob_id)])
+        # Wrong names are reported where they are used.
+        with suppress(TypeError, ValueError):
+            self._recent.take([check_key(blob_id, namespace)])
 
     def _write_about(
         self,
@@ -248,7 +252,7 @@ class BlobStore(StatusStore):
 
     def stage(self, blob_id: str, namespace: str = "") -> StagedBlob:
         """See :meth:`blobman.interfaces.IBlobStore.stage`."""
-        return StagedBlob(self._database, self._intake, checked_key(blob_id, namespace))
+        return StagedBlob(self._database, self._intake, check_key(blob_id, namespace))
 
     def exists(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
         """See :meth:`blobman.interfaces.IBlobStore.exists`."""

@@ -6,12 +6,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..model import DEFAULT_NAMESPACE as DEFAULT_NAMESPACE
 from ..model import Flags, is_name
 from .messages import ProtocolError, is_true, read_json
 from .urls import Query
-
-DEFAULT_NAMESPACE = "default"
-"""What the server calls the namespace when no field names one."""
 
 TRUE = "True"
 """How a truthy query field is written."""

@@ -17,12 +17,12 @@ from ..model import (
     Priority,
     QueuedTransfer,
     SyncStatus,
-    check_name,
+    check_key,
     check_namespace,
     is_legal_change,
 )
 
-__all__ = ["MemoryStatusStore", "Record", "checked_key", "illegal_change"]
+__all__ = ["MemoryStatusStore", "Record", "illegal_change"]
 
 T = TypeVar("T")
 _S = SyncStatus
@@ -116,18 +116,19 @@ class MemoryStatusStore:
         """See :meth:`blobman.interfaces.IBlobStore.get_sync_progress`."""
 
         def work() -> dict[str, int]:
+            place = None if namespace is None else check_namespace(namespace)
             numbers: dict[str, int] = {}
             for key, record in self._records.items():
-                if namespace in (None, key.namespace):
+                if place in (None, key.namespace):
                     numbers[record.status.name] = numbers.get(record.status.name, 0) + 1
             return numbers
 
         return self._do(work)
 
     def _in(self, namespace: str) -> Iterator[tuple[BlobKey, Record]]:
-        check_namespace(namespace)
+        place = check_namespace(namespace)
         for key, record in self._records.items():
-            if key.namespace == namespace:
+            if key.namespace == place:
                 yield key, record
 
     def _waiting(self, namespace: str, status: SyncStatus) -> Iterator[tuple[BlobKey, Record]]:
@@ -177,7 +178,7 @@ class MemoryStatusStore:
 
         def work() -> None:
             for blob_id in blob_ids:
-                record = self._records.get(BlobKey(namespace, blob_id))
+                record = self._records.get(check_key(blob_id, namespace))
                 if record is not None and record.status is SyncStatus.PENDING_UPLOAD:
                     record.status, record.retries = SyncStatus.SYNCED, 0
 
@@ -259,7 +260,7 @@ class MemoryStatusStore:
                 else:
                     self._forget_missing(key)
             for blob_id in sorted(listed):
-                key = BlobKey(namespace, blob_id)
+                key = check_key(blob_id, namespace)
                 if key not in self._records:
                     self._add(key, _S.PENDING_DOWNLOAD)
             return unsettled
@@ -279,17 +280,7 @@ class MemoryStatusStore:
         return maybeDeferred(work)
 
     def _about(self, blob_id: str, namespace: str, work: Callable[[BlobKey], T]) -> Deferred[T]:
-        return self._do(lambda: work(checked_key(blob_id, namespace)))
-
-
-def checked_key(blob_id: str, namespace: str) -> BlobKey:
-    """
-    Name a blob.
-
-    :raise ValueError: one of the two is not a name.
-    :raise TypeError: one of them is not a ``str``.
-    """
-    return BlobKey(check_namespace(namespace), check_name("blob_id", blob_id))
+        return self._do(lambda: work(check_key(blob_id, namespace)))
 
 
 def illegal_change(

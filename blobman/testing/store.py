@@ -10,9 +10,9 @@ from zope.interface import implementer
 
 from ..errors import BlobAlreadyExistsError, describe
 from ..interfaces import IBlobStore, Ids, IPayload, IStagedBlob
-from ..model import BlobKey, Priority, SyncStatus, check_size, is_legal_change
+from ..model import BlobKey, Priority, SyncStatus, check_key, check_size, is_legal_change
 from .files import MemoryFile, read_exactly
-from .statuses import MemoryStatusStore, checked_key, illegal_change
+from .statuses import MemoryStatusStore, illegal_change
 
 __all__ = ["MemoryStore"]
 
@@ -134,7 +134,7 @@ class MemoryStore(MemoryStatusStore):
         def work() -> dict[str, IPayload]:
             found: dict[str, IPayload] = {}
             for blob_id in blob_ids:
-                record = self._records.get(BlobKey(namespace, blob_id))
+                record = self._records.get(check_key(blob_id, namespace))
                 if record is None or record.content is None:
                     continue
                 if record.status is _S.PENDING_UPLOAD and len(record.content) <= max_size:
@@ -151,7 +151,7 @@ class MemoryStore(MemoryStatusStore):
                 blob_id, namespace, lambda key: self._publish(key, content, preamble, external)
             )
 
-        checked_key(blob_id, namespace)
+        check_key(blob_id, namespace)
         return MemoryStagedBlob(publish)
 
     def _publish(self, key: BlobKey, content: bytes, preamble: bytes, external: bool) -> None:

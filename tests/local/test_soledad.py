@@ -177,6 +177,16 @@ class RowTests(OldTestCase):
         self.assertEqual(expected.remarks[Remark.BAD_NAME.value], 3)
         self.assertEqual(expected.remarks[Remark.NO_STATUS.value], 3)
 
+    async def test_the_default_namespace_by_either_name(self) -> None:
+        names = [(a, b) for a in ("", None, "default") for b in ("", None, "default")]
+        blobs = [(f"b{n}", b"1", one) for n, (one, _) in enumerate(names)]
+        states = [(f"b{n}", other, 7, 4, 0) for n, (_, other) in enumerate(names)]
+        make_old(self.path, KEY, blobs, [*states, ("wanted", "default", 3, 2, 0)])
+        store = self.open()
+        self.assertEqual(await store.list_namespaces(), [""])
+        self.assertEqual(len(await store.list_status(S.LOCAL_ONLY)), len(names))
+        self.assertEqual(await store.list_status(S.PENDING_DOWNLOAD), ["wanted"])
+
     async def test_order(self) -> None:
         blobs = [(f"b{n}", b"", "") for n in range(4)]
         make_old(
