@@ -108,9 +108,9 @@ def client_command(
             if check is not None:
                 check(**options)
             with_store = store(**options) if callable(store) else store
-            settings = Settings.of(click.get_current_context())
-            settings = settings.unlock(store=with_store, secret=secret)
             screen = Screen(as_json, quiet)
+            settings = Settings.of(click.get_current_context(), screen.warning)
+            settings = settings.unlock(store=with_store, secret=secret)
 
             async def work(reactor: Any) -> int:
                 session = Session(reactor, settings, screen, with_store, secret)

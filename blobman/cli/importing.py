@@ -10,7 +10,6 @@ import click
 from blobman import SoledadReport, import_soledad
 
 from .commands import Session, client_command
-from .secretfiles import read_secret
 from .text import size_text, table_lines
 
 
@@ -28,7 +27,7 @@ async def import_soledad_command(session: Session, dry_run: bool) -> None:
     """
     settings = session.settings
     user, store = settings.need("user", "no user"), settings.need("store", "no local store")
-    key = read_secret("key", settings.need("key_file", "no key for the local store"))
+    key = settings.read_key()
     try:
         working = import_soledad(store, user, key, dry_run=dry_run, reactor=session.reactor)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import NamedTuple
 
 import click
@@ -54,7 +55,7 @@ def choose_lock(in_keyring: bool, path: str | None, option: str) -> Lock:
     if in_keyring:
         return Lock(KeptBy.KEYRING, secrets.token_urlsafe(32))
     if path is not None:
-        passphrase = _read(path)
+        passphrase = _read(path, tell)
         if len(passphrase) < MIN_LENGTH:
             raise click.UsageError(f"passphrase file {path!r}: {_TOO_SHORT}")
         return Lock(KeptBy.USER, passphrase)
@@ -62,18 +63,19 @@ def choose_lock(in_keyring: bool, path: str | None, option: str) -> Lock:
     return Lock(KeptBy.USER, _ask_for_new())
 
 
-def open_keys(keys: KeysFile, path: str | None) -> bytes:
+def open_keys(keys: KeysFile, path: str | None, remark: Callable[[str], object] = tell) -> bytes:
     """
     Decrypt a seed, with the passphrase from where it is.
 
     :param path: the file that holds it, if the keyring does not; None to ask for it.
+    :param remark: is told if others can read that file, too.
     :raise WrongPassphraseError: it is wrong.
     :raise click.ClickException: there is none to be had.
     """
     if keys.kept_by is KeptBy.KEYRING:
         return keys.open(keyrings.find(_account(keys)))
     if path is not None:
-        return keys.open(_read(path))
+        return keys.open(_read(path, remark))
     _need_terminal("the passphrase", "--passphrase-file")
     for _ in range(TRIES - 1):
         try:
@@ -97,15 +99,17 @@ def _ask_for_new() -> str:
         passphrase = ask_hidden(f"New passphrase, of {MIN_LENGTH} characters or more: ")
         if len(passphrase) < MIN_LENGTH:
             tell(f"{_TOO_SHORT.capitalize()}.")
+        elif passphrase != passphrase.rstrip():
+            tell("It ends with a blank, which would be lost in a file.")
         elif ask_hidden("The same again: ") != passphrase:
             tell("These differ.")
         else:
             return passphrase
 
 
-def _read(path: str) -> str:
+def _read(path: str, remark: Callable[[str], object]) -> str:
     try:
-        return read_secret("passphrase", path).decode("utf-8")
+        return read_secret("passphrase", path, remark).decode("utf-8")
     except UnicodeDecodeError:
         # It holds what it could not decode.
         raise click.UsageError(f"passphrase file {path!r} does not hold UTF-8") from None

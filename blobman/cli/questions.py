@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,17 +38,18 @@ class Answers:
     authorities: bytes | None = None
 
 
-def check_settings(given: Mapping[str, str]) -> Answers:
+def check_settings(given: Mapping[str, str], remark: Callable[[str], object] = tell) -> Answers:
     """
     Take settings as they were given.
 
     :param given: settings by name.
+    :param remark: is told if others can read the file of the token, too.
     :raise click.UsageError: one is wrong, or names a file that can't be used.
     """
     values = {name: _from_anywhere(name, value) for name, value in given.items()}
     _check(values)
     kept = {name: it for name, it in values.items() if name not in ("token_file", "ca")}
-    token = read_token(values["token_file"]) if "token_file" in values else None
+    token = read_token(values["token_file"], remark) if "token_file" in values else None
     authorities = Path(values["ca"]).read_bytes() if "ca" in values else None
     return Answers(kept, token, authorities)
 
@@ -62,7 +63,8 @@ def ask_for_settings(given: Mapping[str, str], default_store: str) -> Answers:
     :param given: settings by name.
     :raise click.UsageError: one is wrong; or is missing, and there is no terminal.
     """
-    check_settings(given)
+    # They are looked at once more, and remarked on, at the end.
+    check_settings(given, lambda _: None)
     questions = _Questions({name: _from_anywhere(name, it) for name, it in given.items()})
     values = questions.values
     questions.need_server()

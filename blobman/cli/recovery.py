@@ -9,12 +9,12 @@ import click
 
 from .configuration import Configuration
 from .keysfile import KeysFile
-from .secretfiles import read_secret
+from .secretfiles import normalize, read_secret
 from .seeds import RecoveryCodeError, check_value, read_code
 from .terminal import ask, tell
 
 _MAX_CODE = 1000
-"""Characters to read of standard input; a code has fewer than 100."""
+"""Bytes to read of standard input; a code has fewer than 100."""
 
 
 def read_old_keys(configuration: Configuration) -> KeysFile | None:
@@ -44,19 +44,19 @@ def get_seed(path: str | None, old: KeysFile | None) -> bytes:
     :raise click.UsageError: it is wrong.
     """
     if path is not None:
-        return _check(read_secret("recovery code", path).decode("utf-8", "replace"), old)
+        return _check(read_secret("recovery code", path), old)
     if not sys.stdin.isatty():
-        return _check(sys.stdin.read(_MAX_CODE), old)
+        return _check(normalize(sys.stdin.buffer.read(_MAX_CODE)), old)
     while True:
         try:
-            return _check(ask("Recovery code: "), old)
+            return _check(ask("Recovery code: ").encode(), old)
         except click.UsageError as error:  # noqa: PERF203
             tell(f"{error.message[0].upper()}{error.message[1:]}. Once more:")
 
 
-def _check(code: str, old: KeysFile | None) -> bytes:
+def _check(code: bytes, old: KeysFile | None) -> bytes:
     try:
-        seed = read_code(code)
+        seed = read_code(code.decode("utf-8", "replace"))
     except RecoveryCodeError as error:
         raise click.UsageError(str(error)) from None
     if old is not None and check_value(seed) != old.check:

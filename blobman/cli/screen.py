@@ -70,6 +70,11 @@ class Screen:
         if not self.quiet and not self.as_json:
             self._write(text, err=True)
 
+    def warning(self, text: str) -> None:
+        """Show what is to be put right, though it keeps nothing from being done."""
+        if not self.quiet:
+            self._write(f"blobman: {text}", err=True)
+
     def failure(self, subject: str, error: Exception, remark: str = "") -> None:
         """
         Show that one of many things failed, and go on.

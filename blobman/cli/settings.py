@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from .options import BY_NAME, given_settings
 from .secretfiles import RANDOM_BYTES, read_secret, read_token
 from .seeds import Keys, derive_keys
 from .sizes import read_rate
+from .terminal import tell
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,16 @@ class Settings:
 
     :ivar values: by name; names of files, not what they hold.
     :ivar keys: what the configuration has for settings that name no file; None while it is locked.
+    :ivar remark: is told of files with secrets that others can read, too.
     """
 
     values: Mapping[str, str]
     configuration: Configuration
     keys: Keys | None = field(default=None, repr=False)
+    remark: Callable[[str], object] = tell
 
     @classmethod
-    def of(cls, context: click.Context) -> Settings:
+    def of(cls, context: click.Context, remark: Callable[[str], object] = tell) -> Settings:
         """
         Take those of the present command line, then variables, then the configuration.
 
@@ -47,7 +50,7 @@ class Settings:
             raise click.UsageError(
                 f"there are no settings in {path}: blobman --config {path} init makes them"
             )
-        return cls({**(kept or {}), **given}, configuration)
+        return cls({**(kept or {}), **given}, configuration, remark=remark)
 
     def unlock(self, *, store: bool, secret: bool) -> Settings:
         """
@@ -65,7 +68,8 @@ class Settings:
         file = self.configuration.read_keys()
         if file is None:
             return self
-        return replace(self, keys=derive_keys(open_keys(file, self.get("passphrase_file"))))
+        seed = open_keys(file, self.get("passphrase_file"), self.remark)
+        return replace(self, keys=derive_keys(seed))
 
     def get(self, name: str) -> str | None:
         """Give a setting, or None."""
@@ -106,7 +110,7 @@ class Settings:
         user = self.need("user", "no user")
         remote = self._server_url(server)
         folder = self.need("store", "no local store") if store else None
-        key = self._read_key() if store else None
+        key = self.read_key() if store else None
         sealing = self._read_secret() if secret and remote else secrets.token_bytes(RANDOM_BYTES)
         token = self._read_token() if remote else None
         authority = self.get("ca") if remote else None
@@ -137,15 +141,22 @@ class Settings:
             return self.get("remote")
         return self.need("remote", "no server") if wanted else None
 
-    def _read_key(self) -> bytes:
+    def read_key(self) -> bytes:
+        """
+        Read the key of the local store.
+
+        :raise click.UsageError: there is none, or its file can't be used.
+        """
         if self.keys is not None and not self.get("key_file"):
             return self.keys.store
-        return read_secret("key", self.need("key_file", "no key for the local store"))
+        path = self.need("key_file", "no key for the local store")
+        return read_secret("key", path, self.remark)
 
     def _read_token(self) -> str:
-        return read_token(self.need("token_file", "no token for the server"))
+        return read_token(self.need("token_file", "no token for the server"), self.remark)
 
     def _read_secret(self) -> bytes:
         if self.keys is not None and not self.get("secret_file"):
             return self.keys.secret
-        return read_secret("secret", self.need("secret_file", "no secret to seal blobs with"))
+        path = self.need("secret_file", "no secret to seal blobs with")
+        return read_secret("secret", path, self.remark)

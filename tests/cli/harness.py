@@ -62,6 +62,7 @@ class CommandCase(TestCase):
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+        path.chmod(0o600)
         return str(path)
 
     def let(self, **variables: str) -> None:

@@ -139,16 +139,25 @@ class SecretFileTests(CommandCase):
         self.assertEqual(line, f"{one}: it exists, and is not overwritten")
         self.assertEqual((self.folder / "one").read_bytes(), b"precious")
 
-    def test_newlines(self) -> None:
+    def test_what_an_editor_made_of_it(self) -> None:
         raw = bytes(range(255, 0, -1)) + b"\n"
         for content, secret in (
             (b"text", b"text"),
             (b"text\n", b"text"),
-            (b"text\n\n", b"text\n"),
-            (b" a b \n", b" a b "),
+            (b"text\n\n", b"text"),
+            (b" a b \t\n", b" a b"),
+            (b"text\r\n", b"text"),
+            (b"\xef\xbb\xbftext\r\n", b"text"),
+            ("\ufefft\u00e4xt\r\n".encode("utf-16-le"), "t\u00e4xt".encode()),
+            ("\ufefft\u00e4xt\r\n".encode("utf-16-be"), "t\u00e4xt".encode()),
+            (b"two\nlines\n", b"two\nlines\n"),
+            (b"two\r\nlines\r\n", b"two\nlines\n"),
+            (b"\xef\xbb\xbftwo\r\nlines", b"two\nlines"),
             ("h\u00fcsch\n".encode(), "h\u00fcsch".encode()),
             (raw, raw),
-            (b"\x00\x01\n", b"\x00\x01\n"),
+            (b"\x00\x01\r\n", b"\x00\x01\r\n"),
+            (b"\xef\xbb\xbf" + raw, b"\xef\xbb\xbf" + raw),
+            (b"\xff\xfe" + raw, b"\xff\xfe" + raw),
         ):
             self.assertEqual(read_secret("key", self.write("file", content)), secret)
 
