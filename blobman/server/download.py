@@ -49,9 +49,11 @@ def _set_headers(request: BlobsRequest, blob: IStoredBlob) -> tuple[int, int]:
 
 
 def _read_range(request: BlobsRequest, size: int) -> tuple[int, int] | None:
-    header = request.getHeader("range")
     # Only a GET has ranges; and an answer has no validator, so that no condition on one holds.
-    if header is None or request.method != b"GET" or request.getHeader("if-range") is not None:
+    if request.method != b"GET" or request.requestHeaders.hasHeader(b"if-range"):
+        return None
+    header = request.single_header("Range")
+    if header is None:
         return None
     try:
         return read_range(header, size)

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import parse_qs
 from twisted.web.server import Request
 
+from ..protocol import ProtocolError
 from .access import CLIENT_GONE, UNKNOWN, Report, shown
 from .body import Body
 
@@ -111,6 +112,20 @@ class BlobsRequest(Request):
     def _expects_continue(self) -> bool:
         expected = self.requestHeaders.getRawHeaders(b"expect", [b""])[0]
         return expected.lower() == b"100-continue" and self.channel._version == b"HTTP/1.1"
+
+    def single_header(self, name: str) -> str | None:
+        """
+        Return the value of a header that a request can have once, or None if it has none.
+
+        :raise ProtocolError: there is more than one, or the value is not ASCII.
+        """
+        values = self.requestHeaders.getRawHeaders(name.encode("ascii"), [])
+        if len(values) > 1:
+            raise ProtocolError(f"there is more than one {name}")
+        try:
+            return values[0].decode("ascii") if values else None
+        except UnicodeDecodeError as error:
+            raise ProtocolError(f"the {name} is not ASCII") from error
 
     @property
     def connection(self) -> Any:

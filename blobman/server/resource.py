@@ -131,9 +131,9 @@ class UserResource(Resource):
         await handler(request, Target(parts[0], parts[1:], _read_fields(request)))
 
     async def _log_in(self, request: BlobsRequest) -> str:
-        header = request.getHeader(b"authorization")
         try:
-            credentials = TokenCredentials(*read_authorization(header or b""))
+            header = request.single_header("Authorization") or ""
+            credentials = TokenCredentials(*read_authorization(header.encode("ascii")))
             _, avatar, _ = await self._portal.login(credentials, None, IAccount)
         except (ProtocolError, LoginFailed):
             challenge = [("WWW-Authenticate", 'Token realm="blobs"')]

@@ -21,6 +21,7 @@ from .request import BlobsRequest
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
+    from twisted.web.http_headers import Headers
     from twisted.web.resource import IResource
 
 
@@ -72,14 +73,22 @@ class BlobsChannel(HTTPChannel):
             self._headers_deadline = self.site.clock.callLater(limit, self._miss_deadline)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
-    def allHeadersReceived(self) -> None:
-        """Begin with the request."""
-        self._stop_deadline()
-        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"host", [])
-        if self._version == b"HTTP/1.1" and len(hosts) != 1:
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line of the head; one that only continues another is a bad one."""
+        if line[:1] in (b" ", b"\t"):
             self._respondToBadRequestAndDisconnect()
-        else:
+        if not self._is_refused:
+            super().lineReceived(line)  # type: ignore[no-untyped-call]
+
+    def allHeadersReceived(self) -> None:
+        """Begin with the request, unless its head is a bad one."""
+        if self._is_refused:
+            return
+        self._stop_deadline()
+        if _is_well_framed(self._version, self.requests[-1].requestHeaders):
             super().allHeadersReceived()  # type: ignore[no-untyped-call]
+        else:
+            self._respondToBadRequestAndDisconnect()
 
     def requestDone(self, request: HTTPRequest) -> None:
         """Go on with what came behind the request, as if it came now."""
@@ -92,6 +101,11 @@ class BlobsChannel(HTTPChannel):
         """Go on with the request, if it could be read."""
         if not self._is_refused:
             super().allContentReceived()  # type: ignore[no-untyped-call]
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take a part of the body, if there is a request that it can belong to."""
+        if not self._is_refused:
+            super().rawDataReceived(data)  # type: ignore[no-untyped-call]
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line that is too long."""
@@ -146,6 +160,18 @@ class BlobsChannel(HTTPChannel):
         """Break off."""
         transport: Any = self.transport
         transport.abortConnection()
+
+
+def _is_well_framed(version: bytes, headers: Headers) -> bool:
+    """
+    Tell whether everybody between here and the client sees the same request (RFC 9112).
+
+    There is no coding but chunked, and what HTTP/1.0 does not know, it does not send.
+    """
+    codings = [it.lower() for it in headers.getRawHeaders(b"transfer-encoding", [])]
+    if version != b"HTTP/1.1":
+        return not codings
+    return codings in ([], [b"chunked"]) and len(headers.getRawHeaders(b"host", [])) == 1
 
 
 class BlobsSite(Site):

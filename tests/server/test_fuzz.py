@@ -87,11 +87,12 @@ BODIES = st.one_of(
 )  # fmt: skip
 RANGES = st.sampled_from(
     ["bytes=0-1", "bytes=-1", "bytes=799-", "bytes=800-", "bytes=-0", "bytes=9-1", "x", "",
-     "bytes=0-99999999999999999999999999", "bytes=" + "9" * 5000 + "-", "bytes=0-1,2-3"]
+     "bytes=0-99999999999999999999999999", "bytes=" + "9" * 5000 + "-", "bytes=0-1,2-3",
+     "\xff", "bytes=\xff", "bytes=0-1\r\nRange: bytes=2-3", "bytes=0-\r\n 1"]
 )  # fmt: skip
 LENGTHS = st.sampled_from(
     ["right", "right", "right", "none", "more", "less", "-1", "x", "", "9" * 30, "9" * 5000,
-     "chunked", "bad chunks", "both", "twice"]
+     "chunked", "bad chunks", "both", "twice", "chunked twice", "identity"]
 )  # fmt: skip
 
 
@@ -120,8 +121,10 @@ def framed(lines: list[str], length: str, body: bytes) -> bytes:
         headers.append(f"Content-Length: {len(body) // 2}")
     elif length == "twice":
         headers += [f"Content-Length: {len(body)}", f"Content-Length: {len(body) + 1}"]
-    elif length in ("chunked", "both", "bad chunks"):
+    elif length in ("chunked", "both", "bad chunks", "chunked twice", "identity"):
         headers.append("Transfer-Encoding: chunked")
+        if length in ("chunked twice", "identity"):
+            headers.append(f"Transfer-Encoding: {length.split()[0]}")
         data = chunks if length != "bad chunks" else b"zz\r\n" + chunks
         if length == "both":
             headers.append(f"Content-Length: {len(body)}")

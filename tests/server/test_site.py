@@ -113,12 +113,37 @@ class RefusedTests(SiteCase):
             b"Content-Length: 800\r\nContent-Length: 801\r\n\r\n",
             b"Content-Length: 800\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"Content-Length: 1e3\r\n\r\n",
+            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"Transfer-Encoding: chunked, chunked\r\n\r\n",
+            b"Transfer-Encoding: identity\r\n\r\n",
+            b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+            b"Transfer-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc",
+            b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+            b"Transfer-Encoding:\r\n\r\n",
+            b"Transfer-Encoding:\r\n chunked\r\n\r\n",
+            b"Transfer-Encoding: chunked\r\n\t, identity\r\n\r\n",
+            b"Content-Length: 8\r\n 00\r\n\r\n",
+            b"X: a\r\n b\r\n\r\n",
             b"X: a\x00b\r\n\r\n",
             b"no colon\r\n\r\n",
             b"X: " + b"y" * 20_000 + b"\r\n\r\n",
             b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc",
         ):
             self.assert_refused(head + rest, "PUT", "/blobs/alice/a")
+
+    def test_a_coding_of_an_old_version(self) -> None:
+        head = b"PUT /blobs/alice/a HTTP/1.0\r\n" + self.headers
+        self.assert_refused(
+            head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "PUT", "/blobs/alice/a"
+        )
+
+    def test_nothing_of_a_bad_head_is_done(self) -> None:
+        self.successResultOf(self.backend.store([(name("a"), sealed())]))
+        head = b"DELETE /blobs/alice/a HTTP/1.1\r\n" + self.headers
+        for rest in (b"X: a\r\n b\r\n\r\n", b"no colon\r\nX: y\r\n\r\n"):
+            self.assert_refused(head + rest, "DELETE", "/blobs/alice/a")
+        self.assertIn(name("a"), self.backend.blobs)
 
     def test_no_request_line(self) -> None:
         for line in (b"\x16\x03\x01 hello\r\n\r\n", b"GET /\r\n\r\n", b"G" * 20_000):
@@ -145,6 +170,35 @@ class RefusedTests(SiteCase):
         self.assertEqual(wire.value().count(b"HTTP/1.1"), 1)
         self.assertEqual([it.code for it in self.reports], [401])
         self.assertTrue(wire.disconnecting)
+
+
+class HeaderTests(SiteCase):
+    """Headers that nobody sends by mistake are answered like other mistakes."""
+
+    def test_what_is_not_ascii(self) -> None:
+        self.successResultOf(self.backend.store([(name("a"), sealed())]))
+        head = b"GET /blobs/alice/a HTTP/1.1\r\nHost: x\r\n"
+        credentials = self.headers.partition(b"\r\n")[2]
+        for value in (b"\xff", b"bytes=\xff", b"bytes=\xd9\xa0-\xd9\xa1", b"\xc3\xa4"):
+            answer = self.answer_to(head + credentials + b"Range: " + value + b"\r\n\r\n")
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400"), answer)
+            for text in (value, b"Token " + value):
+                answer = self.answer_to(head + b"Authorization: " + text + b"\r\n\r\n")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 401"), answer)
+            for header in (b"If-Range", b"Expect", b"Connection", b"Cookie", b"Host"):
+                line = header + b": " + value + b"\r\n"
+                head_of_its_own = head if header != b"Host" else head.partition(b"Host")[0]
+                answer = self.answer_to(head_of_its_own + credentials + line + b"\r\n")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 200"), (line, answer))
+
+    def test_what_is_there_twice(self) -> None:
+        self.successResultOf(self.backend.store([(name("a"), sealed())]))
+        head = b"GET /blobs/alice/a HTTP/1.1\r\n" + self.headers
+        answer = self.answer_to(head + b"Range: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 400"), answer)
+        credentials = self.headers.partition(b"\r\n")[2]
+        answer = self.answer_to(head + credentials + b"\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 401"), answer)
 
 
 class TargetTests(SiteCase):
