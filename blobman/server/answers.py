@@ -36,6 +36,9 @@ PIECE = 256 * 1024
 SHORT = 64 * 1024
 """Bytes up to which an answer is sent without waiting for the client."""
 
+Headers = Iterable[tuple[str, str]]
+"""Names and values."""
+
 _log = Logger()
 
 
@@ -47,7 +50,7 @@ class Refusal(Exception):
     :ivar headers: further headers, as pairs.
     """
 
-    def __init__(self, code: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, code: int, text: str, headers: Headers = ()) -> None:
         super().__init__(text)
         self.code = code
         self.headers = tuple(headers)
@@ -90,7 +93,7 @@ async def answer(
     code: int,
     body: bytes = b"",
     content_type: str = "",
-    headers: Iterable[tuple[str, str]] = (),
+    headers: Headers = (),
 ) -> None:
     """
     Send an answer and end it.
@@ -99,25 +102,30 @@ async def answer(
     """
     await request.take_small_rest()
     check_present(request)
-    request.setResponseCode(code)
-    for name, value in headers:
-        request.responseHeaders.setRawHeaders(name, [value])
+    head = [*headers, ("Content-Length", str(len(body)))]
     if content_type:
-        request.responseHeaders.setRawHeaders("Content-Type", [content_type])
-    request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
+        head.append(("Content-Type", content_type))
     if len(body) > SHORT and request.method != b"HEAD":
-        await _send_paced(request, body)
+        await _send_paced(request, code, head, body)
     else:
+        set_head(request, code, head)
         request.write(body)
         request.finish()
 
 
-async def _send_paced(request: BlobsRequest, body: bytes) -> None:
-    writer = PacedWriter(request)
-    for start in range(0, len(body), PIECE):
-        writer.write(body[start : start + PIECE])
-        await writer.drained()
-    writer.finish()
+async def _send_paced(request: BlobsRequest, code: int, head: Headers, body: bytes) -> None:
+    with PacedWriter(request, code, head) as writer:
+        for start in range(0, len(body), PIECE):
+            writer.write(body[start : start + PIECE])
+            await writer.drained()
+        writer.finish()
+
+
+def set_head(request: BlobsRequest, code: int, headers: Headers) -> None:
+    """Say what the answer is, right before its first byte."""
+    request.setResponseCode(code)
+    for name, value in headers:
+        request.responseHeaders.setRawHeaders(name, [value])
 
 
 async def refuse(request: BlobsRequest, refusal: Refusal) -> None:
@@ -146,14 +154,19 @@ def check_present(request: BlobsRequest) -> None:
 @implementer(IPushProducer)
 class PacedWriter:
     """
-    Writes a long answer, no faster than the client takes it.
+    Writes a long answer, no faster than the client takes it. It is a context manager, which lets
+    go of the request at every end.
 
-    :param request: its status and headers are set.
+    What fails before the first :meth:`write` can still be answered: nothing has been said yet.
+
+    :param code: the status of the answer.
+    :param headers: the headers of the answer.
     """
 
-    def __init__(self, request: BlobsRequest) -> None:
+    def __init__(self, request: BlobsRequest, code: int, headers: Headers) -> None:
         check_present(request)
         self._request = request
+        self._head: tuple[int, Headers] | None = code, headers
         self._is_paused = False
         self._drained: Deferred[None] | None = None
         self._clock, self._patience = request.stall_clock
@@ -163,9 +176,26 @@ class PacedWriter:
             # Nobody says so again.
             self.pauseProducing()
 
+    def __enter__(self) -> PacedWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._stop_stall()
+        if self._request.producer is self and not self._request.is_gone:
+            self._request.unregisterProducer()  # type: ignore[no-untyped-call]
+
+    def _begin(self) -> None:
+        head, self._head = self._head, None
+        if head is not None:
+            set_head(self._request, *head)
+
     def write(self, data: bytes) -> None:
         """Send some more; wait for :meth:`drained` between two calls."""
         if not self._request.is_gone:
+            self._begin()
             self._request.write(data)
 
     def drained(self) -> Deferred[None]:
@@ -184,8 +214,8 @@ class PacedWriter:
     def finish(self) -> None:
         """End the answer."""
         check_present(self._request)
-        self._stop_stall()
-        self._request.unregisterProducer()  # type: ignore[no-untyped-call]
+        self._let_go()
+        self._begin()
         self._request.finish()
 
     # -- IPushProducer -----------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..protocol import TAG_SIZE, ProtocolError, read_range, write_tag
-from .answers import PIECE, PacedWriter, Refusal, check_present
+from .answers import PIECE, PacedWriter, Refusal, check_present, set_head
 from .storage import IStoredBlob
 
 if TYPE_CHECKING:
@@ -18,34 +18,36 @@ async def send_blob(request: BlobsRequest, blob: IStoredBlob) -> None:
 
     :raise Refusal: there is nothing in the range.
     :raise ClientGoneError: the connection has ended.
+    :raise OSError: the blob can't be read.
     """
     try:
         await request.take_small_rest()
         check_present(request)
-        start, end = _set_headers(request, blob)
+        part = _read_range(request, blob.size)
+        start, end = part or (0, blob.size)
+        code, headers = 206 if part else 200, _headers(blob, start, end, part is not None)
         if request.method == b"HEAD":
+            set_head(request, code, headers)
             request.finish()
-        else:
-            writer = PacedWriter(request)
+            return
+        with PacedWriter(request, code, headers) as writer:
             await send_part(writer, blob, start, end)
             writer.finish()
     finally:
         blob.close()
 
 
-def _set_headers(request: BlobsRequest, blob: IStoredBlob) -> tuple[int, int]:
-    headers = request.responseHeaders
-    headers.setRawHeaders("Accept-Ranges", ["bytes"])
-    part = _read_range(request, blob.size)
-    start, end = part or (0, blob.size)
-    if part:
-        request.setResponseCode(206)
-        headers.setRawHeaders("Content-Range", [f"bytes {start}-{end - 1}/{blob.size}"])
+def _headers(blob: IStoredBlob, start: int, end: int, is_part: bool) -> list[tuple[str, str]]:
+    headers = [
+        ("Accept-Ranges", "bytes"),
+        ("Content-Type", "application/octet-stream"),
+        ("Content-Length", str(end - start)),
+    ]
+    if is_part:
+        headers.append(("Content-Range", f"bytes {start}-{end - 1}/{blob.size}"))
     if len(blob.tag) == TAG_SIZE:
-        headers.setRawHeaders("Tag", [write_tag(blob.tag)])
-    headers.setRawHeaders("Content-Type", ["application/octet-stream"])
-    headers.setRawHeaders("Content-Length", [str(end - start)])
-    return start, end
+        headers.append(("Tag", write_tag(blob.tag)))
+    return headers
 
 
 def _read_range(request: BlobsRequest, size: int) -> tuple[int, int] | None:

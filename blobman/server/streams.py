@@ -80,8 +80,9 @@ class StreamResource(UserResource):
             del body
             names = [BlobName(target.user, namespace, blob_id) for blob_id in ids]
             check_present(request)
-            request.responseHeaders.setRawHeaders("Content-Type", ["application/octet-stream"])
-            await send_frames(PacedWriter(request), self._backend, names)
+            head = [("Content-Type", "application/octet-stream")]
+            with PacedWriter(request, 200, head) as writer:
+                await send_frames(writer, self._backend, names)
 
     async def _upload(self, request: BlobsRequest, target: Target) -> None:
         # It is checked for each blob; but if it is none, that is nobody's fault but the request's.

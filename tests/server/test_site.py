@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,7 +15,7 @@ from blobman.server.access import Report
 from blobman.server.app import make_site
 from blobman.server.auth import TokenFile
 from blobman.server.limits import Limits
-from blobman.server.memory import MemoryBackend
+from blobman.server.memory import MemoryBackend, MemoryBlob
 
 from .blobs import sealed
 from .contract import name
@@ -319,3 +321,45 @@ class SlowReaderTests(SiteCase):
         for wire in wires:
             wire.abortConnection()
         self.assertIn(b'{"count": 4001}', self.answer_to(self.get(b"/blobs/alice/?only_count=1")))
+
+
+class UnreadableTests(SiteCase):
+    """What fails before the first byte has been sent is answered as if nothing had been there."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.successResultOf(self.backend.store([(name("a"), sealed(size=200_000))]))
+        self.patch(MemoryBlob, "read", lambda *_: fail(OSError(errno.EIO, "no such sector")))
+        self.patch(self.backend, "read_some", lambda *_: fail(OSError(errno.EIO, "no such sector")))
+
+    def test_nothing_is_left_of_the_answer(self) -> None:
+        for request in (
+            self.get(b"/blobs/alice/a"),
+            self.get(b"/blobs/alice/a").replace(b"\r\n\r\n", b"\r\nRange: bytes=0-9\r\n\r\n"),
+            b"POST /stream/alice?direction=download HTTP/1.1\r\n" + self.headers
+            + b"Content-Length: 5\r\n\r\n" + b'["a"]',
+        ):  # fmt: skip
+            protocol, wire = self.connect()
+            protocol.dataReceived(request)
+            answer = wire.value()
+            self.assertTrue(answer.startswith(b"HTTP/1.1 500"), answer)
+            for header in (b"Tag", b"Content-Range", b"Accept-Ranges", b"octet-stream"):
+                self.assertNotIn(header, answer)
+            self.assertIn(b"Content-Length: 18\r\n", answer)
+            wire.clear()
+            protocol.dataReceived(self.get(b"/health"))
+            self.assertIn(b" 200 OK", wire.value())
+            wire.loseConnection()
+            self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+            self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_nobody_waits_for_a_client_that_was_behind(self) -> None:
+        protocol, wire = self.connect(SlowWire())
+        wire.untaken = 100_000
+        wire.pause_if_full()
+        protocol.dataReceived(self.get(b"/blobs/alice/a"))
+        self.assertIn(b" 500 ", wire.value())
+        self.flushLoggedErrors(OSError)
+        self.clock.advance(59)
+        self.assertFalse(wire.is_aborted)
+        wire.abortConnection()
