@@ -172,9 +172,6 @@ class PacedWriter:
         self._clock, self._patience = request.stall_clock
         self._stall: IDelayedCall | None = None
         request.registerProducer(self, True)  # type: ignore[no-untyped-call]
-        if request.is_behind:
-            # Nobody says so again.
-            self.pauseProducing()
 
     def __enter__(self) -> PacedWriter:
         return self
@@ -185,7 +182,7 @@ class PacedWriter:
     def _let_go(self) -> None:
         self._stop_stall()
         if self._request.producer is self and not self._request.is_gone:
-            self._request.unregisterProducer()  # type: ignore[no-untyped-call]
+            self._request.unregisterProducer()
 
     def _begin(self) -> None:
         head, self._head = self._head, None

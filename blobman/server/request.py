@@ -32,7 +32,7 @@ from .body import Body
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
-    from .site import BlobsSite
+    from .site import BlobsChannel
 
 LINGER = 30.0
 """Seconds that a client gets to read an answer that came before the end of its body."""
@@ -58,10 +58,11 @@ class BlobsRequest(Request):
     _is_finishing = False
     _lingering: IDelayedCall | None = None
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+    def __init__(self, channel: BlobsChannel, *arguments: Any, **options: Any) -> None:
+        super().__init__(channel, *arguments, **options)  # type: ignore[no-untyped-call]
         self.body = Body(0, self._pause, self._resume)
-        self._site: BlobsSite = self.channel.site  # type: ignore[attr-defined]
+        self._channel = channel
+        self._site = channel.site
         self._began_at = self._site.reactor.seconds()
 
     # -- what the channel calls --------------------------------------------------------
@@ -74,6 +75,7 @@ class BlobsRequest(Request):
         if self._expects_continue():
             self.requestHeaders.removeHeader(b"expect")
             self.body.wanted = self._send_continue
+            self._channel.wait_for_server()
         self._begin(self.channel._command, self.channel._path, self.channel._version)
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -142,20 +144,18 @@ class BlobsRequest(Request):
         """The clock, and the seconds in which a client has to take what is sent."""
         return self._site.reactor, self._site.limits.stalled
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether the client has yet to take answers to requests before this one."""
-        return self.channel is not None and bool(self.channel._waitingForTransport)
-
     def _send_continue(self) -> None:
         self.channel.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._channel.wait_for_client()
 
     def _pause(self) -> None:
+        self._channel.wait_for_server()
         self.connection.pauseProducing()
 
     def _resume(self) -> None:
         if self.channel is not None:
-            self.channel.resetTimeout()
+            if not self.body.ended:
+                self._channel.wait_for_client()
             self.connection.resumeProducing()
 
     # -- ending ------------------------------------------------------------------------

@@ -28,12 +28,20 @@ if TYPE_CHECKING:
 LONGEST_LENGTH = 20
 """Digits of a Content-Length."""
 
+PIPELINED = 8
+"""How many requests of one connection are answered in one turn of the reactor at most."""
+
 SOCKET_PIECE = 256 * 1024
 """Bytes that a connection reads or sends in one turn of the reactor at most."""
 
 
 class BlobsChannel(HTTPChannel):
-    """A connection."""
+    """
+    A connection.
+
+    Of requests that are sent without waiting for answers, it takes some in a turn of the reactor,
+    and none while the client has yet to take earlier answers. The rest is held meanwhile.
+    """
 
     site: BlobsSite
     # How long closing may take is for ``loseConnection`` to say.
@@ -41,6 +49,9 @@ class BlobsChannel(HTTPChannel):
     _headers_deadline: IDelayedCall | None = None
     _is_refused = False
     _is_admitted = False
+    _in_a_row = 0
+    _held = b""
+    _next_turn: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Be known to the site, if there is room for one more."""
@@ -55,6 +66,7 @@ class BlobsChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Be forgotten by the site."""
         self._stop_deadline()
+        self._drop_held()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         if self._is_admitted:
             self.site.connections.leave()
@@ -63,6 +75,9 @@ class BlobsChannel(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; those that begin a request have to be followed by the rest of its headers."""
         if self._is_refused:
+            return
+        if self._held or (self._waitingForTransport and not self.requests):
+            self._hold(data)
             return
         if not self.requests and self._headers_deadline is None and not self._buffer:
             # Some clients send a line end after a body, or before a request.
@@ -92,10 +107,59 @@ class BlobsChannel(HTTPChannel):
 
     def requestDone(self, request: HTTPRequest) -> None:
         """Go on with what came behind the request, as if it came now."""
-        rest, self._buffer = self._buffer, b""
+        rest = b"".join([*self._dataBuffer, self._buffer])
+        self._dataBuffer, self._buffer = [], b""
         super().requestDone(request)  # type: ignore[no-untyped-call]
-        if rest:
+        if not self.persistent:
+            return
+        self.wait_for_client()
+        self._in_a_row = self._in_a_row + 1 if rest else 0
+        if self._in_a_row >= PIPELINED:
+            self._hold(rest)
+        elif rest:
             self.dataReceived(rest)
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        self._networkProducer.pauseProducing()
+        # It is up to the client to take answers, if that is what this waits for.
+        self.setTimeout(self.site.limits.stalled)  # type: ignore[no-untyped-call]
+        self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        if self._held and self._next_turn is None and not self._waitingForTransport:
+            self._next_turn = self.site.clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._next_turn = None
+        if self._waitingForTransport:
+            return
+        self._in_a_row = 0
+        held, self._held = self._held, b""
+        self.wait_for_client()
+        self._networkProducer.resumeProducing()
+        self.dataReceived(held)
+
+    def resumeProducing(self) -> None:
+        """Go on, now that the client has taken what was sent."""
+        super().resumeProducing()  # type: ignore[no-untyped-call]
+        if self._held:
+            self._networkProducer.pauseProducing()
+            self._go_on_soon()
+
+    def _drop_held(self) -> None:
+        self._held = b""
+        turn, self._next_turn = self._next_turn, None
+        if turn is not None:
+            turn.cancel()
+
+    def wait_for_client(self) -> None:
+        """Let the idle timeout run: the next bytes are up to the client."""
+        self.setTimeout(self.site.limits.idle)  # type: ignore[no-untyped-call]
+
+    def wait_for_server(self) -> None:
+        """Stop the idle timeout: what the client waits for is on this side."""
+        self.setTimeout(None)  # type: ignore[no-untyped-call]
 
     def allContentReceived(self) -> None:
         """Go on with the request, if it could be read."""
@@ -105,7 +169,7 @@ class BlobsChannel(HTTPChannel):
     def rawDataReceived(self, data: bytes) -> None:
         """Take a part of the body, if there is a request that it can belong to."""
         if not self._is_refused:
-            super().rawDataReceived(data)  # type: ignore[no-untyped-call]
+            super().rawDataReceived(data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line that is too long."""
@@ -144,6 +208,7 @@ class BlobsChannel(HTTPChannel):
 
     def loseConnection(self) -> None:
         """Close, when all is sent; and break off if the other side never lets that happen."""
+        self._drop_held()
         if self._abortingCall is None:
             self._abortingCall = self.site.clock.callLater(
                 self.site.limits.stalled, self.forceAbortClient

@@ -6,7 +6,7 @@ import errno
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +16,7 @@ from blobman.server.app import make_site
 from blobman.server.auth import TokenFile
 from blobman.server.limits import Limits
 from blobman.server.memory import MemoryBackend, MemoryBlob
+from blobman.server.site import PIPELINED
 
 from .blobs import sealed
 from .contract import name
@@ -285,6 +286,7 @@ class SlowReaderTests(SiteCase):
             self.assertLess(wire.untaken, 500_000)
             while wire.untaken:
                 wire.take(1_000_000)
+                self.clock.advance(0)
         self.assertEqual(wire.value().count(b" 200 OK"), 6)
         wire.loseConnection()
 
@@ -323,6 +325,132 @@ class SlowReaderTests(SiteCase):
         self.assertIn(b'{"count": 4001}', self.answer_to(self.get(b"/blobs/alice/?only_count=1")))
 
 
+class PipelinedTests(SiteCase):
+    """Requests that are sent without waiting for answers."""
+
+    def test_others_have_their_turn(self) -> None:
+        protocol, wire = self.connect()
+        answered = []
+        later = self.clock.callLater
+
+        def call_later(delay: float, *them: Any) -> object:
+            if not delay:
+                answered.append(wire.value().count(b" 404 "))
+            return later(delay, *them)
+
+        self.patch(self.clock, "callLater", call_later)
+        protocol.dataReceived(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        self.assertEqual(wire.producerState, "paused")
+        # What still comes from the wire has to wait, too.
+        protocol.dataReceived(self.get(b"/health"))
+        self.clock.advance(0)
+        self.assertEqual(answered, list(range(PIPELINED, 1001, PIPELINED)))
+        self.assertEqual(wire.value().count(b" 200 OK"), 1)
+        self.assertEqual(wire.producerState, "producing")
+        wire.loseConnection()
+
+    def test_a_client_that_takes_no_answers(self) -> None:
+        self.successResultOf(self.backend.store([(name("a"), sealed(size=30_000))]))
+        protocol, wire = self.connect(SlowWire())
+        protocol.dataReceived(self.get(b"/blobs/alice/a") * 1000)
+        self.clock.pump([0] * 200)
+        self.assertLess(wire.untaken, 300_000)
+        for _ in range(10):
+            taken = wire.value().count(b" 200 OK")
+            self.clock.advance(299)
+            self.assertFalse(wire.disconnecting)
+            wire.take(1_000_000)
+            self.clock.advance(0)
+            self.assertGreater(wire.value().count(b" 200 OK"), taken)
+        self.clock.advance(300)
+        self.assertTrue(wire.is_closing)
+        self.clock.advance(300)
+        self.assertTrue(wire.is_aborted)
+
+    def test_closed_while_some_wait(self) -> None:
+        for close in ("retire", "abort"):
+            protocol, wire = self.connect()
+            protocol.dataReceived(self.get(b"/health") * 100)
+            getattr(protocol, close)()
+            self.clock.advance(0)
+            self.assertEqual(wire.value().count(b" 200 OK"), PIPELINED)
+            self.assertTrue(wire.disconnecting)
+
+    def test_bodies_between(self) -> None:
+        protocol, wire = self.connect()
+        put = b"PUT /blobs/alice/%d HTTP/1.1\r\n" + self.headers + b"Content-Length: 800\r\n\r\n"
+        data = b"".join(put % number + sealed(str(number)) for number in range(30))
+        for start in range(0, len(data), 3000):
+            protocol.dataReceived(data[start : start + 3000])
+        self.clock.pump([0] * 10)
+        self.assertEqual(wire.value().count(b" 200 OK"), 30)
+        contents = {it.blob_id: kept.content for it, kept in self.backend.blobs.items()}
+        self.assertEqual(contents, {str(number): sealed(str(number)) for number in range(30)})
+        wire.loseConnection()
+
+
+class SlowServerTests(SiteCase):
+    """The time that a client is kept waiting by this side is not its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.gate: Deferred[None] = Deferred()
+        real = self.backend.receive
+        self.patch(
+            self.backend,
+            "receive",
+            lambda *them: self.gate.addCallback(lambda _: real(*them)),
+        )
+
+    def put(self, size: int, *headers: bytes) -> bytes:
+        lines = [b"Content-Length: %d" % size, *headers, b"", b""]
+        return b"PUT /blobs/alice/a HTTP/1.1\r\n" + self.headers + b"\r\n".join(lines)
+
+    def assert_idle_ends(self, wire: Wire) -> None:
+        self.clock.advance(59)
+        self.assertFalse(wire.disconnecting)
+        self.clock.advance(1)
+        self.assertTrue(wire.disconnecting)
+
+    def test_a_disk_that_takes_long(self) -> None:
+        content = sealed(size=2_000_000)
+        protocol, wire = self.connect()
+        protocol.dataReceived(self.put(len(content)) + content[:600_000])
+        self.clock.pump([30] * 10)
+        self.assertFalse(wire.disconnecting)
+        self.gate.callback(None)
+        protocol.dataReceived(content[600_000:])
+        self.assertIn(b" 200 OK", wire.value())
+        self.assertEqual(self.backend.blobs[name("a")].content, content)
+        self.assert_idle_ends(wire)
+
+    def test_the_rest_is_up_to_the_client(self) -> None:
+        protocol, wire = self.connect()
+        protocol.dataReceived(self.put(2_000_000) + bytes(600_000))
+        self.clock.advance(300)
+        self.gate.callback(None)
+        self.assert_idle_ends(wire)
+
+    def test_all_of_it_came_at_once(self) -> None:
+        content = sealed(size=600_000)
+        protocol, wire = self.connect()
+        protocol.dataReceived(self.put(len(content)) + content)
+        self.clock.advance(300)
+        self.gate.callback(None)
+        self.assertIn(b" 200 OK", wire.value())
+        self.assert_idle_ends(wire)
+
+    def test_before_it_says_that_the_body_may_come(self) -> None:
+        content = sealed(size=200_000)
+        protocol, wire = self.connect()
+        protocol.dataReceived(self.put(len(content), b"Expect: 100-continue"))
+        self.clock.pump([30] * 10)
+        self.assertFalse(wire.disconnecting)
+        self.gate.callback(None)
+        self.assertIn(b" 100 Continue", wire.value())
+        self.assert_idle_ends(wire)
+
+
 class UnreadableTests(SiteCase):
     """What fails before the first byte has been sent is answered as if nothing had been there."""
 
@@ -352,14 +480,3 @@ class UnreadableTests(SiteCase):
             wire.loseConnection()
             self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
             self.assertEqual(self.flushLoggedErrors(), [])
-
-    def test_nobody_waits_for_a_client_that_was_behind(self) -> None:
-        protocol, wire = self.connect(SlowWire())
-        wire.untaken = 100_000
-        wire.pause_if_full()
-        protocol.dataReceived(self.get(b"/blobs/alice/a"))
-        self.assertIn(b" 500 ", wire.value())
-        self.flushLoggedErrors(OSError)
-        self.clock.advance(59)
-        self.assertFalse(wire.is_aborted)
-        wire.abortConnection()
