@@ -7,36 +7,20 @@ The folder on disk and the in-memory backend implement it, and pass the same con
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from ..errors import BlobError, describe
-from ..model import Flags
-from ..protocol import DEFAULT_NAMESPACE, ListQuery
+from ...errors import BlobError
+from ...model import Flags
+from ...protocol import ListQuery
+from .interface import BlobName
 
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
 Ids = list[str]
 FlagList = list[Flags]
 Outcomes = list[BlobError | None]
-
-
-class BlobName(NamedTuple):
-    """
-    What identifies a blob on the server. Each part has been checked to be a name.
-
-    :ivar namespace: never empty: the default one is :data:`blobman.protocol.DEFAULT_NAMESPACE`.
-    """
-
-    user: str
-    namespace: str
-    blob_id: str
-
-    def __str__(self) -> str:
-        """Name it for a message, without the user."""
-        namespace = "" if self.namespace == DEFAULT_NAMESPACE else self.namespace
-        return describe(self.blob_id, namespace)
 
 
 class IUpload(Interface):

@@ -1,0 +1,1 @@
+"""Everything that is said about blobs, in one transactional catalogue. It is the truth."""

@@ -1,0 +1,322 @@
+"""
+What a catalogue has to do: the truth about blobs, users' space, uploads and the order of changes.
+
+Every method that changes something is one transaction, durable when its Deferred fires. Changes of
+several callers may be committed together; each of them fails by itself. Reading never waits for a
+change, and sees only what is durable.
+
+All methods can fail with ``UnavailableError``, with ``DamagedError`` if rows that they need do not
+verify, and with ``ClosedError``. What cancelling does is said in ``storage.interface``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from ....model import Flags
+from ....protocol import ListQuery
+from ..interface import BlobName, FlagList, Outcomes
+
+
+class Publication(NamedTuple):
+    """
+    A blob that is to become visible.
+
+    :ivar size: its bytes.
+    :ivar tag: its last 16 bytes.
+    :ivar content: all of it, if the catalogue is to keep it.
+    :ivar key: else the key of its payload, which has been reserved, and is durable.
+    :ivar digests: the digests of the payload's chunks, one after another; see ``digests``.
+    """
+
+    name: BlobName
+    size: int
+    tag: bytes
+    content: bytes | None = None
+    key: str | None = None
+    digests: bytes = b""
+    flags: tuple[Flags, ...] = ()
+
+
+class Entry(NamedTuple):
+    """
+    What is recorded of a blob that is there.
+
+    :ivar date: when it was put, in nanoseconds since the epoch.
+    :ivar content: all of it, if the catalogue keeps it and it was asked for.
+    :ivar key: the key of its payload, if the catalogue does not keep it.
+    :ivar digests: of the payload's chunks; empty if none were recorded, as of adopted files.
+    """
+
+    size: int
+    tag: bytes
+    date: int
+    content: bytes | None
+    key: str | None
+    digests: bytes
+
+
+class Page(NamedTuple):
+    """
+    Some ids of a list.
+
+    :ivar ids: in the order that was asked for.
+    :ivar after: where the next page begins; None if this is the last one.
+    """
+
+    ids: list[str]
+    after: tuple[int, str] | None
+
+
+class Change(NamedTuple):
+    """
+    The latest change of an id.
+
+    :ivar number: its place in the order of changes.
+    :ivar date: when the blob was put, or deleted, in nanoseconds since the epoch.
+    :ivar size: the blob's bytes; None if it was deleted.
+    :ivar tag: the blob's; of a deletion, that of the blob that was deleted.
+    """
+
+    number: int
+    blob_id: str
+    date: int
+    size: int | None
+    tag: bytes
+    flags: tuple[Flags, ...]
+
+
+class Generation(NamedTuple):
+    """
+    A span of the history during which numbers were given without interruption.
+
+    :ivar name: random, and never drawn twice.
+    :ivar first: the first number that was, or will be, given in it.
+    """
+
+    name: str
+    first: int
+
+
+class Usage(NamedTuple):
+    """
+    What a user keeps.
+
+    :ivar size: bytes of sealed blobs.
+    :ivar quota: bytes, or None for no limit.
+    """
+
+    user: str
+    blobs: int
+    size: int
+    quota: int | None
+
+
+class Quotas(NamedTuple):
+    """
+    Who may keep how much, in bytes of sealed blobs; None is no limit.
+
+    :ivar default: for users that have no quota of their own.
+    :ivar users: those that have.
+    """
+
+    default: int | None
+    users: dict[str, int | None]
+
+
+class ICatalogue(Interface):
+    """A catalogue."""
+
+    def open() -> Deferred[None]:
+        """
+        Begin. All uploads that an earlier process left are ended, if there can be no other one.
+
+        :return: fires when ready. Fails with ``StoreError`` if another process has it, or if
+            changes that were acknowledged are missing.
+        """
+
+    def close() -> Deferred[None]:
+        """
+        End. What has not begun fails with ``ClosedError``.
+
+        :return: fires when what was under way is done. May be called twice.
+        """
+
+    def check_writing() -> Deferred[None]:
+        """
+        Make a small durable change.
+
+        :return: fires when that is done.
+        """
+
+    # -- blobs -----------------------------------------------------------------------
+
+    def publish(blobs: Sequence[Publication]) -> Deferred[Outcomes]:
+        """
+        Make blobs visible, each as if by itself. Its reservation becomes used space, the tombstone
+        of its id goes, and it takes the next number.
+
+        :return: fires with None for each that is visible now, or else its
+            ``BlobAlreadyExistsError``, ``QuotaExceededError`` (only for what was not reserved) or
+            ``UnavailableError`` (its reservation has ended).
+        """
+
+    def delete(name: BlobName) -> Deferred[None]:
+        """
+        Remove a blob with its flags, and leave a tombstone. The key of its payload becomes garbage
+        that is due after a while.
+
+        :return: fires when that is done. Fails with ``BlobNotFoundError``.
+        """
+
+    def set_flags(name: BlobName, flags: Sequence[Flags]) -> Deferred[None]:
+        """
+        Replace a blob's flags.
+
+        :return: fires when that is done. Fails with ``BlobNotFoundError``.
+        """
+
+    def get_flags(name: BlobName) -> Deferred[FlagList]:
+        """
+        Read a blob's flags.
+
+        :return: fires with them. Fails with ``BlobNotFoundError``.
+        """
+
+    def find(names: Sequence[BlobName], most: int) -> Deferred[list[Entry | None]]:
+        """
+        Look names up in their order, until the content that was read has ``most`` bytes, or with
+        the first whose content is a payload.
+
+        :param names: at least one; not all may be looked at.
+        :return: fires with what is recorded of the first and perhaps of some after it, None for
+            what is not there. Fails only with what concerns the first.
+        """
+
+    def page(
+        user: str, query: ListQuery, after: tuple[int, str] | None = None, most: int = 2000
+    ) -> Deferred[Page]:
+        """
+        List some ids of blobs, or of tombstones and of blobs whose id had been deleted before.
+
+        :param after: the ``after`` of the page before; None to begin.
+        :return: fires with a page.
+        """
+
+    def count(user: str, query: ListQuery) -> Deferred[int]:
+        """
+        Count what pages list.
+
+        :return: fires with the number. It takes no longer for more blobs, unless by flag.
+        """
+
+    # -- the order of changes --------------------------------------------------------
+
+    def changes(user: str, namespace: str, after: int, most: int) -> Deferred[list[Change]]:
+        """
+        List the latest change of each id, in the order of the numbers.
+
+        Numbers have the order of commits: whatever is committed after this was read has a larger
+        one than all that were read.
+
+        :param after: a number; those after it are listed.
+        :return: fires with at most ``most`` changes.
+        """
+
+    def generations() -> Deferred[list[Generation]]:
+        """
+        List the generations, oldest first. The present one is recorded with its first change.
+
+        :return: fires with them.
+        """
+
+    def last_number() -> Deferred[int]:
+        """
+        Tell the last number that was given.
+
+        :return: fires with it; 0 if none was.
+        """
+
+    # -- uploads and garbage ---------------------------------------------------------
+
+    def reserve(name: BlobName, key: str, size: int) -> Deferred[None]:
+        """
+        Record that a payload is going to be written, and reserve space for it.
+
+        :param key: one that has never been used.
+        :return: fires when that is done. Fails with ``BlobAlreadyExistsError`` or
+            ``QuotaExceededError``.
+        """
+
+    def extend(key: str, size: int) -> Deferred[None]:
+        """
+        Reserve more space for an upload.
+
+        :param size: the bytes in all.
+        :return: fires when that is done. Fails with ``QuotaExceededError``, or ``UnavailableError``
+            if its reservation has ended.
+        """
+
+    def renew(keys: Sequence[str]) -> Deferred[None]:
+        """
+        Prolong the leases of uploads that are under way; those that have ended stay so.
+
+        :return: fires when that is done.
+        """
+
+    def abandon(key: str) -> Deferred[None]:
+        """
+        End an upload: its space is free again, and its key is garbage that is due.
+
+        :return: fires when that is done, also if it had ended before.
+        """
+
+    def collect(most: int) -> Deferred[list[str]]:
+        """
+        End the uploads whose leases have run out, and list garbage that is due.
+
+        :return: fires with at most ``most`` keys, whose payloads may be removed.
+        """
+
+    def forget(keys: Sequence[str]) -> Deferred[None]:
+        """
+        Forget garbage whose payloads have been removed.
+
+        :return: fires when that is done.
+        """
+
+    # -- space -----------------------------------------------------------------------
+
+    def usage() -> Deferred[list[Usage]]:
+        """
+        Tell what users keep.
+
+        :return: fires with an item for each that has blobs, by name.
+        """
+
+    def quotas() -> Deferred[Quotas]:
+        """
+        Tell who may keep how much.
+
+        :return: fires with that.
+        """
+
+    def set_quota(user: str | None, size: int | None) -> Deferred[None]:
+        """
+        Set a quota; it counts from the next transaction on.
+
+        :param user: None for the default one.
+        :param size: bytes, or None for no limit.
+        :return: fires when that is done.
+        """
+
+    def unset_quota(user: str) -> Deferred[None]:
+        """
+        Give a user the default quota again.
+
+        :return: fires when that is done.
+        """

@@ -1,0 +1,229 @@
+"""
+What HTTP asks of the place where blobs are kept, and the errors by which that answers.
+
+Every method can fail with the errors of this module and with ``ClosedError``::
+
+    BlobNotFoundError          there is no such blob                          (404)
+    BlobAlreadyExistsError     the name is taken                              (409)
+    QuotaExceededError         the user's space is used up                    (507)
+    StoreError
+    +-- UnavailableError       it does not work now, but may later            (503, Retry-After)
+    +-- DamagedError           what is stored is not what was put there       (500)
+
+Cancelling a Deferred keeps work from being done that has not begun. What has begun goes on: the
+Deferred fails with ``CancelledError`` at once, and nobody is told how the work ended. Whatever it
+would have handed over is released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer
+from zope.interface import Attribute, Interface
+
+from ...errors import BlobError, StoreError, describe
+from ...model import Flags
+from ...protocol import DEFAULT_NAMESPACE, ListQuery
+
+# Inside an interface that has a method ``list``, the builtin can't be written as a type.
+Ids = list[str]
+FlagList = list[Flags]
+Outcomes = list[BlobError | None]
+
+
+class UnavailableError(StoreError):
+    """
+    The place can't be used at the moment: the disk is full or fails, or the folder is gone.
+
+    :ivar retry_after: the seconds after which another attempt makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DamagedError(StoreError):
+    """Stored bytes are not those that were stored. None of them has been handed out."""
+
+
+class BlobName(NamedTuple):
+    """
+    What identifies a blob on the server. Each part has been checked to be a name.
+
+    :ivar namespace: never empty: the default one is :data:`blobman.protocol.DEFAULT_NAMESPACE`.
+    """
+
+    user: str
+    namespace: str
+    blob_id: str
+
+    def __str__(self) -> str:
+        """Name it for a message, without the user."""
+        namespace = "" if self.namespace == DEFAULT_NAMESPACE else self.namespace
+        return describe(self.blob_id, namespace)
+
+
+class IUpload(Interface):
+    """
+    A blob on its way in. Nobody can see it before it is published.
+
+    It ends with exactly one of ``publish`` and ``discard``.
+    """
+
+    name: BlobName = Attribute("What it will be called.")
+    size: int = Attribute("The bytes written so far.")
+
+    def write(pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
+        """
+        Take the next bytes. Wait for the end of one write before the next.
+
+        :return: fires when more may come. Fails with ``QuotaExceededError`` or
+            ``UnavailableError``; then only ``discard`` is left. Cancelled, likewise.
+        """
+
+    def publish(flags: Iterable[Flags] = ()) -> Deferred[None]:
+        """
+        Make it visible with these flags, if the name is free.
+
+        :return: fires when it is durable. Fails with ``BlobAlreadyExistsError``, or with
+            ``UnavailableError``; then nothing of it is left. Cancelled, the blob may or may not
+            become visible.
+        """
+
+    def discard() -> Deferred[None]:
+        """Remove it. The Deferred never fails. Do nothing after an end."""
+
+
+class IStoredBlob(Interface):
+    """A blob that is open for reading. Its bytes stay readable if it is deleted meanwhile."""
+
+    size: int = Attribute("Its size in bytes, sealed as it is.")
+    tag: bytes = Attribute("Its last 16 bytes.")
+    content: bytes | None = Attribute("All of it, if it is small and has been read already.")
+
+    def write_to(consumer: IConsumer, start: int = 0, end: int | None = None) -> Deferred[None]:
+        """
+        Write the bytes from ``start`` to before ``end`` to a consumer, as a push producer that
+        is registered for as long as this takes. At most 256 KiB are written at a time, and no
+        byte that has not been checked.
+
+        :param end: the end of the blob if None.
+        :return: fires when the last byte has been written and the producer is unregistered. Fails
+            with ``DamagedError`` or ``UnavailableError``, perhaps after a part has been written.
+            When the consumer stops the producer, or the Deferred is cancelled, it fails with
+            ``CancelledError``. The producer is unregistered on every end.
+        """
+
+    def close() -> None:
+        """Release it. May be called twice, and while ``write_to`` is under way, which fails."""
+
+
+Found: TypeAlias = "list[IStoredBlob | None]"
+
+
+class IBlobsBackend(Interface):
+    """
+    Keeps sealed blobs, their flags and tombstones.
+
+    Names have been checked. A change whose Deferred has fired is durable.
+    """
+
+    def open() -> Deferred[None]:
+        """
+        Begin. Call it, and wait for it, before anything else.
+
+        :return: fires when ready. Fails with ``StoreError`` if another server has the place open,
+            or if what is there can't be trusted.
+        """
+
+    def close() -> Deferred[None]:
+        """
+        End. What has not begun fails with ``ClosedError``.
+
+        :return: fires when what was under way is done. May be called twice.
+        """
+
+    def check_writing() -> Deferred[None]:
+        """
+        Make a small durable change, to see whether that is possible.
+
+        :return: fires if it is. Fails with ``StoreError`` if not.
+        """
+
+    def list(user: str, query: ListQuery) -> AsyncIterator[Ids]:
+        """
+        List blobs, or ids that have been deleted.
+
+        The list is read page by page. A blob that is there all the time is listed once; what comes
+        or goes meanwhile is listed or not.
+
+        :param query: what to list; its ``only_count`` is ignored, its namespace is not empty.
+        :return: pages of ids. A deleted id carries no flags, so a flag matches none.
+        """
+
+    def count(user: str, query: ListQuery) -> Deferred[int]:
+        """
+        Count what ``list`` would list.
+
+        :return: fires with the number.
+        """
+
+    def read(name: BlobName) -> Deferred[IStoredBlob]:
+        """
+        Open a blob.
+
+        :return: fires with an :class:`IStoredBlob`, which has to be closed. Fails with
+            ``BlobNotFoundError`` or ``DamagedError``.
+        """
+
+    def read_some(names: Sequence[BlobName], most: int) -> Deferred[Found]:
+        """
+        Open some blobs, in the order given, until those whose content is in memory have ``most``
+        bytes, or with the first whose content is not.
+
+        :param names: at least one; not all may be looked at.
+        :return: fires with an :class:`IStoredBlob`, to be closed, or None if it is not there, for
+            the first name and perhaps for some after it. Fails only with what concerns the first.
+        """
+
+    def receive(name: BlobName, size: int | None = None) -> Deferred[IUpload]:
+        """
+        Begin an upload.
+
+        :param size: how many bytes will come, if that is known. That space is reserved.
+        :return: fires with an :class:`IUpload`. Fails with ``BlobAlreadyExistsError`` or
+            ``QuotaExceededError``.
+        """
+
+    def store(blobs: Sequence[tuple[BlobName, bytes]]) -> Deferred[Outcomes]:
+        """
+        Store small blobs that are in memory, each as if by itself, with one wait for all.
+
+        :return: fires when they are durable, with None for each that is stored, or else its
+            ``BlobAlreadyExistsError`` or ``QuotaExceededError``.
+        """
+
+    def delete(name: BlobName) -> Deferred[None]:
+        """
+        Remove a blob with its flags, and leave a tombstone.
+
+        :return: fires when it is gone. Fails with ``BlobNotFoundError``.
+        """
+
+    def set_flags(name: BlobName, flags: Iterable[Flags]) -> Deferred[None]:
+        """
+        Replace a blob's flags.
+
+        :return: fires when they are set. Fails with ``BlobNotFoundError``.
+        """
+
+    def get_flags(name: BlobName) -> Deferred[FlagList]:
+        """
+        Read a blob's flags, in the order in which they were given.
+
+        :return: fires with them. Fails with ``BlobNotFoundError``.
+        """

@@ -1,0 +1,100 @@
+"""
+What a store of payloads has to do.
+
+It knows nothing of users and names, keeps no list, and is never asked for one. Who writes a payload
+has recorded its key in the catalogue before, so that nothing has to be searched for after a crash.
+All methods can fail with ``UnavailableError``, and with ``ClosedError`` after ``close``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+
+class IPayloadWriter(Interface):
+    """A payload that is being written. It ends with exactly one of ``commit`` and ``discard``."""
+
+    def write(pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
+        """
+        Append. Wait for the end of one write before the next.
+
+        :return: fires when more may come. Fails with ``UnavailableError``.
+        """
+
+    def commit() -> Deferred[None]:
+        """
+        Make it durable.
+
+        :return: fires when it survives a power cut. Fails with ``UnavailableError`` if that is not
+            certain; then it has to be removed.
+        """
+
+    def discard() -> Deferred[None]:
+        """End without keeping it; it still has to be removed. The Deferred never fails."""
+
+
+class IPayload(Interface):
+    """A payload that is open for reading. It stays readable if it is removed meanwhile."""
+
+    def read(start: int, end: int) -> Deferred[bytes]:
+        """
+        Read a part.
+
+        :return: fires with the bytes from ``start`` to before ``end``. Fails with ``DamagedError``
+            if the payload ends before, with ``UnavailableError`` if it can't be read.
+        """
+
+    def close() -> None:
+        """Release it. May be called twice. A read that is under way fails, or ends."""
+
+
+class IPayloads(Interface):
+    """A store of payloads. Keys are 32 lower-case hexadecimal digits unless it hands out others."""
+
+    def open() -> Deferred[None]:
+        """
+        Begin.
+
+        :return: fires when ready. Fails with ``StoreError``.
+        """
+
+    def close() -> Deferred[None]:
+        """
+        End.
+
+        :return: fires when what was under way is done. May be called twice.
+        """
+
+    def check_writing() -> Deferred[None]:
+        """
+        See whether payloads can be written.
+
+        :return: fires if they can. Fails with ``UnavailableError``.
+        """
+
+    def create(key: str) -> Deferred[IPayloadWriter]:
+        """
+        Begin to write a payload.
+
+        :param key: one that has never been used.
+        :return: fires with an :class:`IPayloadWriter`. Fails with ``UnavailableError`` also if the
+            key has been used. Cancelled, it may still be made: it has to be removed.
+        """
+
+    def get(key: str) -> Deferred[IPayload]:
+        """
+        Open a payload.
+
+        :return: fires with an :class:`IPayload`, to be closed. Fails with ``DamagedError`` if it is
+            not there though the place where it should be is, and ``UnavailableError`` otherwise.
+        """
+
+    def remove(key: str) -> Deferred[None]:
+        """
+        Remove a payload, if it is there.
+
+        :return: fires when it is gone. Fails with ``UnavailableError`` if that is in doubt.
+        """
