@@ -101,8 +101,8 @@ def serve(
       unix:/run/blobman.sock
 
     Says on standard output where it listens, one address in a line; port 0 takes any that is
-    free. What happens is logged on standard error. One for --incoming that names no interface
-    is on loopback.
+    free. What happens is logged on standard error. One for --incoming or --metrics that names no
+    interface is on loopback.
     """
     if incoming and not incoming_tokens:
         raise click.UsageError("--incoming needs --incoming-tokens")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -16,6 +17,7 @@ class Report:
     """
     What became of a request.
 
+    :ivar peer: the address that it came from; :data:`UNKNOWN` for a socket that has none.
     :ivar method: what the client sent; or :data:`UNKNOWN`.
     :ivar path: likewise; without the query, cut if it is very long.
     :ivar user: who asked, once known; else empty.
@@ -25,6 +27,7 @@ class Report:
     :ivar seconds: from the first line to the end.
     """
 
+    peer: str
     method: str
     path: str
     user: str
@@ -37,7 +40,7 @@ class Report:
 Observer = Callable[[Report], None]
 
 UNKNOWN = "-"
-"""The method and the path in the report of a request that could not be read so far."""
+"""What stands in a report for what is not known: the method, say, if that could not be read."""
 
 CLIENT_GONE = 499
 """What is reported, and never sent, when the client went away before it was answered."""
@@ -46,7 +49,9 @@ CLIENT_GONE = 499
 def log_report(report: Report) -> None:
     """Write a line."""
     _log.info(
-        "{method} {path} {code} user={user} received={received} sent={sent} seconds={seconds:.3f}",
+        "{peer} {method} {path} {code} user={user} received={received} sent={sent} "
+        "seconds={seconds:.3f}",
+        peer=report.peer,
         method=report.method,
         path=report.path,
         user=report.user or "-",
@@ -58,5 +63,11 @@ def log_report(report: Report) -> None:
 
 
 def shown(path: bytes) -> str:
-    """Make a path fit for a line."""
-    return path[:_LONGEST].decode("ascii", "backslashreplace")
+    """Make a path fit for a line, and for a terminal."""
+    text = path[:_LONGEST].decode("ascii", "backslashreplace")
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def peer_of(transport: Any) -> str:
+    """Name the address that a connection comes from, without its port."""
+    return str(getattr(transport.getPeer(), "host", None) or UNKNOWN)

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from .auth import TokenFile, make_portal
 from .connections import Connections
-from .endpoints import make_endpoint, on_loopback
+from .endpoints import make_endpoint, make_private_endpoint
 from .filesystem import FilesystemBackend
 from .health import HealthResource, Root
 from .incoming import IncomingResource
@@ -119,7 +119,8 @@ class BlobsService(Service):
     :param incoming: endpoint descriptions for ``/incoming/``. One that names no interface is on
         loopback.
     :param incoming_tokens: the token file of the services that deliver there.
-    :param metrics: endpoint descriptions for ``/metrics``; needs ``blobman[server]``.
+    :param metrics: endpoint descriptions for ``/metrics``; needs ``blobman[server]``. One that
+        names no interface is on loopback.
     :param backlog: how many bytes of small blobs may wait in memory, and in the journal, until
         their files are made; 0 to have all files made at once.
     :ivar ports: what it listens on, those of ``listen`` first, then ``incoming``, then
@@ -156,12 +157,14 @@ class BlobsService(Service):
             services = TokenFile(incoming_tokens)
             deliveries = make_incoming_site(self._backend, services, reactor, limits, connections)
             listeners += [
-                (deliveries, make_endpoint(reactor, "incoming", on_loopback(it))) for it in incoming
+                (deliveries, make_private_endpoint(reactor, "incoming", it)) for it in incoming
             ]
         if metrics:
             sites = list(dict(listeners))
             figures = make_metrics_site(sites, reactor, connections)
-            listeners += [(figures, make_endpoint(reactor, "metrics", it)) for it in metrics]
+            listeners += [
+                (figures, make_private_endpoint(reactor, "metrics", it)) for it in metrics
+            ]
         self._endpoints = listeners
         self._starting: Deferred[None] = succeed(None)
         self._outcome: Ports | Exception | None = None

@@ -9,6 +9,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 _NETWORK = re.compile(r"(haproxy:)?(?P<kind>tcp6?|ssl):")
+_NO_NETWORK = re.compile(r"(haproxy:)?(unix|fd|systemd):")
 _INTERFACE = re.compile(r"(?<!\\):interface=[^:]")
 
 
@@ -35,10 +36,23 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def on_loopback(description: str) -> str:
-    """Complete a description that names no interface: it is to be that of loopback."""
-    network = _NETWORK.match(description)
-    if network is None or _INTERFACE.search(description):
+def make_private_endpoint(reactor: Any, purpose: str, description: str) -> IStreamServerEndpoint:
+    """
+    Make an endpoint that is on loopback unless its description says otherwise.
+
+    :param purpose: what it is for; the message of an error begins with it.
+    :raise ValueError: it is none; or its kind can't be put on loopback, and it names no interface.
+    """
+    return make_endpoint(reactor, purpose, _on_loopback(purpose, description))
+
+
+def _on_loopback(purpose: str, description: str) -> str:
+    if _NO_NETWORK.match(description) or _INTERFACE.search(description):
         return description
+    network = _NETWORK.match(description)
+    if network is None:
+        raise ValueError(
+            f"{purpose} {description}: say with interface= where it is to be reached from"
+        )
     address = r"\:\:1" if network["kind"] == "tcp6" else "127.0.0.1"
     return f"{description}:interface={address}"

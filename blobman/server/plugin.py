@@ -44,7 +44,10 @@ class Options(BaseOptions):
         self["incoming"].append(endpoint)
 
     def opt_metrics(self, endpoint: str) -> None:
-        """Where to serve figures for Prometheus; can be given several times."""
+        """
+        Where to serve figures for Prometheus, on loopback unless it names an interface; can be
+        given several times.
+        """
         self["metrics"].append(endpoint)
 
     opt_l = opt_listen

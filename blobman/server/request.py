@@ -195,6 +195,7 @@ class BlobsRequest(Request):
             return
         self._is_reported = True
         report = Report(
+            peer=self._channel.peer,
             method=shown(self.method) if self.path else UNKNOWN,
             path=shown(self.path) if self.path else UNKNOWN,
             user=self.account,

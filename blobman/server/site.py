@@ -13,7 +13,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Site
 
-from .access import UNKNOWN, Observer, Report, log_report
+from .access import UNKNOWN, Observer, Report, log_report, peer_of
 from .connections import Connections
 from .limits import Limits
 from .request import BlobsRequest
@@ -41,6 +41,8 @@ class BlobsChannel(HTTPChannel):
 
     Of requests that are sent without waiting for answers, it takes some in a turn of the reactor,
     and none while the client has yet to take earlier answers. The rest is held meanwhile.
+
+    :ivar peer: the address that it comes from.
     """
 
     site: BlobsSite
@@ -52,9 +54,11 @@ class BlobsChannel(HTTPChannel):
     _in_a_row = 0
     _held = b""
     _next_turn: IDelayedCall | None = None
+    peer = UNKNOWN
 
     def connectionMade(self) -> None:
         """Be known to the site, if there is room for one more."""
+        self.peer = peer_of(self.transport)
         self._is_admitted = self.site.connections.enter()
         if not self._is_admitted:
             self.abort()
@@ -181,7 +185,7 @@ class BlobsChannel(HTTPChannel):
         self._is_refused = True
         self._stop_deadline()
         if not self.requests:
-            self.site.report(Report(UNKNOWN, UNKNOWN, "", 400, 0, 0, 0.0))
+            self.site.report(Report(self.peer, UNKNOWN, UNKNOWN, "", 400, 0, 0, 0.0))
         elif not self.requests[-1].refused_by_channel(400):
             # It is being answered already.
             self.loseConnection()

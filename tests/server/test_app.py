@@ -97,6 +97,22 @@ class ServiceTests(TestCase):
         hosts = [getattr(port.getHost(), "host") for port in ports]  # noqa: B009
         self.assertEqual(hosts, ["127.0.0.1", "127.0.0.1", "0.0.0.0", "::1"])
 
+    async def test_figures_are_shown_on_loopback(self) -> None:
+        service = self.service(
+            LOOPBACK, metrics=["tcp:0", "tcp6:0:backlog=10", "tcp:0:interface=0.0.0.0"]
+        )
+        service.startService()
+        _, *ports = await service.when_listening()
+        hosts = [getattr(port.getHost(), "host") for port in ports]  # noqa: B009
+        self.assertEqual(hosts, ["127.0.0.1", "::1", "0.0.0.0"])
+
+    def test_what_can_not_be_put_on_loopback(self) -> None:
+        for kind in ("incoming", "metrics"):
+            given: dict[str, Any] = {"incoming_tokens": self.tokens, kind: ["other:0"]}
+            with self.assertRaisesRegex(ValueError, f"{kind} other:0: .*interface="):
+                self.service(LOOPBACK, **given)
+            self.service(LOOPBACK, **given | {kind: ["unix:" + os.path.join(self.folder, kind)]})
+
     async def test_again_after_a_stop(self) -> None:
         service = self.service()
         for _ in range(2):

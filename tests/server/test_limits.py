@@ -11,10 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, serverFromString
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.protocol import write_authorization
+from blobman.server import health
 from blobman.server.access import Report
 from blobman.server.answers import Refusal
 from blobman.server.app import make_incoming_site, make_metrics_site, make_site
@@ -275,6 +276,7 @@ class RunningTests(ServerMixin, TestCase):
         await self.expect(200, "HEAD", "health")
         await self.expect(405, "PUT", "health", b"x")
         await self.expect(404, "PUT", "elsewhere", b"x")
+        self.patch(health, "CHECK_EVERY", 0)
         await self.backend.close()
         await self.expect(503, "GET", "health")
 
@@ -285,11 +287,11 @@ class RunningTests(ServerMixin, TestCase):
         await self.expect(200, "GET", "blobs/alice/a")
         await self.expect(401, "PUT", "blobs/alice/b", bytes(10_000_000), token="wrong")
         self.assertEqual(
-            [(it.method, it.path, it.user, it.code, it.sent) for it in reports],
+            [(it.peer, it.method, it.path, it.user, it.code, it.sent) for it in reports],
             [
-                ("PUT", "/blobs/alice/a", "alice", 200, 0),
-                ("GET", "/blobs/alice/a", "alice", 200, 800),
-                ("PUT", "/blobs/alice/b", "", 401, 24),
+                ("127.0.0.1", "PUT", "/blobs/alice/a", "alice", 200, 0),
+                ("127.0.0.1", "GET", "/blobs/alice/a", "alice", 200, 800),
+                ("127.0.0.1", "PUT", "/blobs/alice/b", "", 401, 24),
             ],
         )
         self.assertEqual(reports[0].received, 800)
@@ -303,6 +305,7 @@ class RunningTests(ServerMixin, TestCase):
         await self.expect(401, "GET", "blobs/alice/a", token="a-wrong-token")
         text = str(events)
         self.assertIn("/blobs/alice/a", text)
+        self.assertIn("127.0.0.1 PUT /blobs/alice/a 200", "".join(map(formatEvent, events)))
         for secret in (self.alice, "a-wrong-token", "Token ", sealed("content").decode()[:64]):
             self.assertNotIn(secret, text)
             self.assertNotIn(write_authorization("alice", "a-wrong-token"), text)

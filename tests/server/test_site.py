@@ -152,6 +152,11 @@ class RefusedTests(SiteCase):
         for line in (b"\x16\x03\x01 hello\r\n\r\n", b"GET /\r\n\r\n", b"G" * 20_000):
             self.assert_refused(line, "-", "-")
 
+    def test_who_sent_it_is_told(self) -> None:
+        self.answer_to(b"GET /\r\n\r\n")
+        self.answer_to(self.get(b"/health"))
+        self.assertEqual([it.peer for it in self.reports], ["192.168.1.1"] * 2)
+
     def test_what_follows_is_not_read(self) -> None:
         self.assert_refused(b"GET / HTTP/9.9\r\n\r\n" + self.get(b"/health"), "-", "-")
 

@@ -105,6 +105,11 @@ class HealthClockTests(SynchronousTestCase):
     def ask(self) -> tuple[str, bytes]:
         return self.successResultOf(Deferred.fromCoroutine(self.health.read(b"GET")))
 
+    def test_it_does_not_look_at_anybodys_blobs(self) -> None:
+        for method in ("list", "count", "read", "get_flags"):
+            self.patch(self.backend, method, lambda *_: self.fail("asked for blobs"))
+        self.ask()
+
     def test_the_disk_is_tried_once_a_second(self) -> None:
         for _ in range(3):
             self.ask()
