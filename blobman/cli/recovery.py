@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -27,9 +28,11 @@ def read_old_keys(configuration: Configuration) -> KeysFile | None:
 
 def put_keys_aside(configuration: Configuration) -> None:
     """Rename a file of keys that can't be read, if there is one."""
-    aside = configuration.keys_file.with_suffix(".damaged")
+    # Where a link leads, new ones are going to be written, too.
+    damaged = Path(os.path.realpath(configuration.keys_file))
+    aside = damaged.with_suffix(".damaged")
     try:
-        os.replace(configuration.keys_file, aside)
+        os.replace(damaged, aside)
     except FileNotFoundError:
         return
     tell(f"The file of the keys could not be read. It is now {aside}")

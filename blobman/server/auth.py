@@ -150,11 +150,10 @@ class TokenFile:
     @contextmanager
     def _changing(self) -> Iterator[Tokens]:
         """Give the tokens to be changed, while nobody else can; write them at the end."""
-        with disk.locked(self.path + ".lock"):
+        with disk.replacing(self.path) as replace:
             tokens = self._read()
             yield tokens
-            text = json.dumps({"tokens": [asdict(it) for it in tokens]}, indent=1)
-            disk.replace_file(self.path, text.encode(), os.path.dirname(self.path))
+            replace(json.dumps({"tokens": [asdict(it) for it in tokens]}, indent=1).encode())
 
 
 def _read_entry(entry: dict[str, object]) -> TokenInfo:

@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 FOLDER_MODE = 0o700
@@ -219,6 +219,21 @@ def replace_file(path: str, data: bytes, scratch: str) -> None:
         remove(temporary)
         raise
     sync_folder(os.path.dirname(path))
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[Callable[[bytes], None]]:
+    """
+    Let one process at a time read a file and make it hold something else.
+
+    Where a symbolic link leads is what is replaced: the link stays, and all its names share a lock.
+
+    :return: is called with what the file is to hold.
+    :raise FileNotFoundError: its folder is missing.
+    """
+    target = os.path.realpath(path)
+    with locked(target + ".lock"):
+        yield lambda data: replace_file(target, data, os.path.dirname(target))
 
 
 def _take_after(descriptor: int, path: str) -> None:

@@ -8,7 +8,6 @@ several threads.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -100,11 +99,10 @@ class QuotaFile:
     @contextmanager
     def _changing(self) -> Iterator[Quotas]:
         """Give the quotas to be changed, while nobody else can; write them at the end."""
-        with disk.locked(self._path + ".lock"):
+        with disk.replacing(self._path) as replace:
             quotas = self._read()
             yield quotas
-            text = json.dumps(asdict(quotas), indent=1)
-            disk.replace_file(self._path, text.encode(), os.path.dirname(self._path))
+            replace(json.dumps(asdict(quotas), indent=1).encode())
 
     def _refresh(self) -> None:
         try:

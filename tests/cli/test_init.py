@@ -318,6 +318,18 @@ class RecoverTests(SetUpCase):
         self.assertEqual((self.folder / "config/keys.damaged").read_bytes(), b"garbage")
         await self.succeed("ls")
 
+    async def test_damaged_keys_that_a_link_leads_to(self) -> None:
+        code = await self.init()
+        await self.put_locally()
+        (self.folder / "volume").mkdir()
+        self.write("volume/keys.json", b"garbage")
+        os.unlink(self.path("config/keys.json"))
+        os.symlink("../volume/keys.json", self.path("config/keys.json"))
+        await self.recover(code)
+        self.assertTrue(os.path.islink(self.path("config/keys.json")))
+        self.assertEqual((self.folder / "volume/keys.damaged").read_bytes(), b"garbage")
+        await self.succeed("ls")
+
     async def test_missing_keys(self) -> None:
         code = await self.init()
         await self.put_locally()

@@ -73,6 +73,20 @@ class TokenFileTests(SynchronousTestCase):
             self.assertRaises(StoreError, self.tokens.add, "alice")
             self.assertEqual(Path(self.path).read_text(), text)
 
+    def test_through_a_symbolic_link(self) -> None:
+        link = os.path.join(self.mktemp(), "linked")
+        os.mkdir(os.path.dirname(link))
+        os.symlink(os.path.abspath(self.path), link)
+        # The link can be there before the file is.
+        linked = TokenFile(link)
+        for tokens in (linked, self.tokens):
+            tokens.add("alice")
+        self.assertEqual(len(self.tokens.list()), 2)
+        self.assertEqual(linked.revoke("alice"), 2)
+        self.assertEqual(self.tokens.list(), [])
+        self.assertTrue(os.path.islink(link))
+        self.assertEqual(os.listdir(os.path.dirname(link)), ["linked"])
+
     def test_a_folder_that_is_missing(self) -> None:
         missing = os.path.abspath(self.mktemp())
         error = self.assertRaises(
@@ -90,7 +104,9 @@ class ConcurrentTests(TestCase):
     async def test_no_change_is_lost(self) -> None:
         folder = self.mktemp()
         os.mkdir(folder)
-        files = [TokenFile(os.path.join(folder, "tokens")) for _ in range(8)]
+        os.symlink("tokens", os.path.join(folder, "linked"))
+        names = ("tokens", "linked")
+        files = [TokenFile(os.path.join(folder, it)) for it in names for _ in range(4)]
         await gatherResults([deferToThread(it.add, "alice") for it in files for _ in range(5)])
         self.assertEqual(len(files[0].list()), 40)
 

@@ -120,6 +120,17 @@ class HealthClockTests(SynchronousTestCase):
 
 
 class QuotaFileTests(TestCase):
+    def test_through_a_symbolic_link(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        os.mkdir(os.path.join(folder, "elsewhere"))
+        os.symlink("elsewhere/real", os.path.join(folder, "quotas"))
+        QuotaFile(os.path.join(folder, "quotas")).set("alice", 1)
+        QuotaFile(os.path.join(folder, "elsewhere", "real")).set("bob", 2)
+        quotas = QuotaFile(os.path.join(folder, "quotas")).read()
+        self.assertEqual(quotas.users, {"alice": 1, "bob": 2})
+        self.assertTrue(os.path.islink(os.path.join(folder, "quotas")))
+
     async def test_no_change_is_lost(self) -> None:
         folder = self.mktemp()
         os.mkdir(folder)
