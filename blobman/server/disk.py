@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from ..errors import StoreError
+
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 _PROBE = 4096
@@ -280,6 +282,29 @@ def check_writing(folder: str) -> None:
     finally:
         os.close(descriptor)
         remove(path)
+
+
+def check_case(folder: str) -> None:
+    """
+    Look whether the file system tells ``Alice`` from ``alice``, by making files that are removed.
+
+    :raise StoreError: it does not: what belongs to one would be the other's.
+    :raise OSError: nothing can be written.
+    """
+    name = os.path.join(folder, secrets.token_hex(16))
+    made = []
+    try:
+        for path in (name + "a", name + "A"):
+            os.close(create(path))
+            made.append(path)
+    except FileExistsError as error:
+        raise StoreError(
+            f"{folder}: this file system does not tell capital letters from small ones, so that "
+            "Alice's blobs would be alice's; the data folder has to be on another one"
+        ) from error
+    finally:
+        for path in made:
+            remove(path)
 
 
 def read_exactly(descriptor: int, start: int, end: int) -> bytes:

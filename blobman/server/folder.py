@@ -99,7 +99,7 @@ class BlobFolder:
 
         :param index_anew: begin with an index that is empty.
         :return: whether the last server closed it in order, so that the index is likely right.
-        :raise StoreError: another process has it.
+        :raise StoreError: another process has it, or the file system can't keep names apart.
         """
         made = disk.make_folders(self.staging)
         for changed in made:
@@ -112,6 +112,11 @@ class BlobFolder:
             raise StoreError("another server has the data folder open") from error
         for leftover in os.scandir(self.staging):
             disk.remove(leftover.path)
+        try:
+            disk.check_case(self.staging)
+        except BaseException:
+            self._unlock()
+            raise
         self._root_descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         were_blobs_left = self.small.recover()
         self.is_in_order = self.index.open(index_anew) and not were_blobs_left

@@ -8,7 +8,9 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from blobman.errors import StoreError
 from blobman.server import disk
+from blobman.server.folder import BlobFolder
 
 from .owners import owners_below, work_as_root
 
@@ -123,3 +125,34 @@ class WritingTests(SynchronousTestCase):
         os.unlink(self.path)
         disk.move_to_free_place(other, self.path)
         self.assertEqual(os.listdir(self.folder), ["file"])
+
+
+class CaseTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+        os.mkdir(self.folder)
+
+    def fold_names(self) -> None:
+        """Have files made as on a file system that does not tell Alice from alice."""
+        create = disk.create
+
+        def fold(path: str, *them: disk.Heirs) -> int:
+            folder, name = os.path.split(path)
+            return create(os.path.join(folder, name.lower()), *them)
+
+        self.patch(disk, "create", fold)
+
+    def test_names_that_are_kept_apart(self) -> None:
+        disk.check_case(self.folder)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_names_that_are_not(self) -> None:
+        self.fold_names()
+        error = self.assertRaises(StoreError, disk.check_case, self.folder)
+        self.assertIn(self.folder, str(error))
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_a_server_does_not_begin_there(self) -> None:
+        self.fold_names()
+        for _ in range(2):
+            self.assertRaises(StoreError, BlobFolder(self.folder).open)
