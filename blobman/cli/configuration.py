@@ -7,13 +7,13 @@ What ``blobman init`` leaves behind: a folder with settings, a token, authoritie
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
+from .folders import configuration_folder, data_folder
 from .keysfile import MAX_SIZE, KeysFile, KeysFileError
 from .options import BY_NAME
 from .secretfiles import replace_file
@@ -35,21 +35,30 @@ class Configuration:
         Nothing is read yet.
 
         :param given: the folder; None for the platform's.
+        :raise NoHomeError: that is in the user's home, which nobody knows.
         """
         self.is_default = given is None
-        self.path = Path(click.get_app_dir("blobman") if given is None else given).absolute()
+        self.path = configuration_folder() if given is None else Path(given).absolute()
         self.settings_file = self.path / "settings.json"
         self.keys_file = self.path / "keys.json"
         self.token_file = self.path / "token"
         self.ca_file = self.path / "ca.pem"
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it consists of."""
+        return self.settings_file, self.keys_file, self.token_file, self.ca_file
+
+    @property
     def default_store(self) -> str:
-        """The folder of the local store, unless the user has another wish."""
+        """
+        The folder of the local store, unless the user has another wish.
+
+        :raise NoHomeError: it would be in the user's home, which nobody knows.
+        """
         if not self.is_default or sys.platform == "darwin":
             return str(self.path / "store")
-        data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-        return os.path.join(data, "blobman")
+        return str(data_folder())
 
     def read_settings(self) -> dict[str, str] | None:
         """

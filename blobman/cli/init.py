@@ -14,6 +14,7 @@ import click
 
 from .commands import ClientCommand
 from .configuration import Configuration
+from .folders import make_folder
 from .locks import choose_lock, forget_passphrase
 from .options import SETTINGS, given_settings, setting_options
 from .paths import complete_file
@@ -70,7 +71,7 @@ def _begin(
     passphrase_file: str | None,
 ) -> None:
     _refuse_to_overwrite(configuration, wishes)
-    answers = ask_for_settings(wishes, configuration.default_store)
+    answers = ask_for_settings(wishes, wishes.get("store") or configuration.default_store)
     _refuse_foreign_store(answers)
     seed = secrets.token_bytes(SEED_SIZE)
     keys = choose_lock(keyring, passphrase_file, "--passphrase-file").seal(seed)
@@ -102,7 +103,7 @@ def _recover(
     old = read_old_keys(configuration)
     seed = get_seed(code_file, old)
     if kept is None:
-        answers = ask_for_settings(wishes, configuration.default_store)
+        answers = ask_for_settings(wishes, wishes.get("store") or configuration.default_store)
     else:
         answers = check_settings(wishes)
     keys = choose_lock(keyring, passphrase_file, "--passphrase-file").seal(seed)
@@ -167,7 +168,7 @@ def _refuse_foreign_store(answers: Answers) -> None:
 
 
 def _write(configuration: Configuration, answers: Answers) -> None:
-    configuration.path.mkdir(0o700, parents=True, exist_ok=True)
+    make_folder(configuration.path)
     if answers.token is not None:
         replace_file(configuration.token_file, answers.token + "\n")
     if answers.authorities is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import click
@@ -13,9 +13,13 @@ from blobman import BlobDoc, BlobError, BlobManager, Priority, StoreError, SyncS
 
 from .commands import Session, client_command, namespace_option
 from .paths import complete_file
-from .sources import file_size, find_files, open_source
+from .settings import Settings
+from .sources import LeftOut, file_size, find_files, open_source
 from .synchronizing import telling_what_is_left
 from .waiting import in_lanes
+
+MOST_NAMED = 5
+"""How many of the files that are left out are named."""
 
 LANES = 8
 """How many files are put at a time: some are stored while others travel."""
@@ -73,29 +77,32 @@ async def put(
 
 
 def _find_files(session: Session, paths: Iterable[str]) -> list[str]:
-    """Find the files that are meant. In folders, those that blobman itself needs are not."""
-    settings = session.settings
-    config = settings.configuration
-    files = config.settings_file, config.keys_file, config.token_file, config.ca_file
-    names = {file.name for file in files}
-    kept = {os.path.realpath(file) for file in files}
-    store = os.path.realpath(settings.get("store") or "")
-    prefix = f"{settings.get('user')}_blobs."
-    own: list[str] = []
+    """Find the files that are meant, and tell what is left out in folders."""
+    left_out: dict[LeftOut, list[str]] = {}
+
+    def note(path: str, why: LeftOut) -> None:
+        left_out.setdefault(why, []).append(path)
+
+    is_own = _own_files(session.settings)
+    found = list(find_files(paths, session.screen.failure, note, is_own))
+    for why, those in left_out.items():
+        more = f" and {len(those) - MOST_NAMED} more" if len(those) > MOST_NAMED else ""
+        session.screen.remark(f"left out, as {why.value}: {', '.join(those[:MOST_NAMED])}{more}")
+    return found
+
+
+def _own_files(settings: Settings) -> Callable[[str], bool]:
+    """Tell the files of the configuration and of the local store, and the store's folders."""
+    configuration = settings.configuration
+    kept = {os.path.realpath(it) for it in (configuration.files if configuration else ())}
+    store, user = settings.get("store"), settings.get("user")
+    prefix = None if store is None else os.path.join(os.path.realpath(store), f"{user}_blobs.")
 
     def is_own(path: str) -> bool:
-        name = os.path.basename(path)
-        if name in names or name.startswith(prefix):
-            real = os.path.realpath(path)
-            if real in kept or real.startswith(os.path.join(store, prefix)):
-                own.append(path)
-                return True
-        return False
+        real = os.path.realpath(path)
+        return real in kept or (prefix is not None and real.startswith(prefix))
 
-    found = list(find_files(paths, session.screen.failure, is_own))
-    if own:
-        session.screen.remark(f"left out, as blobman itself needs them: {', '.join(own)}")
-    return found
+    return is_own
 
 
 async def _put_file(session: Session, manager: BlobManager, path: str, wishes: Wishes) -> None:

@@ -14,6 +14,7 @@ import click
 from blobman import BlobManager
 
 from .failures import describe_error
+from .folders import expand
 from .options import BY_NAME
 from .secretfiles import RANDOM_BYTES, read_token
 from .sizes import read_rate
@@ -148,8 +149,8 @@ class _Questions:
                 tell(f"That is the whole server. Its blobs are at {remote.rstrip('/')}/blobs/")
 
     def _take(self, name: str, answer: str) -> None:
-        values = {**self.values, name: _from_anywhere(name, answer)}
         try:
+            values = {**self.values, name: _from_anywhere(name, answer)}
             _check(values)
         except click.UsageError as error:
             tell(describe_error(error))
@@ -159,7 +160,7 @@ class _Questions:
 
 def _from_anywhere(name: str, value: str) -> str:
     """Make a path absolute: the settings are going to be used in other folders."""
-    return os.path.abspath(os.path.expanduser(value)) if BY_NAME[name].is_path else value
+    return expand(value) if BY_NAME[name].is_path else value
 
 
 def _check(values: Mapping[str, str]) -> None:

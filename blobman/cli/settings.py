@@ -12,6 +12,7 @@ import click
 from blobman import BlobManager, ITransferObserver
 
 from .configuration import Configuration
+from .folders import NoHomeError
 from .locks import open_keys
 from .options import BY_NAME, given_settings
 from .secretfiles import RANDOM_BYTES, read_secret, read_token
@@ -26,12 +27,13 @@ class Settings:
     The settings of a command line.
 
     :ivar values: by name; names of files, not what they hold.
+    :ivar configuration: None if there can be none, as nobody knows the user's home.
     :ivar keys: what the configuration has for settings that name no file; None while it is locked.
     :ivar remark: is told of files with secrets that others can read, too.
     """
 
     values: Mapping[str, str]
-    configuration: Configuration
+    configuration: Configuration | None
     keys: Keys | None = field(default=None, repr=False)
     remark: Callable[[str], object] = tell
 
@@ -43,7 +45,10 @@ class Settings:
         :raise click.UsageError: the configuration can't be read, or is not where it is said to be.
         """
         given = given_settings(context)
-        configuration = Configuration(given.get("config"))
+        try:
+            configuration = Configuration(given.get("config"))
+        except NoHomeError:
+            return cls(given, None, remark=remark)
         kept = configuration.read_settings()
         if kept is None and not configuration.is_default:
             path = configuration.path
@@ -65,7 +70,7 @@ class Settings:
         needs_secret = secret and self.get("remote") and not self.get("secret_file")
         if not (needs_key or needs_secret):
             return self
-        file = self.configuration.read_keys()
+        file = None if self.configuration is None else self.configuration.read_keys()
         if file is None:
             return self
         seed = open_keys(file, self.get("passphrase_file"), self.remark)

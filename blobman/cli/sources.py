@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 from typing import Any, BinaryIO, cast
 
 from twisted.internet.defer import CancelledError
@@ -19,6 +20,15 @@ STDIN = "-"
 
 CHUNK = 256 * 1024
 
+
+class LeftOut(Enum):
+    """Why something in a folder is left out."""
+
+    OWN = "blobman itself needs them"
+    LINK = "links to folders are not followed"
+    SPECIAL = "they are neither files nor folders"
+
+
 PATIENCE = 0.2
 """Seconds between two looks whether to stop, while a pipe has nothing."""
 
@@ -26,34 +36,48 @@ PATIENCE = 0.2
 def find_files(
     paths: Iterable[str],
     on_error: Callable[[str, OSError], object],
-    is_skipped: Callable[[str], bool] = lambda path: False,
+    on_left_out: Callable[[str, LeftOut], object] = lambda path, why: None,
+    is_own: Callable[[str], bool] = lambda path: False,
 ) -> Iterator[str]:
     """
     Find the files that are meant, folder by folder, when they are asked for.
 
     :param paths: files, folders (for all files in them and below), or ``-``.
     :param on_error: told of folders that can't be read.
-    :param is_skipped: asked for each file in a folder.
+    :param on_left_out: told what in a folder is left out, and why.
+    :param is_own: asked of each file and folder in a folder whether blobman itself needs it.
     """
-    for path in paths:
-        if path != STDIN and os.path.isdir(path):
-            found = _find_in_folder(path, on_error)
-            yield from (file for file in found if not is_skipped(file))
-        else:
-            yield path
 
-
-def _find_in_folder(folder: str, on_error: Callable[[str, OSError], object]) -> Iterator[str]:
     def failed(error: OSError) -> None:
         on_error(os.fsdecode(error.filename), error)
 
-    for place, folders, names in os.walk(folder, onerror=failed):
-        folders.sort()
-        for name in sorted(names):
-            path = os.path.join(place, name)
-            # A link that leads nowhere is for the user to know; opening it will tell.
-            if os.path.isfile(path) or not os.path.exists(path):
-                yield path
+    for path in paths:
+        if path == STDIN or not os.path.isdir(path):
+            yield path
+            continue
+        for place, folders, names in os.walk(path, onerror=failed):
+            inside = [os.path.join(place, name) for name in sorted(folders)]
+            reasons = {it: _why_folder(it, is_own) for it in inside}
+            folders[:] = [os.path.basename(it) for it, why in reasons.items() if why is None]
+            files = [os.path.join(place, name) for name in sorted(names)]
+            reasons.update({it: _why_file(it, is_own) for it in files})
+            for it, why in reasons.items():
+                if why is not None:
+                    on_left_out(it, why)
+            yield from (it for it in files if reasons[it] is None)
+
+
+def _why_folder(path: str, is_own: Callable[[str], bool]) -> LeftOut | None:
+    if os.path.islink(path):
+        return LeftOut.LINK
+    return LeftOut.OWN if is_own(path) else None
+
+
+def _why_file(path: str, is_own: Callable[[str], bool]) -> LeftOut | None:
+    # A link that leads nowhere is for the user to know; opening it will tell.
+    if os.path.exists(path) and not os.path.isfile(path):
+        return LeftOut.SPECIAL
+    return LeftOut.OWN if is_own(path) else None
 
 
 def file_size(path: str) -> int:

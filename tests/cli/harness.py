@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +72,7 @@ class CommandCase(TestCase):
 
     async def run_command(self, *arguments: str) -> Outcome:
         """Run a command line as ``blobman`` does, under the reactor that runs already."""
-        out, err = (open(self.mktemp(), "w+") for _ in range(2))  # noqa: SIM115
+        out, err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115
         stdout, stderr = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = out, err
         try:

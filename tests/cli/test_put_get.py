@@ -33,12 +33,33 @@ class PutTests(ServerCase):
 
     async def test_a_folder_is_all_files_below(self) -> None:
         paths = [self.write(name, b"x") for name in ("in/a", "in/b/c", "in/b/d/e")]
-        os.mkfifo(self.path("in/pipe"))
         outcome = await self.succeed("put", self.path("in"))
         self.assertEqual(sorted(line.split()[1] for line in outcome.lines), paths)
 
+    async def test_what_is_left_out_of_a_folder_is_said(self) -> None:
+        self.write("elsewhere/a", b"x")
+        paths = [self.write("in/a", b"x"), self.path("in/b")]
+        os.symlink(self.path("elsewhere/a"), self.path("in/b"))
+        for number in range(7):
+            os.symlink(self.path("elsewhere"), self.path(f"in/link{number}"))
+        os.mkfifo(self.path("in/pipe"))
+        outcome = await self.run_command("put", self.path("in"))
+        self.assertEqual(outcome.code, 0)
+        self.assertEqual(sorted(line.split()[1] for line in outcome.lines), paths)
+        links = ", ".join(self.path(f"in/link{number}") for number in range(5))
+        self.assertEqual(
+            sorted(outcome.err.splitlines()),
+            [
+                f"left out, as links to folders are not followed: {links} and 2 more",
+                f"left out, as they are neither files nor folders: {self.path('in/pipe')}",
+            ],
+        )
+        outcome = await self.succeed("put", self.path("in/link0"))
+        self.assertEqual([line.split()[1] for line in outcome.lines], [self.path("in/link0/a")])
+
     async def test_a_folder_with_files_of_its_own(self) -> None:
         await self.put(b"x", "--local-only")
+        await self.put(b"x" * 3_000_000, "--local-only")
         self.let(config=self.path("config"), store="")
         self.write("config/settings.json", b'{"format": 1, "store": "../store"}')
         for name in ("config/token", "config/keys.json", "config/letter", "token", "a_blobs.db"):
@@ -47,16 +68,21 @@ class PutTests(ServerCase):
             self.write(f"in/{name}", b"x")
         outcome = await self.run_command("put", "--local-only", str(self.folder))
         self.assertEqual(outcome.code, 0)
-        own = {"config/settings.json", "config/token", "config/keys.json",
-               "store/alice_blobs.db", "store/alice_blobs.lock"}  # fmt: skip
+        own = {f"config/{name}" for name in ("settings.json", "token", "keys.json")}
+        own |= {f"store/alice_blobs.{name}" for name in ("db", "lock", "payloads")}
         put = {line.split("  ", 1)[1] for line in outcome.lines}
         self.assertEqual(put & {self.path(it) for it in own}, set())
         for name in ("config/letter", "token", "a_blobs.db", "in/store"):
             self.assertIn(self.path(name), put)
+        self.assertEqual([it for it in put if it.startswith(self.path("store/"))], [])
         [line] = outcome.err.splitlines()
         self.assertTrue(line.startswith("left out, as blobman itself needs them: "), line)
-        left_out = line.split(": ")[1].split(", ")
+        left_out = line.split(": ")[1].split(" and ")[0].split(", ")
         self.assertLessEqual(set(left_out), {self.path(it) for it in own})
+        self.assertIn(self.path("store/alice_blobs.payloads"), left_out)
+        os.symlink(self.path("store"), self.path("link"))
+        outcome = await self.run_command("put", "--local-only", self.path("link"))
+        self.assertEqual((outcome.code, outcome.out), (0, ""))
         outcome = await self.succeed("put", "--local-only", self.path("config/token"))
         self.assertEqual(len(outcome.lines), 1)
 
