@@ -65,7 +65,7 @@ def show_quotas(data: str, as_json: bool) -> None:
         return
     rows = [(user or "(default)", _limit_text(size)) for user, size in sizes]
     for line in table_lines([("user", "quota"), *rows]):
-        click.echo(line)
+        Screen().result(line)
 
 
 @click.group("server")
@@ -87,7 +87,7 @@ def usage(data: str, as_json: bool) -> None:
         return
     rows = [(it.user, str(it.blobs), size_text(it.size), _limit_text(it.quota)) for it in users]
     for line in table_lines([("user", "blobs", "size", "quota"), *rows]):
-        click.echo(line)
+        Screen().result(line)
 
 
 @server.command("reindex")
@@ -95,7 +95,7 @@ def usage(data: str, as_json: bool) -> None:
 def reindex(data: str) -> None:
     """Make the index of the folder anew from its files. No server may be running."""
     blobs = admin.reindex(data)
-    click.echo(f"{blobs} {'blob' if blobs == 1 else 'blobs'}")
+    Screen().result(f"{blobs} {'blob' if blobs == 1 else 'blobs'}")
 
 
 def _limit_text(size: int | None) -> str:

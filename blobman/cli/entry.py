@@ -13,7 +13,7 @@ from .failures import describe_error, exit_code
 from .logs import is_debugging
 from .root import root
 from .running import Work, run
-from .terminal import leave_echo
+from .terminal import leave_echo, tell
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -55,8 +55,9 @@ def report(error: Exception) -> int:
     :return: the exit code.
     """
     if is_debugging():
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            tell(line)
     if isinstance(error, click.Abort):
         leave_echo()
-    click.echo(f"blobman: {describe_error(error)}", err=True)
+    tell(f"blobman: {describe_error(error)}")
     return exit_code(error)

@@ -25,6 +25,7 @@ from blobman import (
 )
 
 from .keysfile import WrongPassphraseError
+from .text import visible
 
 
 class ExitCode(NamedTuple):
@@ -97,7 +98,7 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         return _one_line(error.format_message())
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return _one_line(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        return f"{visible(os.fsdecode(error.filename))}: {_one_line(error.strerror)}"
     text = _one_line(str(error)) or type(error).__name__
     if isinstance(error, ValueError) and text.startswith("blob_id must be"):
         text += "; blobman ls shows ids, names of files are not kept"

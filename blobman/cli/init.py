@@ -80,7 +80,8 @@ def _begin(
     try:
         _write(configuration, answers)
         configuration.write_keys(keys)
-        tell(_ABOUT_CODE if sys.stdout.isatty() else _ABOUT_SAVED_CODE)
+        for line in (_ABOUT_CODE if sys.stdout.isatty() else _ABOUT_SAVED_CODE).split("\n"):
+            tell(line)
         click.echo(write_code(seed))
         sys.stdout.flush()
         # Last: from now on it counts.
@@ -89,7 +90,8 @@ def _begin(
         forget_passphrase(keys)
         _remove(made)
         raise
-    tell(f"\nAll set, in {configuration.path}")
+    tell("")
+    tell(f"All set, in {configuration.path}")
 
 
 def _recover(

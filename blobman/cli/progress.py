@@ -77,8 +77,7 @@ class _Display:
     @contextmanager
     def ticking(self) -> Iterator[None]:
         """Show them while the block lasts."""
-        # What a call returns would end the loop if it failed: a closed terminal ends no transfer.
-        loop = LoopingCall(self._tick)
+        loop = LoopingCall(lambda: self.show(self.clock.seconds()))
         loop.clock = self.clock
         loop.start(self._interval, now=False)
         try:
@@ -86,12 +85,6 @@ class _Display:
         finally:
             loop.stop()
             self.end()
-
-    def _tick(self) -> None:
-        try:
-            self.show(self.clock.seconds())
-        except OSError:
-            pass
 
     def show(self, now: float) -> None:
         raise NotImplementedError

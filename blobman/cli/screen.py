@@ -6,11 +6,14 @@ import json
 import os
 import shutil
 import sys
+from contextlib import suppress
 
 import click
 
 from .failures import describe_error, exit_code
 from .tally import Tally
+from .terminal import tell
+from .text import visible
 
 _ERASE_REST = "\x1b[K"
 
@@ -49,8 +52,9 @@ class Screen:
     def draw(self, line: str) -> None:
         """Draw a line over the one that was drawn before; nothing, if it is empty."""
         if line != self._drawn:
-            click.echo(f"\r{line}{_ERASE_REST}", err=True, nl=False)
-            self._drawn = line
+            with suppress(OSError):
+                click.echo(f"\r{visible(line)}{_ERASE_REST}", err=True, nl=False)
+                self._drawn = line
 
     def result(self, text: str, **fields: object) -> None:
         """
@@ -84,7 +88,7 @@ class Screen:
         """
         self.code = self.code or exit_code(error)
         text = describe_error(error)
-        if subject not in text:
+        if visible(subject) not in visible(text):
             text = f"{subject}: {text}"
         self._write(f"blobman: {text}" + (f" ({remark})" if remark else ""), err=True)
         if self.as_json:
@@ -92,4 +96,7 @@ class Screen:
 
     def _write(self, text: str, err: bool = False) -> None:
         self.draw("")
-        click.echo(text, err=err)
+        if err:
+            tell(text)
+        else:
+            click.echo(visible(text))

@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import click
 
+from .text import visible
+
 _PATH = "/dev/tty"
 
 
@@ -31,7 +33,7 @@ def ask(question: str) -> str:
     """
     descriptor = os.open(_PATH, os.O_RDWR | os.O_NOCTTY)
     with io.TextIOWrapper(io.FileIO(descriptor, "r+"), errors="replace") as terminal:
-        terminal.write(question)
+        terminal.write(visible(question))
         terminal.flush()
         line = terminal.readline()
     if not line:
@@ -53,9 +55,10 @@ def ask_hidden(question: str) -> str:
         raise click.UsageError("what was typed is no text in the terminal's encoding") from None
 
 
-def tell(text: str) -> None:
-    """Say something between two questions."""
-    click.echo(text, err=True)
+def tell(line: str) -> None:
+    """Say something on standard error. If nobody can hear it, that is no reason to stop."""
+    with suppress(OSError):
+        click.echo(visible(line), err=True)
 
 
 def leave_echo() -> None:

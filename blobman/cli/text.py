@@ -1,11 +1,38 @@
-"""Sizes, times, tables and bytes, for people to read."""
+"""Names, sizes, times, tables and bytes, for people to read."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+# Controls, separators of lines, marks that turn the direction of text, bytes that are no UTF-8.
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    r"""
+    Show in one line what would act on a terminal instead of being seen.
+
+    All that is written for people goes through this once: names of files can hold anything.
+
+    :return: it with escapes as in ``\n``, ``\x1b`` and ``\u2028``; ``\xff`` for a byte of a name
+        that is no UTF-8.
+    """
+    return _UNSEEN.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return {"\n": r"\n", "\r": r"\r", "\t": r"\t"}.get(
+        match[0], f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
+    )
 
 
 def size_text(size: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,7 +82,7 @@ def connect(
             "remove the package apsw and reinstall apsw-sqlite3mc"
         )
     with store_errors(target):
-        connection = apsw.Connection(target, flags=flags)
+        connection = apsw.Connection(_uri(target), flags=flags)
         try:
             connection.set_busy_timeout(int(patience * 1000))
             _set_cipher(connection, raw_key)
@@ -105,7 +106,14 @@ def _set_cipher(connection: apsw.Connection, raw_key: bytes) -> None:
 
 def file_uri(path: Path, setting: str) -> str:
     """Name a file for SQLite, with a setting as in ``immutable=1``."""
-    return f"file:{quote(str(path))}?{setting}"
+    return f"{_uri(path)}?{setting}"
+
+
+def _uri(target: str | Path) -> str:
+    """Name a file for SQLite in ASCII: its name need not be UTF-8."""
+    if isinstance(target, str) and target.startswith("file:"):
+        return target
+    return f"file://{quote(os.fsencode(target))}"
 
 
 def pragma(connection: apsw.Connection, setting: str) -> apsw.SQLiteValue:
@@ -146,7 +154,7 @@ def _verify(connection: apsw.Connection, path: str, page_size: int) -> None:
 
 def _is_plain(path: str) -> bool:
     # Not by reading the file: closing it would drop the locks that SQLite has on it.
-    plain = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    plain = apsw.Connection(_uri(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     try:
         plain.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         plain.execute(_LOOK).fetchall()

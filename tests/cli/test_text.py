@@ -2,10 +2,32 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.cli.text import duration_text, hexdump_lines, shorten, size_text, table_lines
+from blobman.cli.text import (
+    duration_text,
+    hexdump_lines,
+    shorten,
+    size_text,
+    table_lines,
+    visible,
+)
 
 
 class TextTests(SynchronousTestCase):
+    def test_what_would_act_on_a_terminal(self) -> None:
+        for text, shown in (
+            ("caf\u00e9 \u2603 \U0001f468\u200d\U0001f467.txt", None),
+            ("a b\\c", None),
+            ("a\nb\rc\td", r"a\nb\rc\td"),
+            ("\x1b[2J\x07\x7f", r"\x1b[2J\x07\x7f"),
+            ("\x9b2J\x85", r"\u009b2J\u0085"),
+            ("a\u2028b\u2029c", r"a\u2028b\u2029c"),
+            ("\u202etxt.exe\u2066", r"\u202etxt.exe\u2066"),
+            ("\udcff\udc80", r"\xff\x80"),
+            ("\ud800", r"\ud800"),
+        ):
+            self.assertEqual(visible(text), shown or text)
+            visible(text).encode("utf-8")
+
     def test_sizes(self) -> None:
         for size, text in (
             (0, "0 B"),
