@@ -49,14 +49,7 @@ from .errors import (
 from .interfaces import ITransferObserver
 from .local import SoledadReport, import_soledad
 from .manager import BlobManager
-from .model import (
-    UNAVAILABLE_STATUSES,
-    Flags,
-    Priority,
-    SyncStatus,
-    TransferProgress,
-    check_namespace,
-)
+from .model import UNAVAILABLE_STATUSES, Flags, Priority, SyncStatus, TransferProgress
 from .sync import BlobsSynchronizer
 
 __all__ = [
@@ -90,6 +83,5 @@ __all__ = [
     "UnreadableContentError",
     "WrongKeyError",
     "WrongSizeError",
-    "check_namespace",
     "import_soledad",
 ]

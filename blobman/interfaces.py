@@ -104,8 +104,8 @@ class IBlobStore(Interface):
 
     Each method runs off the reactor, and each Deferred can fail with ``StoreError``
     (locked, full, damaged; ``WrongKeyError`` for a wrong key) or ``ClosedError``. When a
-    Deferred of a change has fired, the change is durable. Namespace ``''`` is the default one, and
-    ``'default'`` is another name for it.
+    Deferred of a change has fired, the change is durable. Namespace ``''`` is the default one. What
+    is not a name fails with ``ValueError``; so does ``'default'``, the server's name for ``''``.
     """
 
     def put(

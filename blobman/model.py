@@ -225,15 +225,19 @@ def check_name(argument: str, value: object) -> str:
 
 def check_namespace(value: object) -> str:
     """
-    Check a namespace.
+    Check a namespace; the default one is ``''``.
 
-    :return: the one name that it has here: the default one is ``''``, although ``'default'``
-        is accepted, which is what the server calls it.
     :raise TypeError: it is not a ``str``.
-    :raise ValueError: it is not a name.
+    :raise ValueError: it is not a name, or the one that the server has for the default one: a
+        namespace has one name here, or else it would be two.
     """
-    if isinstance(value, str) and value in ("", DEFAULT_NAMESPACE):
+    if isinstance(value, str) and value == "":
         return ""
+    if value == DEFAULT_NAMESPACE:
+        raise ValueError(
+            f"namespace must not be {DEFAULT_NAMESPACE!r}, which is what the server calls the "
+            "default namespace: its name here is ''"
+        )
     return check_name("namespace", value)
 
 
@@ -241,7 +245,6 @@ def check_key(blob_id: object, namespace: object) -> BlobKey:
     """
     Check the names of a blob.
 
-    :return: its key, with the one name that the namespace has here.
     :raise TypeError: one of them is not a ``str``.
     :raise ValueError: one of them is not a name.
     """

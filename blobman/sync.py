@@ -117,7 +117,7 @@ class BlobsSynchronizer:
             ``CertificateError``.
         """
 
-        async def work(namespace: str) -> None:
+        async def work() -> None:
             deletion = await self._refresh(namespace, send_deletions=True)
             fetching = await self._fetch_missing(namespace)
             sending = await self._send_missing(namespace)
@@ -132,7 +132,7 @@ class BlobsSynchronizer:
         :return: as ``sync``.
         """
 
-        async def work(namespace: str) -> None:
+        async def work() -> None:
             _raise_first(await self._send_missing(namespace))
 
         return self._exclusively(namespace, work)
@@ -144,7 +144,7 @@ class BlobsSynchronizer:
         :return: as ``sync``.
         """
 
-        async def work(namespace: str) -> None:
+        async def work() -> None:
             _raise_first(await self._fetch_missing(namespace))
 
         return self._exclusively(namespace, work)
@@ -158,7 +158,7 @@ class BlobsSynchronizer:
         :return: fires with None.
         """
 
-        async def work(namespace: str) -> None:
+        async def work() -> None:
             await self._refresh(namespace, send_deletions=False)
 
         return self._exclusively(namespace, work)
@@ -190,22 +190,22 @@ class BlobsSynchronizer:
         return self._server
 
     def _exclusively(
-        self, namespace: str, work: Callable[[str], Coroutine[Deferred[Any], Any, None]]
+        self, namespace: str, work: Callable[[], Coroutine[Deferred[Any], Any, None]]
     ) -> Deferred[None]:
         """One at a time for each namespace."""
 
         async def wait_and_work() -> None:
-            place = check_namespace(namespace)
+            check_namespace(namespace)
             self._store()
             self._remote()
-            lock = self._locks.setdefault(place, DeferredLock())
+            lock = self._locks.setdefault(namespace, DeferredLock())
             await lock.acquire()
             try:
-                await work(place)
+                await work()
             finally:
                 lock.release()
                 if not lock.locked and not lock.waiting:
-                    self._locks.pop(place, None)
+                    self._locks.pop(namespace, None)
 
         return self._operations.begin(wait_and_work)
 

@@ -132,7 +132,8 @@ class NameTests(SynchronousTestCase):
     def test_good(self, name: str) -> None:
         self.assertTrue(is_name(name))
         self.assertEqual(check_name("user", name), name)
-        self.assertEqual(check_namespace(name), "" if name == "default" else name)
+        if name != "default":
+            self.assertEqual(check_namespace(name), name)
 
     @given(st.text(max_size=300))
     def test_the_rule(self, text: str) -> None:
@@ -158,9 +159,10 @@ class NameTests(SynchronousTestCase):
 
     def test_the_empty_namespace_is_the_default_one(self) -> None:
         self.assertEqual(check_namespace(""), "")
-        self.assertEqual(check_namespace("default"), "")
-        self.assertEqual(check_key("a", "default"), BlobKey("", "a"))
         self.assertEqual(check_namespace("Default"), "Default")
+        for check in (check_namespace, lambda name: check_key("a", name)):
+            error = self.assertRaises(ValueError, check, "default")
+            self.assertIn("its name here is ''", str(error))
         self.assertRaises(ValueError, check_namespace, "a/b")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from twisted.internet.defer import Deferred
 
-from blobman import BlobManager, check_namespace
+from blobman import BlobManager
 
 from .options import SETTINGS, json_option, quiet_option, setting_options
 from .progress import showing_progress
@@ -126,20 +126,10 @@ def client_command(
 
 _JSON_HELP = "Show results and progress as JSON, one object in a line."
 
-
-def namespace_type(value: str) -> str:
-    """Take a namespace; the default one has two names."""
-    try:
-        return check_namespace(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 namespace_option = click.option(
     "-n",
     "--namespace",
     metavar="NAME",
-    type=namespace_type,
     default="",
     envvar="BLOBMAN_NAMESPACE",
     show_envvar=True,

@@ -9,7 +9,7 @@ import click
 
 from blobman import BlobManager, Flags, SyncStatus
 
-from .commands import ClientCommand, Session, client_command, namespace_option, namespace_type
+from .commands import ClientCommand, Session, client_command, namespace_option
 from .text import size_text, table_lines
 
 
@@ -141,9 +141,7 @@ async def count(session: Session, namespace: str) -> None:
     required=False,
     type=click.Choice([it.name for it in SyncStatus], case_sensitive=False),
 )
-@click.option(
-    "-n", "--namespace", metavar="NAME", type=namespace_type, help="Count in this one only."
-)
+@click.option("-n", "--namespace", metavar="NAME", help="Count in this one only.")
 async def status(session: Session, status: str | None, namespace: str | None) -> None:
     """
     Count the blobs here by status, or list those of one.

@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from blobman import BlobError, BlobManager, CertificateError, StoreError, UnauthorizedError
 
-from .commands import Session, client_command, namespace_type
+from .commands import Session, client_command
 from .waiting import in_lanes
 
 LANES = 4
@@ -37,7 +37,6 @@ _LEFT = {
     "--namespace",
     "namespaces",
     metavar="NAME",
-    type=namespace_type,
     multiple=True,
     envvar="BLOBMAN_NAMESPACE",
     show_envvar=True,
@@ -76,7 +75,7 @@ async def _choose(
     manager: BlobManager, namespaces: tuple[str, ...], everything: bool
 ) -> Sequence[str]:
     if not everything:
-        return tuple(dict.fromkeys(namespaces)) or ("",)
+        return namespaces or ("",)
     assert manager.local is not None
     return sorted({"", *namespaces, *await manager.local.list_namespaces()})
 

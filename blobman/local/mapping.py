@@ -21,7 +21,7 @@ from ..model import (
     SyncStatus,
     check_key,
 )
-from .soledad import OldBlob
+from .soledad import OldBlob, own_name
 
 __all__ = ["NewBlob", "Remark", "SoledadReport", "Tally", "inherit"]
 
@@ -80,7 +80,7 @@ def inherit(old: OldBlob) -> tuple[NewBlob | None, list[Remark]]:
 
 def _key(old: OldBlob) -> BlobKey | None:
     try:
-        return check_key(old.blob_id, "" if old.namespace is None else old.namespace)
+        return check_key(old.blob_id, own_name(old.namespace))
     except (TypeError, ValueError):
         return None
 

@@ -20,7 +20,7 @@ from .faults import store_errors
 from .journal import roll_back
 from .schema import CHUNK_SIZE
 
-__all__ = ["OldBlob", "OldDatabase", "is_soledads"]
+__all__ = ["OldBlob", "OldDatabase", "is_soledads", "own_name"]
 
 _CIPHER = ("cipher='sqlcipher'", "legacy=3", "kdf_iter=4000", "legacy_page_size=1024")
 _LOOK = "SELECT count(*) FROM sqlite_schema"
@@ -51,13 +51,9 @@ class OldBlob(NamedTuple):
     retries: object = None
 
 
-_DEFAULT = (None, "", DEFAULT_NAMESPACE)
-"""What Soledad called the default namespace."""
-
-
-def _is_same(one: object, other: object) -> bool:
-    """Whether two values mean the same namespace."""
-    return one == other or (one in _DEFAULT and other in _DEFAULT)
+def own_name(namespace: object) -> object:
+    """Give the name that a namespace of Soledad's has here: its default one has three."""
+    return "" if namespace in (None, DEFAULT_NAMESPACE) else namespace
 
 
 def is_soledads(path: Path, key: bytes) -> bool:
@@ -138,7 +134,7 @@ class OldDatabase:
         with store_errors(str(self._path)):
             for blob_id, space, kind, size, row, own, stated, *state in self._select_payloads():
                 state_space, status, priority, retries = state
-                about = stated and _is_same(state_space, space)
+                about = stated and own_name(state_space) == own_name(space)
                 here = kind in ("blob", "text")
                 if here:
                     found = OldBlob(blob_id, space, size, row, own_status=own)

@@ -83,16 +83,12 @@ class SyncTests(ServerCase):
         self.assertEqual(lines, ["1 in step in namespace one", "1 in step in namespace two"])
         self.assertEqual((await self.succeed("ls", "-n", "three")).lines, [])
 
-    async def test_the_default_namespace_has_two_names(self) -> None:
-        await self.put(b"a", "-n", "default", "--id", "a")
+    async def test_the_name_that_the_server_has_for_the_default_namespace(self) -> None:
+        await self.put(b"a", "--id", "a")
+        for arguments in (["ls"], ["ls", "--where", "server"], ["rm", "a"], ["sync"], ["count"]):
+            said = (await self.run_command(*arguments, "-n", "default")).err
+            self.assertIn("namespace must not be 'default'", said, arguments)
         self.assertEqual((await self.succeed("ls")).lines, ["a"])
-        self.assertEqual((await self.succeed("ls", "-n", "default")).lines, ["a"])
-        self.assertEqual((await self.succeed("status", "-n", "default")).lines, ["SYNCED  1"])
-        self.assertEqual(await self.sync_counts("-n", "default", "-n", ""), ["1 in step"])
-
-    async def test_a_namespace_that_can_not_be(self) -> None:
-        for arguments in (["ls", "-n", "a b"], ["sync", "-n", "a/b"], ["status", "-n", "."]):
-            self.assertIn("namespace must be 1 to 254", await self.refuse(2, *arguments))
 
     async def test_all_namespaces(self) -> None:
         await self.put(b"a", "-n", "one")

@@ -163,40 +163,34 @@ class StoreContract(TestCase):
         self.assertIsNone(await self.read("a", "n"))
         self.assertEqual(await self.store.list_namespaces(), [""])
 
-    async def test_the_default_namespace_has_two_names(self) -> None:
-        """Each method is told one of them and sees what another was told the other one."""
-        one, other, store = "", "default", self.store
-        for name in ("here", "going", "sent"):
-            await self.put(name, b"data", namespace=other)
-        await self.fails(BlobAlreadyExistsError, store.put("here", io.BytesIO(b"x"), 1, one))
-        self.assertEqual(await store.list_namespaces(), [""])
-        for name in (one, other):
-            self.assertEqual(await store.list(name), ["here", "going", "sent"])
-            self.assertEqual(len(await store.list_status(S.PENDING_UPLOAD, name)), 3)
-            self.assertEqual(len(await store.get_size_list(S.PENDING_UPLOAD, name)), 3)
-            self.assertEqual(len(await store.next_transfers(S.PENDING_UPLOAD, name, 9)), 3)
-            self.assertEqual(await store.get_sync_progress(name), {"PENDING_UPLOAD": 3})
-            self.assertTrue(await store.exists("here", name))
-            self.assertEqual((await store.get("here", name)).namespace, "")
-            self.assertIsNotNone(await store.open_payload("here", name))
-            self.assertEqual(len(await store.open_pending_uploads(["here"], name, 9)), 1)
-        await store.mark_uploaded(["sent"], other)
-        self.assertEqual(await self.status("sent"), S.SYNCED)
-        await store.update_sync_status("going", S.PENDING_DELETE, other)
-        await store.update_priority("going", Priority.URGENT, other)
-        self.assertEqual(await store.get_priority("going", one), Priority.URGENT)
-        self.assertTrue(await store.delete("going", other))
-
-        self.assertEqual(await store.apply_remote_list({"here", "new", "gone"}, other), ["here"])
-        self.assertEqual(await self.status("sent"), S.PENDING_UPLOAD)
-        self.assertEqual(await store.apply_tombstones({"gone"}, set(), other), 1)
-        self.assertEqual(await store.increment_retries("new", other), 1)
-        staged = store.stage("new", other)
-        await staged.publish(b"preamble")
-        self.assertEqual(await self.status("new"), S.SYNCED)
-        await store.update_sync_status("wanted", S.PENDING_DOWNLOAD)
-        await store.forget("wanted", other)
-        self.assertEqual(await store.list_namespaces(), [""])
+    async def test_namespaces_that_can_not_be(self) -> None:
+        store = self.store
+        for wrong in ("default", "a/b", "x" * 255):
+            for failing in (
+                store.put("a", io.BytesIO(b""), 0, wrong),
+                store.get("a", wrong),
+                store.open_payload("a", wrong),
+                store.open_pending_uploads(["a"], wrong, 9),
+                store.mark_uploaded(["a"], wrong),
+                store.exists("a", wrong),
+                store.delete("a", wrong),
+                store.list(wrong),
+                store.list_status(S.SYNCED, wrong),
+                store.get_size_list(S.SYNCED, wrong),
+                store.get_sync_status("a", wrong),
+                store.update_sync_status("a", S.PENDING_DOWNLOAD, wrong),
+                store.get_sync_progress(wrong),
+                store.get_priority("a", wrong),
+                store.update_priority("a", Priority.LOW, wrong),
+                store.increment_retries("a", wrong),
+                store.forget("a", wrong),
+                store.next_transfers(S.SYNCED, wrong, 9),
+                store.apply_tombstones({"a"}, set(), wrong),
+                store.apply_remote_list({"a"}, wrong),
+            ):
+                self.assertIn("namespace", await self.fails(ValueError, failing))
+            self.assertRaises(ValueError, store.stage, "a", wrong)
+        self.assertEqual(await store.list_namespaces(), [])
 
     async def test_wrong_size(self) -> None:
         for real, said in ((5, 4), (5, 6), (0, 1), (1, 0), (MIB + 1, MIB), (MIB, MIB + 1)):
