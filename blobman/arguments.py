@@ -1,8 +1,9 @@
-"""What an application may pass to a manager."""
+"""What an application may pass to a manager; each error names the argument."""
 
 from __future__ import annotations
 
 import math
+import os
 
 from .document import BlobDoc
 from .model import BlobKey, SyncStatus, check_key, check_size
@@ -36,12 +37,93 @@ def check_status(status: SyncStatus | int) -> SyncStatus:
 
 def check_token(token: object) -> None:
     """
-    Check a token.
+    Check a token. No error shows any of it.
 
     :raise TypeError: it is neither a ``str`` nor None.
+    :raise ValueError: it holds what does not belong in one, such as a line end.
     """
-    if not isinstance(token, (str, type(None))):
+    if token is None:
+        return
+    if not isinstance(token, str):
         raise TypeError(f"token must be a str, not {type(token).__name__}")
+    if not token.isprintable() or token != token.strip():
+        raise ValueError(
+            "token must be printable characters, without a line end or blanks around them"
+        )
+
+
+def check_path(argument: str, path: object) -> str:
+    """
+    Check the path of a file or a folder, which need not exist.
+
+    :param argument: the argument's name, for the message.
+    :return: the path as a ``str``.
+    :raise TypeError: it is neither a ``str`` nor a path object that stands for one.
+    :raise ValueError: it is empty, or no path can be like that.
+    """
+    plain = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(plain, str):
+        raise TypeError(f"{argument} must be a str or a path object, not {type(path).__name__}")
+    if not plain:
+        raise ValueError(f"{argument} must not be empty")
+    try:
+        encoded = os.fsencode(plain)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{argument} has a character that no path can have here") from error
+    if b"\0" in encoded:
+        raise ValueError(f"{argument} must not have a null character in it")
+    return plain
+
+
+def check_seconds(argument: str, seconds: object) -> float:
+    """
+    Check a time.
+
+    :param argument: the argument's name, for the message.
+    :raise TypeError: it is not a number.
+    :raise ValueError: it is not above 0, or has no end.
+    """
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise TypeError(f"{argument} must be a number of seconds, not {type(seconds).__name__}")
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"{argument} must be above 0 and finite, not {seconds}")
+    return seconds
+
+
+def check_reactor(reactor: object) -> None:
+    """
+    Check a reactor.
+
+    :raise TypeError: it lacks what every reactor has.
+    """
+    _check_methods("reactor", reactor, "callLater", "seconds", "callFromThread")
+
+
+def check_observer(observer: object) -> None:
+    """
+    Check an observer of transfers.
+
+    :raise TypeError: it is not None, and does not provide ``ITransferObserver``.
+    """
+    if observer is not None:
+        _check_methods("observer", observer, "transfer_changed")
+
+
+def check_jitter(jitter: object) -> None:
+    """
+    Check a jitter function.
+
+    :raise TypeError: it can't be called.
+    """
+    if not callable(jitter):
+        raise TypeError(f"jitter must be a function, not {type(jitter).__name__}")
+
+
+def _check_methods(argument: str, value: object, *names: str) -> None:
+    for name in names:
+        if not callable(getattr(value, name, None)):
+            kind = type(value).__name__
+            raise TypeError(f"{argument} must have a method {name}, which {kind} has not")
 
 
 def check_rate(rate: object) -> float | None:
@@ -49,7 +131,7 @@ def check_rate(rate: object) -> float | None:
     Check a limit in bytes per second.
 
     :raise TypeError: it is neither a number nor None.
-    :raise ValueError: it is not above 0, or has no end.
+    :raise ValueError: it is less than 1, or has no end.
     """
     if rate is None:
         return None
@@ -57,6 +139,6 @@ def check_rate(rate: object) -> float | None:
         raise TypeError(
             f"limit_rate must be a number of bytes per second, not {type(rate).__name__}"
         )
-    if not (rate > 0 and math.isfinite(rate)):
-        raise ValueError(f"limit_rate must be above 0, not {rate}; None means no limit")
+    if not (rate >= 1 and math.isfinite(rate)):
+        raise ValueError(f"limit_rate must be 1 or more, not {rate}; None means no limit")
     return rate

@@ -10,12 +10,22 @@ from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
 
-from .arguments import check_doc, check_rate, check_status, check_token
+from .arguments import (
+    check_doc,
+    check_jitter,
+    check_observer,
+    check_path,
+    check_rate,
+    check_reactor,
+    check_seconds,
+    check_status,
+    check_token,
+)
 from .crypto import check_secret, sealed_size
 from .document import BlobDoc
 from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
 from .interfaces import IStagedBlob, ITransferObserver, Progress
-from .local import BlobStore
+from .local import BlobStore, as_bytes
 from .model import BlobKey, Flags, Priority, SyncStatus, check_key, check_name, check_namespace
 from .operations import follow
 from .protocol import check_base_url, check_flag, check_order
@@ -100,19 +110,29 @@ class BlobManager(BlobsSynchronizer):
         """
         if reactor is None:
             from twisted.internet import reactor
+        check_reactor(reactor)
         self.user = check_name("user", user)
-        self.remote = check_base_url("remote", remote) if remote else remote
+        self.remote = remote if remote in (None, "") else check_base_url("remote", remote)
         self.remote_stream = (
-            check_base_url("remote_stream", remote_stream) if remote_stream else remote_stream
+            remote_stream
+            if remote_stream in (None, "")
+            else check_base_url("remote_stream", remote_stream)
         )
         check_token(token)
+        if cert_file is not None:
+            check_path("cert_file", cert_file)
+        check_observer(observer)
+        check_jitter(jitter)
+        check_seconds("idle_timeout", idle_timeout)
         self._throttle = Throttle(reactor, check_rate(limit_rate))
         checked_secret = check_secret(secret)
         local = None
-        if local_path:
+        if key is not None:
+            as_bytes(key)
+        if local_path not in (None, ""):
             if key is None:
                 raise TypeError("key must be given with a local_path")
-            local = BlobStore(local_path, user, key, reactor=reactor)
+            local = BlobStore(check_path("local_path", local_path), user, key, reactor=reactor)
         client = stream = None
         if remote:
             exchanges = Exchanges(reactor, user, token, cert_file, idle_timeout, self._throttle)
@@ -336,6 +356,11 @@ class BlobManager(BlobsSynchronizer):
         return self._operations.begin(work)
 
     # -- parts -------------------------------------------------------------------------
+
+    def _limit_changed(self) -> None:
+        super()._limit_changed()
+        if "_putter" in vars(self):
+            self._putter.limit_changed()
 
     _closing: Deferred[None] | None = None
 

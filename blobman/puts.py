@@ -85,6 +85,10 @@ class Putter:
         finally:
             permits.release()
 
+    def limit_changed(self) -> None:
+        """Ask for the limit at once."""
+        self._permits.limit_changed()
+
     def give_up(self, key: BlobKey, reason: Exception) -> None:
         """Have a put that still waits for its upload fail."""
         waiter = self._waiting.get(key)

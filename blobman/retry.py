@@ -40,8 +40,13 @@ def retry_delay(failures: int, jitter: Jitter, retry_after: float | None = None)
     :param jitter: what makes of such a number the one to use.
     :param retry_after: what the server asked for, in seconds; it is not undercut.
     :return: seconds.
+    :raise ValueError: or ``TypeError``: what ``jitter`` gave can't be waited for.
     """
     delay = jitter(min(FIRST_DELAY + DELAY_STEP * (failures - 1), MAX_DELAY))
+    if not isinstance(delay, (int, float)):
+        raise TypeError(f"jitter must give a number of seconds, not {type(delay).__name__}")
+    if not 0 <= delay < float("inf"):
+        raise ValueError(f"jitter must give seconds that can be waited for, not {delay}")
     if retry_after is None:
         return delay
     return max(delay, min(retry_after, MAX_RETRY_AFTER))

@@ -127,7 +127,12 @@ class TransferRun:
     def _delay(self, error: BaseException, queued: QueuedTransfer) -> None:
         failures = self._failures[queued.blob_id] = self._failures.get(queued.blob_id, 0) + 1
         asked = error.retry_after if isinstance(error, RetriableTransferError) else None
-        delay = retry_delay(failures, self._jitter, asked)
+        try:
+            delay = retry_delay(failures, self._jitter, asked)
+        except Exception as wrong:
+            # The application's own jitter: no other attempt would do better.
+            self._fatal = self._fatal or wrong
+            return
         self._delayed[queued.blob_id] = self._clock.callLater(delay, self._again, queued)
 
     def _again(self, queued: QueuedTransfer) -> None:

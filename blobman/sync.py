@@ -25,6 +25,7 @@ from .interfaces import (
     Progress,
     no_progress,
 )
+from .limits import Limited
 from .model import BlobKey, Priority, QueuedTransfer, SyncStatus, check_namespace
 from .operations import Operations, in_parallel
 from .progress import Reporter
@@ -47,7 +48,7 @@ class _OwnChanges:
         self.deleted: set[str] = set()
 
 
-class BlobsSynchronizer:
+class BlobsSynchronizer(Limited):
     """
     Keeps a store and a server in step.
 
@@ -56,6 +57,10 @@ class BlobsSynchronizer:
     ``TypeError`` (a wrong argument, named), ``NotConfiguredError``, ``ClosedError`` or
     ``StoreError``, and with ``UnauthorizedError``, ``CertificateError``, ``RetriableTransferError``
     or ``ServerError`` where it asks the server.
+
+    The limits can be set on the class, in a subclass, or at any time on an instance, where they
+    count at once. Setting one to less than 1 raises ``ValueError``, and to anything but an ``int``
+    ``TypeError``.
 
     :cvar max_decrypt_retries: how often a blob that does not verify is downloaded in all.
     :cvar concurrent_transfers_limit: how many blobs are transferred at a time.
@@ -95,9 +100,8 @@ class BlobsSynchronizer:
         self._locks: dict[str, DeferredLock] = {}
         self._own_changes: dict[str, list[_OwnChanges]] = {}
 
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, value)
-        if name == "concurrent_transfers_limit" and "_transfers" in vars(self):
+    def _limit_changed(self) -> None:
+        if "_transfers" in vars(self):
             self._transfers.permits.limit_changed()
 
     # -- the public operations ---------------------------------------------------------

@@ -28,6 +28,8 @@ STANDS_ON: dict[str, set[str]] = {
     "crypto": {"errors", "model"},
     "interfaces": {"errors", "model"},
     "document": {"errors", "model"},
+    "limits": set(),
+    "arguments": {"errors", "model", "document"},
     "retry": {"errors", "model"},
     "transfers": {"errors", "model"},
     "operations": {"errors", "model"},
@@ -39,6 +41,7 @@ STANDS_ON: dict[str, set[str]] = {
     "deletions": {"errors", "model", "interfaces"},
     "runs": {"errors", "model", "interfaces", "retry"},
     "sync": {
+        "limits",
         "errors",
         "model",
         "interfaces",
@@ -52,10 +55,9 @@ STANDS_ON: dict[str, set[str]] = {
         "downloads",
         "deletions",
     },
-    "local": {"errors", "model", "protocol", "crypto", "interfaces"},
+    "local": {"errors", "model", "arguments", "protocol", "crypto", "interfaces"},
     "remote": {"errors", "model", "protocol", "crypto", "interfaces"},
     "verification": {"errors", "model", "interfaces"},
-    "arguments": {"errors", "model", "document"},
     "manager": {
         "arguments",
         "verification",

@@ -6,6 +6,8 @@ import base64
 import io
 import os
 import uuid
+from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
@@ -35,6 +37,7 @@ from blobman import (
     puts,
 )
 from blobman.crypto import Method, Preamble, Scheme
+from blobman.limits import LIMITS
 
 from .certificates import Authority
 from .crypto.vectors import EXTERNAL_ID, EXTERNAL_STORED, LEGACY, sealed_bytes
@@ -340,6 +343,10 @@ class AtOnceTests(ServerTestCase):
         permits = laptop._transfers.permits
         waiters = [permits.acquire(2) for _ in range(3)]
         laptop.concurrent_transfers_limit = 3
+        self.assertTrue(all(waiter.granted.called for waiter in waiters))
+        laptop.concurrent_writes_limit = 1
+        waiters = [laptop._putter._permits.acquire(2) for _ in range(3)]
+        laptop.concurrent_writes_limit = 3
         self.assertTrue(all(waiter.granted.called for waiter in waiters))
 
 
@@ -708,6 +715,16 @@ class LocalOnlyManagerTests(ServerTestCase):
         self.assertEqual(await laptop.local_list(), ["0", "1", "2", "3", "4"])
 
 
+WRONG_LIMITS: list[tuple[Any, type[Exception]]] = [
+    (0, ValueError),
+    (-1, ValueError),
+    ("3", TypeError),
+    (None, TypeError),
+    (2.5, TypeError),
+    (True, TypeError),
+]
+
+
 class ConstructorTests(SynchronousTestCase):
     def make(self, **options: Any) -> BlobManager:
         arguments: dict[str, Any] = {
@@ -728,14 +745,89 @@ class ConstructorTests(SynchronousTestCase):
             ("remote_stream", "host", ValueError),
             ("secret", "s" * 64, ValueError),
             ("secret", None, TypeError),
+            ("secret", "\u20ac" * 96, ValueError),
             ("key", "", ValueError),
             ("key", None, TypeError),
+            ("key", 5, TypeError),
+            ("key", "\u20ac", ValueError),
             ("token", 5, TypeError),
+            ("token", b"token", TypeError),
+            ("token", "token\n", ValueError),
+            ("token", "tok\ren", ValueError),
+            ("token", " token", ValueError),
+            ("token", "tok\0en", ValueError),
+            ("token", "tok\ud800en", ValueError),
+            ("local_path", 5, TypeError),
+            ("local_path", False, TypeError),
+            ("local_path", b"store", TypeError),
+            ("local_path", "a\0b", ValueError),
+            ("local_path", Path("a\0b"), ValueError),
+            ("local_path", "\ud800", ValueError),
+            ("remote", 0, TypeError),
+            ("remote", b"", TypeError),
+            ("remote_stream", 0, TypeError),
+            ("cert_file", 0, TypeError),
+            ("cert_file", b"pem", TypeError),
+            ("cert_file", "", ValueError),
+            ("cert_file", "a\0b", ValueError),
+            ("reactor", object(), TypeError),
+            ("observer", object(), TypeError),
+            ("jitter", 0.5, TypeError),
+            ("idle_timeout", None, TypeError),
+            ("idle_timeout", "60", TypeError),
+            ("idle_timeout", True, TypeError),
+            ("idle_timeout", 0, ValueError),
+            ("idle_timeout", -1, ValueError),
+            ("idle_timeout", float("nan"), ValueError),
+            ("idle_timeout", float("inf"), ValueError),
+            ("limit_rate", 0.001, ValueError),
+            ("limit_rate", "1", TypeError),
         ]:
             with self.assertRaises(kind) as caught:
                 self.make(**{name: value})
             self.assertIn(name, str(caught.exception))
-            self.assertNotIn("s" * 64, str(caught.exception))
+            for hidden in ("s" * 64, "\u20ac", "tok\n", "tok\r", "tok\0"):
+                self.assertNotIn(hidden, str(caught.exception))
+
+    def test_a_key_is_checked_without_a_store(self) -> None:
+        self.assertRaises(TypeError, self.make, local_path=None, key=5)
+        self.make(local_path=None, key=None)
+
+    def test_limits_are_checked_on_an_instance(self) -> None:
+        manager = self.make()
+        for name in LIMITS:
+            for value, kind in WRONG_LIMITS:
+                with self.assertRaises(kind) as caught:
+                    setattr(manager, name, value)
+                self.assertIn(name, str(caught.exception))
+            setattr(manager, name, 7)
+            self.assertEqual(getattr(manager, name), 7)
+            delattr(manager, name)
+            self.assertEqual(getattr(manager, name), getattr(BlobManager, name))
+
+    def test_limits_are_checked_on_a_class(self) -> None:
+        class Manager(BlobManager):
+            max_decrypt_retries = 5
+
+        self.assertEqual(Manager.max_decrypt_retries, 5)
+        for name in LIMITS:
+            for value, kind in WRONG_LIMITS:
+                for wrong in (
+                    lambda: setattr(Manager, name, value),  # noqa: B023
+                    lambda: type("Wrong", (BlobManager,), {name: value}),  # noqa: B023
+                ):
+                    with self.assertRaises(kind) as caught:
+                        wrong()
+                    self.assertIn(name, str(caught.exception))
+            setattr(Manager, name, 9)
+            self.assertEqual(getattr(Manager, name), 9)
+
+    def test_a_subclass_may_be_abstract(self) -> None:
+        class Manager(BlobManager, ABC):
+            @abstractmethod
+            def more(self) -> None: ...
+
+        self.assertRaises(TypeError, Manager)
 
     def test_cert_file(self) -> None:
         self.assertRaises(OSError, self.make, cert_file=self.mktemp())

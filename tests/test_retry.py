@@ -42,6 +42,16 @@ class RetryTests(SynchronousTestCase):
     def test_never_negative_or_endless(self, failures: int, retry_after: float | None) -> None:
         self.assertTrue(1 <= retry_delay(failures, same, retry_after) <= 3600)
 
+    def test_jitter_that_makes_no_sense(self) -> None:
+        for wrong, kind in (
+            (-1.0, ValueError),
+            (float("nan"), ValueError),
+            (float("inf"), ValueError),
+            (None, TypeError),
+        ):
+            error = self.assertRaises(kind, retry_delay, 1, lambda _, wrong=wrong: wrong)
+            self.assertIn("jitter", str(error))
+
     def test_what_may_pass(self) -> None:
         self.assertTrue(is_retriable(RetriableTransferError("cut")))
         for error in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -33,6 +34,7 @@ class RunTests(SynchronousTestCase):
         self.attempts: list[str] = []
         self.under_way: dict[str, Deferred[None]] = {}
         self.cancelled: list[str] = []
+        self.jitter: Callable[[float], float] = lambda seconds: seconds
 
     def tearDown(self) -> None:
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -72,7 +74,7 @@ class RunTests(SynchronousTestCase):
 
     def run_it(self) -> Deferred[BaseException | None]:
         self.age = self.permits.new_age()
-        run = TransferRun(self.clock, lambda s: s, self.page, self.attempt)
+        run = TransferRun(self.clock, lambda s: self.jitter(s), self.page, self.attempt)
         running = Deferred.fromCoroutine(run.run())
         self.addCleanup(end_quietly, running)
         return running
@@ -185,6 +187,18 @@ class RunTests(SynchronousTestCase):
         self.clock.advance(1)
         self.finish("2-00")
         self.assertIsNone(self.successResultOf(running))
+
+    def test_jitter_that_fails(self) -> None:
+        def broken(seconds: float) -> float:
+            raise ZeroDivisionError("the application's")
+
+        for jitter, kind in ((broken, ZeroDivisionError), (lambda _: -1.0, ValueError)):
+            self.jitter = jitter
+            self.queue(2, 2)
+            running = self.run_it()
+            self.fail_with(RetriableTransferError("cut"), "2-00")
+            self.failureResultOf(running, kind)
+            self.assertEqual(self.under_way, {})
 
     def test_others_go_on_meanwhile(self) -> None:
         self.queue(2, 2, 2, 2, 2)

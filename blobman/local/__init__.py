@@ -18,9 +18,10 @@ The encrypted SQLite store on this machine.
 
 from __future__ import annotations
 
+from .connection import as_bytes
 from .importing import import_soledad
 from .mapping import SoledadReport
 from .reader import BlobReader
 from .store import BlobStore
 
-__all__ = ["BlobReader", "BlobStore", "SoledadReport", "import_soledad"]
+__all__ = ["BlobReader", "BlobStore", "SoledadReport", "as_bytes", "import_soledad"]

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
+from ..arguments import check_path, check_seconds
 from ..errors import StoreError
 from ..model import check_name
 from .connection import as_bytes, derive_key
@@ -41,12 +42,13 @@ def import_soledad(
     :return: fires with what was taken over; with None if the database is not Soledad's any more.
         Fails with ``WrongKeyError`` or ``StoreError``: nothing was changed. Cancelling it stops
         the work soon; it was done all the same if it was too late.
-    :raise ValueError: the user is not a name, or the key is empty or not Latin-1.
-    :raise TypeError: one of them is of another type.
+    :raise ValueError: or ``TypeError``: an argument is wrong; the message names it.
     """
     if reactor is None:
         from twisted.internet import reactor
-    path = Path(os.path.abspath(local_path)) / f"{check_name('user', user)}_blobs.db"
+    folder = os.path.abspath(check_path("local_path", local_path))
+    path = Path(folder) / f"{check_name('user', user)}_blobs.db"
+    check_seconds("patience", patience)
     raw = as_bytes(key)
     stop = Event()
     take_over = TakeOver(path, raw, derive_key(raw), patience, stop.is_set)
