@@ -162,30 +162,32 @@ def token() -> None:
 @token.command("add")
 @click.argument("user")
 @_tokens_option
+@click.option("--label", metavar="TEXT", default="", help="What to call it, such as phone.")
 @click.option(
     "--save",
     metavar="FILE",
     shell_complete=complete_file,
     help="Write the token to a new file instead.",
 )
-def add(user: str, tokens: str, save: str | None) -> None:
+def add(user: str, tokens: str, label: str, save: str | None) -> None:
     """
     Make a token for USER, and print it.
 
-    The file keeps only its hash: it can't be shown again. A user may have several; note the
-    id of each, which is said on standard error, to tell them apart.
+    The file keeps only its hash: it can't be shown again. A user may have several, one for each
+    device; a label tells them apart, and so does the id, which is said on standard error.
     """
     if save is not None and os.path.lexists(save):
         raise FileExistsError(errno.EEXIST, "it exists, and is not overwritten", save)
     file = TokenFile(tokens)
-    made = file.add(user)
+    made = file.add(user, label)
     if save is None:
         click.echo(made)
     else:
         write_secret(save, made)
     for it in file.list(user):
         if it.digest == digest(made):
-            revoke_it = f"blobman token revoke {user} {it.token_id} --tokens {quote(tokens)}"
+            name = quote(it.label or it.token_id)
+            revoke_it = f"blobman token revoke {user} {name} --tokens {quote(tokens)}"
             tell(f"Its id is {it.token_id}: {revoke_it} ends it.")
 
 
@@ -194,7 +196,7 @@ def add(user: str, tokens: str, save: str | None) -> None:
 @_tokens_option
 @json_option()
 def list_tokens(user: str | None, tokens: str, as_json: bool) -> None:
-    """List the tokens, of all users or of one: user, token's id, and when it was made."""
+    """List the tokens, of all users or of one: user, id, when it was made, and its label."""
     screen = Screen(as_json)
     found = TokenFile(tokens).list(user)
     if not found:
@@ -202,18 +204,25 @@ def list_tokens(user: str | None, tokens: str, as_json: bool) -> None:
     for it in found:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(it.created))
         screen.result(
-            f"{it.user}  {it.token_id}  {made}", user=it.user, id=it.token_id, created=it.created
+            f"{it.user}  {it.token_id}  {made}  {it.label}".rstrip(),
+            user=it.user,
+            id=it.token_id,
+            created=it.created,
+            label=it.label,
         )
 
 
 @token.command("revoke")
 @click.argument("user")
-@click.argument("token_id", required=False)
+@click.argument("token", required=False)
 @_tokens_option
 @click.option("--all", "everything", is_flag=True, help="All tokens of the user.")
-def revoke(user: str, token_id: str | None, tokens: str, everything: bool) -> None:
-    """Forget a token of USER, named by the id that token list shows. A running server follows."""
-    if everything == (token_id is not None):
-        raise click.UsageError("give the id of a token, or --all")
-    if not TokenFile(tokens).revoke(user, token_id):
+def revoke(user: str, token: str | None, tokens: str, everything: bool) -> None:
+    """
+    Forget a TOKEN of USER, named by its label or by the id that token list shows. A running
+    server follows.
+    """
+    if everything == (token is not None):
+        raise click.UsageError("give the label or the id of a token, or --all")
+    if not TokenFile(tokens).revoke(user, token):
         raise click.ClickException(f"no such token of {user}")

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 TOKEN_BYTES = 32
 _ID_LENGTH = 12
+
+LONGEST_LABEL = 64
+"""Characters of a token's label."""
+
 KEPT = 60.0
 """Seconds for which the tokens that were read last count while the file can't be read."""
 
@@ -58,12 +62,18 @@ class TokenInfo:
     :ivar token_id: names it, for ``revoke``; tells nothing about it.
     :ivar created: seconds since the epoch.
     :ivar digest: the token's SHA-256, in hex.
+    :ivar label: what its user calls it, such as ``phone``; empty if nothing.
     """
 
     user: str
     token_id: str
     created: int
     digest: str = field(repr=False)
+    label: str = ""
+
+    def is_called(self, name: str) -> bool:
+        """Tell whether that is its id or its label."""
+        return bool(name) and name in (self.token_id, self.label)
 
 
 Tokens = list[TokenInfo]
@@ -84,19 +94,23 @@ class TokenFile:
         self.path = os.path.abspath(path)
         self._now = now
 
-    def add(self, user: str) -> str:
+    def add(self, user: str, label: str = "") -> str:
         """
         Make a token for a user. It is not kept: this is the only time it can be seen.
 
-        :raise ValueError: that can't be a user's name.
+        :param label: what to call it; no other token of the user may be called so.
+        :raise ValueError: that can't be a user's name, or the label of this token.
         :raise StoreError: the file is not a token file.
         :raise FileNotFoundError: the folder that it belongs in is missing.
         """
         check_name("user", user)
+        _check_label(label)
         token = secrets.token_urlsafe(TOKEN_BYTES)
         token_id = secrets.token_hex(_ID_LENGTH // 2)
         with self._changing() as tokens:
-            tokens.append(TokenInfo(user, token_id, int(self._now()), digest(token)))
+            if any(it.user == user and it.is_called(label) for it in tokens):
+                raise ValueError(f"{user} has a token that is called {label!r} already")
+            tokens.append(TokenInfo(user, token_id, int(self._now()), digest(token), label))
         return token
 
     def list(self, user: str | None = None) -> Tokens:
@@ -107,10 +121,11 @@ class TokenFile:
         """
         return [it for it in self._read() if user is None or it.user == user]
 
-    def revoke(self, user: str, token_id: str | None = None) -> int:
+    def revoke(self, user: str, name: str | None = None) -> int:
         """
         Forget one token of a user, or all of them.
 
+        :param name: the id or the label of one; None for all.
         :return: how many.
         :raise StoreError: the file is not a token file.
         """
@@ -119,7 +134,7 @@ class TokenFile:
             tokens[:] = [
                 it
                 for it in tokens
-                if it.user != user or (token_id is not None and it.token_id != token_id)
+                if it.user != user or (name is not None and not it.is_called(name))
             ]
             return before - len(tokens)
 
@@ -162,10 +177,25 @@ def _read_entry(entry: dict[str, object]) -> TokenInfo:
         token_id=str(entry["token_id"]),
         created=int(str(entry["created"])),
         digest=str(entry["digest"]),
+        # Files of earlier versions have none.
+        label=_check_label(str(entry.get("label") or "")),
     )
     if not re.fullmatch("[0-9a-f]{64}", info.digest):
         raise ValueError("not a hash")
     return info
+
+
+def _check_label(label: str) -> str:
+    if len(label) > LONGEST_LABEL or not label.isprintable() or label != label.strip():
+        raise ValueError(
+            f"a token's label must have at most {LONGEST_LABEL} characters that can be printed, "
+            "and no blanks around them"
+        )
+    if label.startswith("-"):
+        raise ValueError("a token's label must not look like an option: it begins with -")
+    if re.fullmatch(f"[0-9a-f]{{{_ID_LENGTH}}}", label):
+        raise ValueError("a token's label must not look like a token's id")
+    return label
 
 
 def digest(token: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import stat
@@ -25,6 +26,19 @@ class TokenTests(CommandCase):
         self.assertEqual(outcome.err, f"Its id is {token_id}: {command} ends it.\n")
         del os.environ["BLOBMAN_TOKENS"]
         await self.succeed(*shlex.split(command)[1:])
+
+    async def test_labels(self) -> None:
+        for label in ("phone", "old laptop"):
+            outcome = await self.run_command("token", "add", "alice", "--label", label)
+        self.assertIn("blobman token revoke alice 'old laptop' --tokens", outcome.err)
+        line = await self.refuse(1, "token", "add", "alice", "--label", "phone")
+        self.assertIn("called 'phone' already", line)
+        listed = await self.succeed("token", "list")
+        self.assertEqual([it.split(None, 4)[4] for it in listed.lines], ["phone", "old laptop"])
+        as_json = (await self.succeed("token", "list", "--json")).lines
+        self.assertEqual([json.loads(it)["label"] for it in as_json], ["phone", "old laptop"])
+        await self.succeed("token", "revoke", "alice", "old laptop")
+        self.assertEqual((await self.succeed("token", "list")).lines, listed.lines[:1])
 
     async def test_add_to_a_file(self) -> None:
         saved = self.path("token")

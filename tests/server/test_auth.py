@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -61,6 +62,38 @@ class TokenFileTests(SynchronousTestCase):
         self.assertEqual(self.tokens.revoke("alice", first.token_id), 0)
         self.assertEqual(self.tokens.revoke("alice"), 2)
         self.assertEqual([it.user for it in self.tokens.list()], ["bob"])
+
+    def test_labels(self) -> None:
+        for user, label in (("alice", "phone"), ("alice", "Zo\xeb's laptop"), ("bob", "phone")):
+            self.tokens.add(user, label)
+        self.tokens.add("alice")
+        self.assertEqual(
+            [it.label for it in self.tokens.list("alice")], ["phone", "Zo\xeb's laptop", ""]
+        )
+        self.assertEqual(self.tokens.revoke("alice", "phone"), 1)
+        self.assertEqual(self.tokens.revoke("alice", "phone"), 0)
+        self.assertEqual(self.tokens.revoke("alice", ""), 0)
+        self.assertEqual([it.label for it in self.tokens.list("bob")], ["phone"])
+        self.tokens.add("alice", "phone")
+        self.assertEqual(len(self.tokens.list("alice")), 3)
+
+    def test_labels_that_are_none(self) -> None:
+        self.tokens.add("alice", "phone")
+        before = Path(self.path).read_text()
+        an_id = self.tokens.list()[0].token_id
+        for label in ("phone", an_id, "0" * 12, "a\nb", "\x1b[2J", " a", "a ", "-a", "x" * 65):
+            with self.assertRaisesRegex(ValueError, "label|called"):
+                self.tokens.add("alice", label)
+        self.assertEqual(Path(self.path).read_text(), before)
+        self.tokens.add("alice", "x" * 64)
+
+    def test_a_file_of_before_there_were_labels(self) -> None:
+        self.tokens.add("alice")
+        content = json.loads(Path(self.path).read_text())
+        del content["tokens"][0]["label"]
+        Path(self.path).write_text(json.dumps(content))
+        self.tokens.add("alice", "phone")
+        self.assertEqual([it.label for it in self.tokens.list()], ["", "phone"])
 
     def test_a_name_that_is_none(self) -> None:
         for user in ("", "a:b", "../x", "x" * 255):
