@@ -217,7 +217,7 @@ class BlobsService(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop: no new connections; what is under way gets its time.
+        Stop: no new connections; what is under way gets its time. It may be called again meanwhile.
 
         :return: fires when all is closed.
         """

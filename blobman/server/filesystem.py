@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -76,6 +76,7 @@ class FilesystemBackend:
         self._threads = threads
         self._pool: ThreadPool
         self._is_open = False
+        self._closing: list[Deferred[None]] = []
         self._settling: IDelayedCall | None = None
         self._listing = Listing(self._folder, self._run)
         self.watch = Watch(self._folder, self._run, reactor if clock is None else clock)
@@ -132,30 +133,34 @@ class FilesystemBackend:
         self._folder.count_usage()
 
     def close(self) -> Deferred[None]:
-        """Wait for what is under way, and leave the folder."""
+        """Wait for what is under way, and leave the folder; see :class:`IBlobsBackend`."""
+        if not self._is_open and not self._closing:
+            return succeed(None)
         done: Deferred[None] = Deferred()
-        if not self._is_open:
-            done.callback(None)
-            return done
-        self._is_open = False
-        self.watch.stop()
-        pool = self._pool
-        if self._settling is not None and self._settling.active():
-            self._settling.cancel()
-
-        def stop() -> None:
-            pool.stop()
-            self._follower.end()
-            self._listing.close()
-            try:
-                self._folder.close()
-            except Exception:
-                self._reactor.callFromThread(self._log_unsettled, Failure())
-            self._reactor.callFromThread(done.callback, None)
-
-        # ThreadPool.stop waits for its threads, so it needs one that is not among them.
-        threading.Thread(target=stop, name="blobs-stop").start()
+        self._closing.append(done)
+        if self._is_open:
+            self._is_open = False
+            self.watch.stop()
+            if self._settling is not None and self._settling.active():
+                self._settling.cancel()
+            # ThreadPool.stop waits for its threads, so it needs one that is not among them.
+            threading.Thread(target=self._stop, name="blobs-stop").start()
         return done
+
+    def _stop(self) -> None:
+        self._pool.stop()
+        self._follower.end()
+        self._listing.close()
+        try:
+            self._folder.close()
+        except Exception:
+            self._reactor.callFromThread(self._log_unsettled, Failure())
+        self._reactor.callFromThread(self._tell_closed)
+
+    def _tell_closed(self) -> None:
+        closing, self._closing = self._closing, []
+        for done in closing:
+            done.callback(None)
 
     def _heeding(self, call: Callable[..., _T], name: BlobName, *arguments: object) -> _T:
         self._folder.heed(name)

@@ -274,7 +274,7 @@ class BlobsSite(Site):
         self.connections = connections or Connections(limits.connections, reactor)
         self.channels: set[BlobsChannel] = set()
         self.observers: list[Observer] = [log_report]
-        self._emptied: Deferred[None] | None = None
+        self._ending: list[Deferred[None]] = []
 
     def acceptableProtocols(self) -> list[bytes]:
         """Offer HTTP/1.1 only."""
@@ -294,20 +294,22 @@ class BlobsSite(Site):
     def forget(self, channel: BlobsChannel) -> None:
         """Take notice that a connection has ended."""
         self.channels.discard(channel)
-        if not self.channels and self._emptied is not None:
-            emptied, self._emptied = self._emptied, None
-            emptied.callback(None)
+        if not self.channels:
+            ending, self._ending = self._ending, []
+            for ended in ending:
+                ended.callback(None)
 
     def end_connections(self, grace: float) -> Deferred[None]:
         """
         Close the connections: idle ones now, others when their request has been answered.
 
         :param grace: the seconds after which the rest are broken off.
-        :return: fires when none is open. Called once, when no more can come.
+        :return: fires when none is open. Call it when no more can come.
         """
         if not self.channels:
             return succeed(None)
-        emptied = self._emptied = Deferred()
+        ended: Deferred[None] = Deferred()
+        self._ending.append(ended)
         last_call = self.reactor.callLater(grace, self._abort_all)
 
         def settle(_: None) -> None:
@@ -316,7 +318,7 @@ class BlobsSite(Site):
 
         for channel in list(self.channels):
             channel.retire()
-        return emptied.addCallback(settle)
+        return ended.addCallback(settle)
 
     def _abort_all(self) -> None:
         for channel in list(self.channels):

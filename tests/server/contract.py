@@ -190,3 +190,10 @@ class BackendContract(Base):
         await self.backend.delete(name("a"))
         self.assertEqual(await stored.read(0, 800), sealed("a"))
         stored.close()
+
+    async def test_closed_twice(self) -> None:
+        under_way = self.backend.store([(name("a"), sealed())])
+        first, second = self.backend.close(), self.backend.close()
+        await second
+        self.assertTrue(under_way.called and first.called)
+        await self.backend.close()

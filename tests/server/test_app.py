@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -143,6 +144,21 @@ class ServiceTests(TestCase):
         busy.send(sealed())
         self.assertIn(b"HTTP/1.1 200", await busy.closed)
         await stopped
+
+    async def test_stopped_twice(self) -> None:
+        service = self.service()
+        service.startService()
+        await service.when_listening()
+        talk = await self.talk(service)
+        talk.send(
+            self.request("PUT", "/blobs/alice/a", "Content-Length: 800", "Expect: 100-continue")
+        )
+        await talk.until(b"100 Continue")
+        stopped = [service.stopService() for _ in range(2)]
+        self.assertEqual([it.called for it in stopped], [False, False])
+        talk.send(sealed())
+        self.assertIn(b"HTTP/1.1 200", await talk.closed)
+        await gatherResults(stopped)
 
     async def test_what_takes_too_long_is_broken_off(self) -> None:
         service = self.service(grace=0.01)
