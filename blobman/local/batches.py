@@ -18,8 +18,7 @@ import apsw
 from ..errors import BlobAlreadyExistsError, IllegalStatusChange, describe
 from ..model import BlobKey, SyncStatus
 from . import records
-from .payloads import FileKey
-from .records import Payload
+from .records import PAYLOAD_COLUMNS, Payload, payload_of, payload_row
 
 __all__ = [
     "Arrival",
@@ -155,9 +154,9 @@ def _add_payloads(connection: apsw.Connection, payloads: Sequence[Payload]) -> l
     numbers: list[int] = []
     for part in _portions_by_content(payloads):
         connection.execute(
-            "INSERT INTO payloads (size, preamble, external, file, file_key, content)"
-            f" SELECT * FROM {_table(len(part), 6)} WHERE column1 IS NOT NULL",
-            _flat([_payload_row(it) for it in part]),
+            f"INSERT INTO payloads ({PAYLOAD_COLUMNS})"
+            f" SELECT * FROM {_table(len(part), 7)} WHERE column1 IS NOT NULL",
+            _flat([payload_row(it) for it in part]),
         )
         # In a statement, each gets the number after that of the one before.
         last = connection.last_insert_rowid()
@@ -177,18 +176,6 @@ def _portions_by_content(payloads: Sequence[Payload]) -> Iterator[Sequence[Paylo
         size += more
     if part:
         yield part
-
-
-def _payload_row(payload: Payload) -> tuple[apsw.SQLiteValue, ...]:
-    name, file_key = payload.file or (None, None)
-    return (
-        payload.size,
-        payload.preamble,
-        payload.external,
-        name,
-        file_key,
-        payload.content,
-    )
 
 
 def publish(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> Sequence[int | None]:
@@ -277,14 +264,11 @@ def _find(
     found: dict[BlobKey, Payload] = {}
     for part in _portions(keys):
         query = (
-            "SELECT namespace, blob_id, size, preamble, external, file, file_key, content"
+            f"SELECT namespace, blob_id, {PAYLOAD_COLUMNS}"
             f" FROM {_among(part)} CROSS JOIN payloads ON payloads.id = payload {condition}"
         )
-        for row in _rows(connection, query, (*_flat(part), *values)):
-            namespace, blob_id, size, preamble, external, name, file_key, content = row
-            file = None if name is None else FileKey(name, file_key)
-            key = BlobKey(namespace, blob_id)
-            found[key] = Payload(size, preamble, bool(external), content, file)
+        for namespace, blob_id, *row in _rows(connection, query, (*_flat(part), *values)):
+            found[BlobKey(namespace, blob_id)] = payload_of(*row)
     return found
 
 

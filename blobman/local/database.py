@@ -20,8 +20,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 
 from ..errors import StoreError
-from . import schema
-from .connection import connect, derive_key, pragma
+from . import records, schema, strays
+from .connection import connect, derive_key, pragma, transaction
 from .faults import store_error, store_errors
 from .lock import StoreLock
 from .payloads import PayloadFiles
@@ -177,11 +177,16 @@ class Database:
 
     def remove_files(self, names: Sequence[str]) -> Deferred[None]:
         """
-        Remove the files of payloads that are not recorded any more.
+        Remove files that are recorded as going.
 
         :return: fires when they are gone. What fails is done at the next start.
         """
-        return self.handle_files(lambda: self.payloads.remove(names))
+        return self.handle_files(lambda: self.payloads.remove(names)).addCallback(self._forget)
+
+    def _forget(self, gone: Sequence[str]) -> None:
+        # Nobody waits for it: if it fails, the next start looks for these files once more.
+        noting = self.write(lambda connection: records.forget_gone(connection, gone))
+        noting.addErrback(lambda _: None)
 
     def _run_reads(self, batch: Sequence[Job[Any]]) -> None:
         if len(batch) > 1:
@@ -254,7 +259,7 @@ class Database:
         schema.upgrade(connection, str(self.path))
         lock = StoreLock(self.path.with_suffix(".lock"))
         try:
-            lock.share(lambda: self._sweep(connection))
+            lock.share(lambda: self._settle_files(connection))
         except BaseException:
             lock.release()
             raise
@@ -268,9 +273,13 @@ class Database:
                 raise StoreError(f"{self.path} is locked by another process")
             time.sleep(_LOOK_AGAIN)
 
-    def _sweep(self, connection: apsw.Connection) -> None:
-        rows = connection.execute("SELECT file FROM payloads WHERE file IS NOT NULL")
-        self.payloads.sweep({str(name) for (name,) in rows})
+    def _settle_files(self, connection: apsw.Connection) -> None:
+        gone = self.payloads.remove(records.list_going(connection))
+        strays.settle(self.payloads.folder, records.list_files(connection))
+        # Without room they stay noted, until there is some.
+        if gone:
+            with suppress(apsw.Error), transaction(connection):
+                records.forget_gone(connection, gone)
 
     # Closing
 

@@ -15,7 +15,7 @@ from . import batches, records
 from .batches import Arrival, Entry
 from .budget import ByteBudget
 from .database import Database
-from .payloads import FileKey, PayloadWriter
+from .payload_writer import PayloadWriter
 from .schema import CHUNK_SIZE
 from .source import Source
 from .workers import Kind
@@ -24,8 +24,8 @@ __all__ = ["Intake"]
 
 T = TypeVar("T")
 
-NewEntry = Callable[["bytes | FileKey"], Entry]
-"""Makes the entry of a blob, given its content or the file that holds it."""
+NewEntry = Callable[["bytes | PayloadWriter"], Entry]
+"""Makes the entry of a blob, given its content or what wrote its file."""
 
 _IN_MEMORY = 16 * CHUNK_SIZE
 """How many bytes of small files may be on their way into the database at once."""
@@ -97,7 +97,7 @@ class Intake:
             writer = await self._copy(source, size)
         finally:
             self._copies.release(1)
-        await self.publish(batches.add_new, entry(writer.file), writer)
+        await self.publish(batches.add_new, entry(writer), writer)
 
     async def _copy(self, source: Source, size: int) -> PayloadWriter:
         database = self._database

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BlobNotFoundError, ClosedError, StoreError, describe
 from ..model import BlobKey
+from .digests import is_intact
 from .payloads import PayloadFiles
 from .records import Payload
 from .schema import CHUNK_SIZE
@@ -50,9 +51,15 @@ class Chunks:
         data = self._read(number)
         if data is None:
             raise BlobNotFoundError(f"{self._name()} was deleted while it was being read")
-        if len(data) != min(CHUNK_SIZE, self.payload.size - number * CHUNK_SIZE):
-            raise StoreError(f"{self._name()} is damaged: chunk {number} has another length")
+        if not self._is_intact(number, data):
+            raise StoreError(f"{self._name()} is damaged: chunk {number} is not what was stored")
         return data
+
+    def _is_intact(self, number: int, data: bytes) -> bool:
+        size, digests = self.payload.size, self.payload.digests
+        if len(data) != min(CHUNK_SIZE, size - number * CHUNK_SIZE):
+            return False
+        return digests is None or is_intact(digests, number, data)
 
     def _read(self, number: int) -> bytes | None:
         payload = self.payload

@@ -12,12 +12,14 @@ import apsw
 
 from ..crypto import IV_SIZE, Preamble
 from ..errors import ClosedError, StoreError
-from ..model import SyncStatus
+from ..model import BlobKey, SyncStatus
 from . import records, schema
 from .connection import connect, pragma, transaction
 from .faults import store_errors
 from .mapping import NewBlob, Tally
-from .payloads import FileKey, PayloadFiles, fsync
+from .payload_writer import PayloadWriter, fsync
+from .payloads import PayloadFiles
+from .reader import Chunks
 from .records import Payload
 from .schema import CHUNK_SIZE
 from .soledad import OldBlob, OldDatabase
@@ -94,16 +96,17 @@ class Rebuilding:
         chunks = self._written.pass_on(self._until_stopped(old.read(blob)))
         if blob.size <= CHUNK_SIZE:
             return Payload(blob.size, preamble, False, content=b"".join(chunks))
-        return Payload(blob.size, preamble, False, file=self._copy_large(chunks, blob.size))
+        writer = self._copy_large(chunks, blob.size)
+        return Payload.in_file(blob.size, preamble, False, writer)
 
-    def _copy_large(self, chunks: Iterator[bytes], size: int) -> FileKey:
+    def _copy_large(self, chunks: Iterator[bytes], size: int) -> PayloadWriter:
         writer = self._payloads.writer()
         for _ in range(0, size, _STEP * CHUNK_SIZE):
             writer.append(islice(chunks, _STEP))
             if writer.begin_flush():
                 writer.flush()
         writer.finish()
-        return writer.file
+        return writer
 
     def _until_stopped(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -131,17 +134,16 @@ class Rebuilding:
 
     def _read(self, connection: apsw.Connection, found: _Fingerprint) -> None:
         rows = connection.execute(
-            "SELECT namespace, blob_id, status, priority, retries, size, file, file_key, content"
+            f"SELECT namespace, blob_id, status, priority, retries, {records.PAYLOAD_COLUMNS}"
             " FROM blobs LEFT JOIN payloads ON payloads.id = payload ORDER BY blobs.id"
         )
-        for *record, size, name, key, content in rows:
-            found.add_record(*record, size)
-            if name is not None:
-                count = -(-size // CHUNK_SIZE)
-                chunks = (self._payloads.read_chunk(FileKey(name, key), n) for n in range(count))
-                found.add_chunks(self._until_stopped(chunk or b"" for chunk in chunks))
-            elif content is not None:
-                found.add_chunks(self._until_stopped([content]))
+        for namespace, blob_id, status, priority, retries, size, *values in rows:
+            found.add_record(namespace, blob_id, status, priority, retries, size)
+            if size is not None:
+                payload = records.payload_of(size, *values)
+                key = BlobKey(namespace, blob_id)
+                chunks = Chunks(key, payload, self._payloads, self._stopped)
+                found.add_chunks(map(chunks.read, range(chunks.count)))
 
 
 class _Fingerprint:

@@ -6,7 +6,8 @@ The table of legal changes is ``model.STATUS_CHANGES``; here is who asks it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import apsw
@@ -19,9 +20,11 @@ from ..model import (
     SyncStatus,
     is_legal_change,
 )
-from .payloads import FileKey
+from .digests import digest_content
+from .payload_writer import FileKey, PayloadWriter
 
 __all__ = [
+    "PAYLOAD_COLUMNS",
     "Payload",
     "Record",
     "Removed",
@@ -31,7 +34,12 @@ __all__ = [
     "count_retry",
     "find",
     "forget",
+    "forget_gone",
     "forget_missing",
+    "list_files",
+    "list_going",
+    "payload_of",
+    "payload_row",
     "remove",
     "restore",
     "set_priority",
@@ -51,6 +59,8 @@ class Payload:
     :ivar external: sealed by others.
     :ivar content: the bytes, if it is small.
     :ivar file: where the bytes are, if it is large.
+    :ivar digests: what they are compared with when they are read, see :mod:`.digests`; None if
+        they have not been in the database yet, or an earlier version stored them.
     """
 
     size: int
@@ -58,6 +68,47 @@ class Payload:
     external: bool
     content: bytes | bytearray | None = None
     file: FileKey | None = None
+    digests: bytes | None = field(default=None, compare=False)
+
+    @classmethod
+    def in_file(cls, size: int, preamble: bytes, external: bool, writer: PayloadWriter) -> Payload:
+        """Describe a large payload by what wrote it."""
+        return cls(size, preamble, external, file=writer.file, digests=writer.digests.encode())
+
+
+PAYLOAD_COLUMNS = "size, preamble, external, file, file_key, content, digests"
+"""The columns of :func:`payload_row`."""
+
+
+def payload_row(payload: Payload) -> tuple[apsw.SQLiteValue, ...]:
+    """Give the values of a payload that is to be recorded."""
+    name, file_key = payload.file or (None, None)
+    digests = payload.digests
+    if payload.content is not None:
+        digests = digest_content(payload.content)
+    return (
+        payload.size,
+        payload.preamble,
+        payload.external,
+        name,
+        file_key,
+        payload.content,
+        digests,
+    )
+
+
+def payload_of(
+    size: int,
+    preamble: bytes,
+    external: int,
+    name: str | None,
+    file_key: bytes | None,
+    content: bytes | None,
+    digests: bytes | None,
+) -> Payload:
+    """Make a payload of the values of :data:`PAYLOAD_COLUMNS`."""
+    file = None if name is None or file_key is None else FileKey(name, file_key)
+    return Payload(size, preamble, bool(external), content, file, digests)
 
 
 class Record(NamedTuple):
@@ -130,11 +181,9 @@ def restore(
 
 
 def _add_payload(connection: apsw.Connection, payload: Payload) -> int:
-    name, file_key = payload.file or (None, None)
     connection.execute(
-        "INSERT INTO payloads (size, preamble, external, file, file_key, content)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (payload.size, payload.preamble, payload.external, name, file_key, payload.content),
+        f"INSERT INTO payloads ({PAYLOAD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        payload_row(payload),
     )
     return connection.last_insert_rowid()
 
@@ -243,11 +292,33 @@ def forget(connection: apsw.Connection, row: int) -> Removed:
     """Remove a record with its payload, whatever its status."""
     for (payload,) in _rows(connection, "DELETE FROM blobs WHERE id = ? RETURNING payload", (row,)):
         if payload is not None:
-            (found,) = _rows(
-                connection, "DELETE FROM payloads WHERE id = ? RETURNING file", (payload,)
-            )
-            return Removed(True, found[0])
+            return Removed(True, _remove_payload(connection, payload))
     return Removed(False, None)
+
+
+def _remove_payload(connection: apsw.Connection, payload: int) -> str | None:
+    """Remove a payload, and note that its file is going; give its name."""
+    query = "DELETE FROM payloads WHERE id = ? RETURNING file"
+    ((file,),) = _rows(connection, query, (payload,))
+    if file is not None:
+        connection.execute("INSERT INTO going VALUES (?)", (file,))
+    return None if file is None else str(file)
+
+
+def list_going(connection: apsw.Connection) -> list[str]:
+    """List the files that may still have to be removed."""
+    return [file for (file,) in _rows(connection, "SELECT file FROM going", ())]
+
+
+def forget_gone(connection: apsw.Connection, files: Sequence[str]) -> None:
+    """Note that files have been removed."""
+    connection.executemany("DELETE FROM going WHERE file = ?", [(file,) for file in files])
+
+
+def list_files(connection: apsw.Connection) -> set[str]:
+    """List the files of all payloads."""
+    query = "SELECT file FROM payloads WHERE file IS NOT NULL"
+    return {file for (file,) in _rows(connection, query, ())}
 
 
 def take_back(connection: apsw.Connection, payload: int) -> None:
@@ -263,7 +334,7 @@ def take_back(connection: apsw.Connection, payload: int) -> None:
                 "UPDATE blobs SET status = ?, payload = NULL WHERE id = ?",
                 (SyncStatus.PENDING_DOWNLOAD, row),
             )
-            connection.execute("DELETE FROM payloads WHERE id = ?", (payload,))
+            _remove_payload(connection, payload)
         else:
             forget(connection, row)
 

@@ -79,6 +79,21 @@ UPGRADES = (
             """,
         ),
     ),
+    Upgrade(
+        2,
+        "payloads are compared with what went in, and their files go only when that is recorded",
+        (
+            # A key, and a tag for each chunk. NULL if an earlier version stored it: a tag that
+            # is made later vouches for nothing.
+            """
+            ALTER TABLE payloads ADD COLUMN digests BLOB
+            """,
+            # Files whose payloads have been removed, and that may still be there.
+            """
+            CREATE TABLE going (file TEXT PRIMARY KEY) WITHOUT ROWID
+            """,
+        ),
+    ),
 )
 """All upgrades, oldest first."""
 

@@ -12,7 +12,7 @@ from . import batches
 from .batches import Arrival
 from .database import Database
 from .intake import Intake
-from .payloads import PayloadWriter
+from .payload_writer import PayloadWriter
 from .records import Payload
 from .schema import CHUNK_SIZE
 
@@ -133,7 +133,7 @@ class StagedBlob:
         await self._finish()
         writer, self._writer = self._writer, None
         assert writer is not None
-        payload = Payload(self._size, preamble, external, file=writer.file)
+        payload = Payload.in_file(self._size, preamble, external, writer)
         await self._intake.publish(batches.publish, Arrival(self._key, payload), writer)
 
     async def _finish(self) -> None:

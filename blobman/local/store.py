@@ -22,7 +22,7 @@ from .batches import Entry
 from .connection import as_bytes
 from .database import Database
 from .intake import Intake
-from .payloads import FileKey
+from .payload_writer import PayloadWriter
 from .reader import BlobReader, Chunks
 from .recent import Recent, RecentPayloads
 from .records import Payload, Removed
@@ -158,9 +158,9 @@ class BlobStore(StatusStore):
 
         entries: list[Entry] = []
 
-        def entry(content: bytes | FileKey) -> Entry:
-            if isinstance(content, FileKey):
-                payload = Payload(size, preamble, False, file=content)
+        def entry(content: bytes | PayloadWriter) -> Entry:
+            if isinstance(content, PayloadWriter):
+                payload = Payload.in_file(size, preamble, False, content)
             else:
                 payload = Payload(size, preamble, False, content)
             entries[:] = [Entry(key, payload, status, priority)]

@@ -20,12 +20,14 @@ import apsw
 from twisted.logger import Logger
 
 from ..errors import ClosedError, StoreError, WrongKeyError
+from . import strays
 from .connection import connect, file_uri
 from .faults import store_errors
 from .journal import journal_of
 from .lock import StoreLock
 from .mapping import SoledadReport, Tally
-from .payloads import PayloadFiles, fsync
+from .payload_writer import fsync
+from .payloads import PayloadFiles
 from .rebuilding import Rebuilding
 from .soledad import OldDatabase, is_soledads
 
@@ -148,14 +150,17 @@ class TakeOver:
 
     def _run(self) -> SoledadReport:
         self._check_kept()
-        payloads = PayloadFiles(self.path.with_suffix(".payloads"))
-        self._sweep(payloads)
+        folder = self.path.with_suffix(".payloads")
+        payloads = PayloadFiles(strays.scratch_of(folder))
+        self._sweep()
         old = OldDatabase(self.path, self._key, self._patience)
         try:
             report = self._build(old, payloads)
             self._swap()
         finally:
             old.close()
+        # If this is interrupted, who opens the store next goes on with it.
+        strays.bring_home(payloads.folder, folder, strays.payload_names(payloads.folder))
         return report
 
     def _check_kept(self) -> None:
@@ -167,8 +172,9 @@ class TakeOver:
                 f"{self.path} can't be taken over: {self.kept} is in the way, and is another one"
             )
 
-    def _sweep(self, payloads: PayloadFiles) -> None:
-        payloads.sweep(())
+    def _sweep(self) -> None:
+        """Remove what one that was interrupted has built."""
+        shutil.rmtree(strays.scratch_of(self.path.with_suffix(".payloads")), ignore_errors=True)
         self._built.unlink(missing_ok=True)
         self._part.unlink(missing_ok=True)
 
@@ -183,7 +189,7 @@ class TakeOver:
                 self._keep()
         except BaseException:
             payloads.close()
-            self._sweep(payloads)
+            self._sweep()
             raise
         payloads.close()
         return tally.report(str(self.path), str(self.kept))

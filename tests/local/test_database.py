@@ -149,7 +149,7 @@ class CancelTests(PumpedTestCase):
         gate, reached = threading.Event(), threading.Event()
 
         def work(connection: apsw.Connection) -> None:
-            connection.execute("INSERT INTO payloads VALUES (99, 0, x'', 0, NULL, NULL, x'')")
+            connection.execute("INSERT INTO payloads VALUES (99, 0, x'', 0, NULL, NULL, x'', NULL)")
             reached.set()
             gate.wait(60)
 
@@ -200,7 +200,7 @@ class GroupCommitTests(PumpedTestCase):
         self.assertEqual(rows, [(n,) for n in range(10)])
 
     def put_row(self, number: int) -> Deferred[Any]:
-        statement = "INSERT INTO payloads VALUES (?, 0, x'', 0, NULL, NULL, x'')"
+        statement = "INSERT INTO payloads VALUES (?, 0, x'', 0, NULL, NULL, x'', NULL)"
         return self.database.write(lambda c: c.execute(statement, (number,)).fetchall())
 
     def test_the_log_does_not_grow_for_ever(self) -> None:

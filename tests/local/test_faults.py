@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.trial.unittest import TestCase
 
 from blobman.errors import BlobNotFoundError, StoreError, WrongKeyError
-from blobman.local import BlobStore, payloads
+from blobman.local import BlobStore, payload_writer
 from blobman.local.connection import connect, derive_key
 from blobman.model import SyncStatus
 
@@ -56,7 +56,7 @@ class DiskTestCase(TestCase):
 
     def payload_files(self) -> list[Path]:
         folder = self.path.with_suffix(".payloads")
-        return sorted(folder.iterdir()) if folder.exists() else []
+        return sorted(path for path in folder.glob("*") if path.is_file())
 
 
 def put(store: BlobStore, blob_id: str, data: bytes) -> Deferred[None]:
@@ -333,17 +333,17 @@ class FullTests(DiskTestCase):
 class FlushTests(DiskTestCase):
     def test_flush_that_fails(self) -> None:
         """The system tells of a failed write once; the file must not be taken for whole."""
-        writer = payloads.PayloadWriter(self.folder)
+        writer = payload_writer.PayloadWriter(self.folder)
         writer.append([content(MIB)])
         broken = OSError(errno.EIO, os.strerror(errno.EIO))
-        with patch.object(payloads, "fsync", side_effect=broken):
+        with patch.object(payload_writer, "fsync", side_effect=broken):
             writer.flush()
         self.assertRaises(StoreError, writer.finish)
         writer.discard()
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_flush_after_the_end(self) -> None:
-        writer = payloads.PayloadWriter(self.folder)
+        writer = payload_writer.PayloadWriter(self.folder)
         writer.append([content(MIB)])
         writer.discard()
         writer.flush()

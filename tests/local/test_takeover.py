@@ -17,7 +17,7 @@ from blobman.errors import ClosedError
 from blobman.local import BlobStore
 from blobman.local.importing import import_soledad
 from blobman.local.lock import StoreLock
-from blobman.local.payloads import PayloadWriter
+from blobman.local.payload_writer import PayloadWriter
 from blobman.local.soledad import is_soledads
 
 from .child import start
@@ -33,8 +33,8 @@ STEPS = (
     "takeover.OldDatabase.seize",
     "rebuilding.schema.upgrade",
     "rebuilding.records.restore",
-    "payloads.PayloadWriter.append",
-    "payloads.PayloadWriter.finish",
+    "payload_writer.PayloadWriter.append",
+    "payload_writer.PayloadWriter.finish",
     "takeover.Rebuilding.verify",
     "takeover.TakeOver._keep",
     "takeover.TakeOver._swap",
@@ -84,7 +84,7 @@ class KillTests(TakeOverTestCase):
         owner, _, name = f"blobman.local.{step}".rpartition(".")
         lines = f"""
             import blobman.local.takeover
-            from blobman.local import takeover, rebuilding, payloads
+            from blobman.local import takeover, rebuilding, payload_writer
             owner, name = {owner.removeprefix("blobman.local.")}, {name!r}
             function = getattr(owner, name)
 
