@@ -113,7 +113,7 @@ def _uri(target: str | Path) -> str:
     """Name a file for SQLite in ASCII: its name need not be UTF-8."""
     if isinstance(target, str) and target.startswith("file:"):
         return target
-    return f"file://{quote(os.fsencode(target))}"
+    return f"file://{quote(os.fsencode(os.path.abspath(target)))}"
 
 
 def pragma(connection: apsw.Connection, setting: str) -> apsw.SQLiteValue:
