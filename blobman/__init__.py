@@ -18,7 +18,9 @@ It is given and gives
 :func:`import_soledad` takes over what Soledad left on this machine, with a report.
 
 ``protocol`` is what client and server agree on, ``server`` the other end, ``cli`` the
-``blobman`` command. ``runs``, ``retry``, ``progress`` and ``operations`` serve the synchronizer.
+``blobman`` command. ``queries`` has what a manager asks of the server alone; ``arguments`` and
+``limits`` check what it is given. ``runs``, ``retry``, ``progress`` and ``operations`` serve the
+synchronizer.
 """
 
 from __future__ import annotations

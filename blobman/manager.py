@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -26,13 +25,13 @@ from .document import BlobDoc
 from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
 from .interfaces import IStagedBlob, ITransferObserver, Progress
 from .local import BlobStore, as_bytes
-from .model import BlobKey, Flags, Priority, SyncStatus, check_key, check_name, check_namespace
+from .model import BlobKey, Priority, SyncStatus, check_key, check_name, check_namespace
 from .operations import follow
-from .protocol import check_base_url, check_flag, check_order
+from .protocol import check_base_url
 from .puts import Putter
+from .queries import ServerQueries
 from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle
 from .retry import Jitter
-from .sync import BlobsSynchronizer
 from .transfers import Place
 from .verification import is_the_same
 
@@ -43,7 +42,7 @@ def _subtract_up_to_a_quarter(seconds: float) -> float:
     return seconds * random.uniform(0.75, 1.0)
 
 
-class BlobManager(BlobsSynchronizer):
+class BlobManager(ServerQueries):
     """
     A user's private blobs: here in an encrypted store, and sealed on a server.
 
@@ -190,7 +189,8 @@ class BlobManager(BlobsSynchronizer):
             only). Fails with ``BlobAlreadyExistsError``: the id is taken, here or there;
             ``WrongSizeError`` or ``UnreadableContentError``: nothing was stored;
             ``QuotaExceededError``. When the upload fails, the blob is stored, and the next
-            ``sync`` uploads it, unless the id is taken.
+            ``sync`` uploads it, unless the id is taken. So it is after ``NotConfiguredError``
+            because there is no remote.
         """
 
         return self._operations.begin(
@@ -282,79 +282,6 @@ class BlobManager(BlobsSynchronizer):
 
         return self._operations.begin(work)
 
-    # -- the server's ------------------------------------------------------------------
-
-    def count(self, namespace: str = "") -> Deferred[dict[str, int]]:
-        """
-        Count the blobs on the server.
-
-        :return: fires with ``{"count": n}``.
-        """
-
-        async def work() -> dict[str, int]:
-            return await self._remote().count(check_namespace(namespace))
-
-        return self._operations.begin(work)
-
-    def remote_list(
-        self,
-        namespace: str = "",
-        order_by: str | None = None,
-        deleted: bool = False,
-        filter_flag: str | bool = False,
-        only_count: bool = False,
-    ) -> Deferred[list[str] | dict[str, int]]:
-        """
-        List the blobs on the server.
-
-        :param order_by: ``date`` or ``+date`` (oldest first), ``-date``, or None.
-        :param deleted: list the ids that have been deleted instead.
-        :param filter_flag: only blobs that carry this flag.
-        :param only_count: count them instead.
-        :return: fires with ids, or with ``{"count": n}``. Fails with ``InvalidFlagsError``.
-        """
-
-        async def work() -> list[str] | dict[str, int]:
-            place = check_namespace(namespace)
-            order = check_order(order_by)
-            flag = check_flag(filter_flag).value if filter_flag else None
-            if only_count:
-                return await self._remote().count(place, bool(deleted), flag)
-            return await self._remote().list(place, order, bool(deleted), flag)
-
-        return self._operations.begin(work)
-
-    def set_flags(self, blob_id: str, flags: Iterable[str], namespace: str = "") -> Deferred[None]:
-        """
-        Replace the flags of a blob on the server.
-
-        :param flags: members of ``Flags``, or their names.
-        :return: fires with None. Fails with ``InvalidFlagsError`` before anything is sent, or
-            with ``BlobNotFoundError``.
-        """
-
-        async def work() -> None:
-            key = check_key(blob_id, namespace)
-            if isinstance(flags, (str, bytes)) or not isinstance(flags, Iterable):
-                raise TypeError(f"flags must be a list of flags, not {type(flags).__name__}")
-            checked = [check_flag(flag) for flag in flags]
-            await self._remote().set_flags(key.blob_id, checked, key.namespace)
-
-        return self._operations.begin(work)
-
-    def get_flags(self, blob_id: str, namespace: str = "") -> Deferred[list[Flags]]:
-        """
-        Ask for the flags of a blob on the server.
-
-        :return: fires with a list. Fails with ``BlobNotFoundError``.
-        """
-
-        async def work() -> list[Flags]:
-            key = check_key(blob_id, namespace)
-            return await self._remote().get_flags(key.blob_id, key.namespace)
-
-        return self._operations.begin(work)
-
     # -- parts -------------------------------------------------------------------------
 
     def _limit_changed(self) -> None:
@@ -383,10 +310,10 @@ class BlobManager(BlobsSynchronizer):
         key = check_doc(doc, size, namespace)
         store = self._store()
         if not local_only:
-            self._remote()
             sealed_size(size)
         await self._putter.put(store, doc, key, size, urgency, local_only)
         if not local_only:
+            self._remote()
             age = self._transfers.permits.new_age()
             await self._putter.send(key, urgency, partial(self._upload, key, urgency, age))
 

@@ -7,7 +7,7 @@ No I/O, no clock, no Twisted.
 from __future__ import annotations
 
 import re
-from enum import Enum, IntEnum
+from enum import Enum, EnumMeta, IntEnum
 from typing import NamedTuple
 
 __all__ = [
@@ -39,8 +39,19 @@ DEFAULT_NAMESPACE = "default"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,254}", re.ASCII)
 
 
-class Flags(str, Enum):
-    """What a server-side blob can be marked with. Each equals its own name as a ``str``."""
+class _SetOfNames(EnumMeta):
+    """Knows names as members: before Python 3.12, ``in`` raises ``TypeError`` for a ``str``."""
+
+    def __contains__(cls, item: object) -> bool:
+        return isinstance(item, str) and item in cls.__members__
+
+
+class Flags(str, Enum, metaclass=_SetOfNames):
+    """
+    What a server-side blob can be marked with.
+
+    Each equals its own name as a ``str``, and the class is a set of names: ``"PENDING" in Flags``.
+    """
 
     PENDING = "PENDING"
     PROCESSING = "PROCESSING"
@@ -87,8 +98,19 @@ class Priority(IntEnum):
         )
 
 
-class SyncStatus(IntEnum):
-    """Where a blob stands between the local store and the server."""
+class _WithUnavailable(EnumMeta):
+    @property
+    def UNAVAILABLE_STATUSES(cls) -> tuple[SyncStatus, ...]:
+        """The statuses of blobs that are known but not in the local store."""
+        return UNAVAILABLE_STATUSES
+
+
+class SyncStatus(IntEnum, metaclass=_WithUnavailable):
+    """
+    Where a blob stands between the local store and the server.
+
+    ``SyncStatus.UNAVAILABLE_STATUSES`` are those of blobs that are known but not here.
+    """
 
     SYNCED = 1
     PENDING_UPLOAD = 2

@@ -58,7 +58,9 @@ STANDS_ON: dict[str, set[str]] = {
     "local": {"errors", "model", "arguments", "protocol", "crypto", "interfaces"},
     "remote": {"errors", "model", "protocol", "crypto", "interfaces"},
     "verification": {"errors", "model", "interfaces"},
+    "queries": {"errors", "model", "protocol", "sync"},
     "manager": {
+        "queries",
         "arguments",
         "verification",
         "errors",

@@ -551,6 +551,7 @@ class ServerOnlyTests(ServerTestCase):
             os.utime(self.server_file(blob_id), (number, number))
         await laptop.put(doc(b"data", "other"), 4, namespace="mail")
         self.assertEqual(await laptop.remote_list(order_by="date"), ["c", "a", "b"])
+        self.assertEqual(await laptop.remote_list(order_by=""), await laptop.remote_list())
         self.assertEqual(await laptop.remote_list(order_by="+date"), ["c", "a", "b"])
         self.assertEqual(await laptop.remote_list(order_by="-date"), ["b", "a", "c"])
         self.assertEqual(await laptop.count(), {"count": 3})
@@ -621,14 +622,20 @@ class LocalOnlyManagerTests(ServerTestCase):
             self.assertEqual((await alone.get("x")).read(), b"mine")
             with self.assertRaises(NotConfiguredError):
                 await alone.put(doc(b"ours", "y"), 4)
-            self.assertEqual(await alone.local_list(), ["x"])
+            self.assertEqual(await alone.local_list(), ["x", "y"])
+            self.assertIs(await status_of(alone, "y"), SyncStatus.PENDING_UPLOAD)
             for failing in (alone.count(), alone.remote_list(), alone.sync()):
                 with self.assertRaises(NotConfiguredError):
                     await failing
             with self.assertRaises(BlobNotFoundError):
-                await alone.get("y")
+                await alone.get("z")
             await alone.delete("x")
-            self.assertEqual(await alone.local_list(), [])
+            self.assertEqual(await alone.local_list(), ["y"])
+            await alone.close()
+            again = self.manager(f"alone-{nothing}")
+            await again.sync()
+            self.assertEqual((await again.remote_list())[-1:], ["y"])
+            await again.delete("y")
 
     async def test_wrong_key(self) -> None:
         laptop = self.manager()

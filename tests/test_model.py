@@ -35,6 +35,13 @@ class FlagsTests(SynchronousTestCase):
                 (flag.name, flag.name, f'"{flag.name}"'),
             )
 
+    def test_a_set_of_names(self) -> None:
+        self.assertIn("PENDING", Flags)
+        self.assertIn(Flags.FAILED, Flags)
+        for other in ("pending", "", "mro", "name", None, 1, b"PENDING", ["PENDING"]):
+            self.assertNotIn(other, Flags)
+        self.assertEqual(set(Flags), {"PENDING", "PROCESSING", "PROCESSED", "FAILED"})
+
 
 class PriorityTests(SynchronousTestCase):
     def test_numbers(self) -> None:
@@ -67,6 +74,10 @@ class StatusTests(SynchronousTestCase):
 
     def after(self, status: SyncStatus | None) -> set[SyncStatus | None]:
         return {change.after for change in STATUS_CHANGES if change.before == status}
+
+    def test_unavailable_statuses_by_soledads_name(self) -> None:
+        self.assertEqual(SyncStatus.UNAVAILABLE_STATUSES, (3, 5))
+        self.assertEqual(len(SyncStatus), 7)
 
     def test_numbers_are_those_of_soledad(self) -> None:
         names = [status.name for status in sorted(SyncStatus)]

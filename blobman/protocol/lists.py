@@ -75,9 +75,12 @@ def check_order(order_by: str | None) -> str | None:
     """
     Check the order of a list.
 
-    :raise ValueError: it is not one of :data:`ORDERS`, or None.
+    :return: the order; None if it is empty.
+    :raise ValueError: it is neither one of :data:`ORDERS` nor empty.
     """
-    if order_by is None or order_by in ORDERS:
+    if order_by is None or order_by == "":
+        return None
+    if order_by in ORDERS:
         return order_by
     raise ValueError(f"order_by must be one of {', '.join(ORDERS)}, not {order_by!r}")
 
