@@ -24,7 +24,7 @@ Every error that blobman raises on purpose, as one tree.
     +-- UnauthorizedError            401 or 403: the token is not accepted
     +-- QuotaExceededError           507: the user's space on the server is used up
     +-- CertificateError             the server's certificate is not to be trusted
-    +-- ServerError                  any other answer that is not a success; has its code
+    +-- ServerError                  any other answer: not a success, or not the server's
     +-- RetriableTransferError       it may work later: no connection, cut, timeout, 408, 429, 5xx
         +-- BlobNotFoundError        404: not there, or not there yet
             +-- DeletedMeanwhile     it was deleted here while it was being transferred
@@ -150,14 +150,17 @@ class CertificateError(BlobError):
 
 class ServerError(BlobError):
     """
-    The server's answer is not one that the protocol foresees.
+    The answer is not one that the protocol foresees. Nothing was recorded.
 
     :ivar code: the HTTP status, or None if there was no usable one.
+    :ivar may_pass: whether it is not the server's own word, but that of something on the way (a
+        login page, a proxy), so that the server may answer the next time.
     """
 
-    def __init__(self, message: str, code: int | None = None) -> None:
+    def __init__(self, message: str, code: int | None = None, *, may_pass: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.may_pass = may_pass
 
 
 class RetriableTransferError(BlobError):

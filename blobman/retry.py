@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .errors import BlobNotFoundError, CertificateError, RetriableTransferError, UnauthorizedError
+from .errors import (
+    BlobNotFoundError,
+    CertificateError,
+    RetriableTransferError,
+    ServerError,
+    UnauthorizedError,
+)
 
 FIRST_DELAY = 1.0
 """Seconds before the second attempt."""
@@ -18,12 +24,22 @@ MAX_DELAY = 60.0
 MAX_RETRY_AFTER = 3600.0
 """Seconds that a server can make us wait at most."""
 
+STRANGE_ATTEMPTS = 3
+"""How often a transfer is tried in all that is answered by something other than the server."""
+
 Jitter = Callable[[float], float]
 """Takes seconds and gives seconds: some chance, so that clients do not come back in step."""
 
 
-def is_retriable(error: BaseException) -> bool:
-    """Whether the same transfer may succeed later. "Not found" is for the caller to judge."""
+def is_retriable(error: BaseException, attempts: int = 1) -> bool:
+    """
+    Whether the same transfer may succeed later. "Not found" is for the caller to judge.
+
+    :param attempts: how many there have been. What something on the way answers in the server's
+        place may not pass before somebody has logged in there, so they end.
+    """
+    if isinstance(error, ServerError):
+        return error.may_pass and attempts < STRANGE_ATTEMPTS
     return isinstance(error, RetriableTransferError) and not isinstance(error, BlobNotFoundError)
 
 

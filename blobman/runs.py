@@ -119,7 +119,7 @@ class TransferRun:
             return
         if ends_run(error):
             self._fatal = self._fatal or error
-        elif is_retriable(error):
+        elif is_retriable(error, self._failures.get(queued.blob_id, 0) + 1):
             self._delay(error, queued)
         elif self._first_error is None:
             self._first_error = error

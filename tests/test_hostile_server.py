@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor
@@ -17,10 +18,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from blobman import (
-    BlobAlreadyExistsError,
     BlobManager,
     BlobNotFoundError,
-    InvalidFlagsError,
     MaximumRetriesError,
     QuotaExceededError,
     RetriableTransferError,
@@ -29,11 +28,16 @@ from blobman import (
     UnauthorizedError,
 )
 from blobman.crypto import Preamble, Sealer, check_secret
+from blobman.protocol import write_tag
 
 from .support import KEY, MB, SECRET, USER, content, doc
+from .test_manager import status_of
 
 _reactor: Any = reactor
 Answer = Callable[[Request], Any]
+
+
+PREAMBLE = Preamble.for_blob("new", 4, b"i" * 16, 0).encode()
 
 
 def sealed(data: bytes, blob_id: str) -> bytes:
@@ -51,10 +55,22 @@ class Scripted(Resource):
         super().__init__()
         self.answer: Answer = lambda request: b""
         self.requests: list[Request] = []
+        self.empty_stream: bytes | None = None
+        """What an upload stream of nothing is answered; None for nothing special."""
 
     def render(self, request: Request) -> Any:
         self.requests.append(request)
+        if self.empty_stream is not None and is_empty_stream(request):
+            return self.empty_stream
         return self.answer(request)
+
+
+def is_empty_stream(request: Request) -> bool:
+    """Whether a client asks whether there are streams."""
+    content: Any = request.content
+    body = content.read()
+    content.seek(0)
+    return request.path.startswith(b"/stream") and bool(body == b"[]\n")
 
 
 class Hasty(Protocol):
@@ -90,6 +106,11 @@ class ScriptedTestCase(TestCase):
         self.resource.answer = answer
         return answer
 
+    def says(self, code: int, body: str, **headers: str) -> None:
+        """Answer as a blobs server does."""
+        titled = self.with_code(code, **headers)
+        self.resource.answer = lambda request: (titled(request), body.encode())[1]
+
     def with_body(self, body: bytes, **headers: str) -> None:
         self.with_code(200, **headers)
         titled = self.resource.answer
@@ -97,56 +118,101 @@ class ScriptedTestCase(TestCase):
 
 
 class HostileServerTests(ScriptedTestCase):
-    async def test_codes(self) -> None:
+    async def test_codes_of_a_stranger(self) -> None:
         expected: dict[int, type[Exception]] = {
-            204: ServerError,
-            206: ServerError,
-            301: ServerError,
-            302: ServerError,
-            400: ServerError,
-            401: UnauthorizedError,
-            403: UnauthorizedError,
-            404: BlobNotFoundError,
-            405: ServerError,
-            408: RetriableTransferError,
-            418: ServerError,
-            429: RetriableTransferError,
-            500: RetriableTransferError,
-            502: RetriableTransferError,
-            503: RetriableTransferError,
-            504: RetriableTransferError,
-            505: ServerError,
+            **dict.fromkeys((201, 202, 203, 204, 206, 301, 302, 303, 304, 307, 308), ServerError),
+            **dict.fromkeys((400, 401, 402, 403, 404, 405, 406, 407, 409, 410), ServerError),
+            **dict.fromkeys((413, 418, 421, 451, 499, 501, 505, 507, 511, 600, 999), ServerError),
+            **dict.fromkeys((408, 425, 429, 500, 502, 503, 504, 509), RetriableTransferError),
+            **dict.fromkeys((*range(520, 531), 555, 599), RetriableTransferError),
         }
         for code, kind in expected.items():
             self.with_code(code, location="http://127.0.0.1:1/elsewhere")
-            asks: list[Callable[[str], Deferred[Any]]] = [self.manager.get, self.manager.get_flags]
-            for number, ask in enumerate(asks):
+            name = f"x{code}"
+            asks: list[Callable[[], Deferred[Any]]] = [
+                partial(self.manager.get, f"not-{name}"),
+                partial(self.manager.get_flags, name),
+                partial(self.manager.set_flags, name, []),
+                partial(self.manager.put, doc(b"data", name), 4),
+                partial(self.manager.delete, name),
+                self.manager.count,
+                self.manager.remote_list,
+                self.manager.sync,
+            ]
+            for ask in asks:
                 with self.assertRaises(kind) as caught:
-                    await ask(f"x{code}-{number}")
+                    await ask()
                 self.assertIn(str(code), str(caught.exception))
+                self.assertNotIn("own words", str(caught.exception))
                 if kind is ServerError:
                     self.assertEqual(caught.exception.code, code)
-                self.assertNotIn("proxy", str(caught.exception))
+            self.assertIs(await status_of(self.manager, name), SyncStatus.PENDING_DELETE)
+            assert self.manager.local is not None
+            self.assertTrue(await self.manager.local.delete(name))
 
-    async def test_codes_of_an_upload(self) -> None:
-        for code, kind in {
-            409: BlobAlreadyExistsError,
-            413: ServerError,
-            500: RetriableTransferError,
-            507: QuotaExceededError,
-        }.items():
-            self.with_code(code, tag="A" * 22 + "==")
-            with self.assertRaises(kind):
-                await self.manager.put(doc(b"data", f"x{code}"), 4)
+    async def test_codes_of_the_server(self) -> None:
+        token = {"www_authenticate": 'Token realm="blobs"'}
+        for code, body, headers, kind in (
+            (401, "Unauthorized", {"www_authenticate": "token"}, UnauthorizedError),
+            (401, "a valid token is needed\n", token, UnauthorizedError),
+            (403, "this is another user's\n", {}, UnauthorizedError),
+            (404, "no such blob\n", {}, BlobNotFoundError),
+            (404, "Blob doesn't exist: x", {}, BlobNotFoundError),
+            (404, "anything", {"blobs_answer": "no-such-blob"}, BlobNotFoundError),
+        ):
+            self.says(code, body, **headers)
+            for ask in (self.manager.get, self.manager.get_flags):
+                with self.assertRaises(kind) as caught:
+                    await ask("x")
+                self.assertIn(f"({code})", str(caught.exception))
 
     async def test_no_space_on_the_server(self) -> None:
-        self.with_code(507)
+        self.says(507, "the user's space is used up\n")
         with self.assertRaises(QuotaExceededError):
             await self.manager.put(doc(b"data", "x"), 4)
         self.assertEqual(await self.manager.sync_progress, {"PENDING_UPLOAD": 1})
         with self.assertRaises(QuotaExceededError):
             await self.manager.send_missing()
         self.assertEqual(await self.manager.sync_progress, {"FAILED_UPLOAD": 1})
+
+    async def test_nothing_is_done_by_a_page(self) -> None:
+        good = sealed(b"data", "goes")
+        self.with_body(good, tag=write_tag(good[-16:]))
+        await self.manager.get("goes")
+        for page in (b"<!DOCTYPE html><title>Welcome</title>", b" \n<html>", b"OK"):
+            self.with_body(page, content_type="text/html")
+            asks: list[Callable[[], Deferred[Any]]] = [
+                lambda: self.manager.get("more"),
+                lambda: self.manager.set_flags("goes", ["PENDING"]),
+                lambda: self.manager.delete("goes"),
+                self.manager.send_missing,
+                self.manager.sync,
+                self.manager.fetch_missing,
+                self.manager.count,
+                lambda: self.manager.get_flags("goes"),
+            ]
+            assert self.manager.local is not None
+            await self.manager.local.put("new", doc(b"data").blob_fd, 4, preamble=PREAMBLE)
+            for ask in asks:
+                with self.assertRaises(ServerError) as caught:
+                    await ask()
+                self.assertTrue(caught.exception.may_pass)
+                if page != b"OK":
+                    self.assertRegex(str(caught.exception), r"HTML instead of .*a login page")
+            status = {
+                blob_id: await self.manager.local.get_sync_status(blob_id)
+                for blob_id in ("goes", "more", "new")
+            }
+            self.assertEqual(
+                status,
+                {
+                    "goes": (SyncStatus.PENDING_DELETE, 0),
+                    "more": (SyncStatus.PENDING_DOWNLOAD, 0),
+                    "new": (SyncStatus.PENDING_UPLOAD, 0),
+                },
+            )
+            await self.manager.local.update_sync_status("new", SyncStatus.PENDING_DELETE)
+            await self.manager.local.delete("new")
 
     async def test_retry_after(self) -> None:
         self.with_code(503, retry_after="17")
@@ -188,7 +254,7 @@ class HostileServerTests(ScriptedTestCase):
     async def test_not_flags(self) -> None:
         for body in (b"{}", b'["SHINY"]', b"[[]]", b"PENDING"):
             self.with_body(body)
-            with self.assertRaises(InvalidFlagsError):
+            with self.assertRaises(ServerError):
                 await self.manager.get_flags("x")
 
     async def test_no_or_a_wrong_tag(self) -> None:
@@ -197,7 +263,8 @@ class HostileServerTests(ScriptedTestCase):
             def conflict(request: Request, tag: str | None = tag) -> bytes:
                 if request.method == b"PUT":
                     request.setResponseCode(409)
-                elif tag is not None:
+                    return request.path.replace(b"/blobs/alice/", b"Blob already exists: ")
+                if tag is not None:
                     request.setHeader("tag", tag)
                 return b""
 
@@ -219,16 +286,21 @@ class HostileServerTests(ScriptedTestCase):
             other,
             good[:-20] + b"\0" * 20,
         ):
-            self.with_body(body)
+            self.with_body(body, tag=write_tag(good[-16:]))
             with self.assertRaises(MaximumRetriesError):
                 await self.manager.get("x")
             self.assertEqual(await self.manager.local_list(), [])
+            # Without a tag it is nobody's blob.
+            self.with_body(body)
+            with self.assertRaises(ServerError):
+                await self.manager.get("x")
+        # One that verifies is the server's, whatever became of the headers on the way.
         self.with_body(good)
         self.assertEqual((await self.manager.get("x")).read(), content(3 * MB))
 
     async def test_a_body_that_says_it_is_compressed(self) -> None:
         bomb = gzip.compress(bytes(200 * MB), 1)
-        self.with_body(bomb, content_encoding="gzip")
+        self.with_body(bomb, content_encoding="gzip", tag="A" * 22 + "==")
         with self.assertRaises(MaximumRetriesError):
             await self.manager.get("x")
         with self.assertRaises(ServerError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import DeferredList
@@ -20,11 +20,19 @@ from blobman import (
     SyncStatus,
     UnauthorizedError,
 )
-from blobman.protocol import NOT_THERE, write_frame_header, write_tag
+from blobman.protocol import (
+    NOT_THERE,
+    read_manifest,
+    write_frame_header,
+    write_results,
+    write_tag,
+)
 
 from .support import KEY, SECRET, USER, content, doc
 from .test_hostile_server import ScriptedTestCase, sealed
 from .test_manager import status_of
+
+NONE: Mapping[str, str] = {}
 
 
 def frame(blob: bytes) -> bytes:
@@ -38,6 +46,7 @@ def _body_of(request: Request, read: Callable[[Any], Any]) -> Any:
 class StreamTests(ScriptedTestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
+        self.resource.empty_stream = b"[]"
         await self.manager.close()
         self.manager = BlobManager(
             os.path.abspath(self.mktemp()),
@@ -52,15 +61,17 @@ class StreamTests(ScriptedTestCase):
         )
         self.addCleanup(self.manager.close)
 
-    def streams(self, body: bytes, code: int = 200) -> None:
+    def streams(self, body: bytes, code: int = 200, headers: Mapping[str, str] = NONE) -> None:
         """Answer streams with this, and everything else as a server that has nothing."""
 
         def answer(request: Request) -> bytes:
             if request.path.startswith(b"/stream"):
                 request.setResponseCode(code)
+                for name, value in headers.items():
+                    request.setHeader(name, value)
                 return body
             request.setResponseCode(404)
-            return b""
+            return b"no such blob\n"
 
         self.resource.answer = answer
 
@@ -70,19 +81,21 @@ class StreamTests(ScriptedTestCase):
                 await getting
 
     async def test_refused(self) -> None:
-        for code, kind in {
-            401: UnauthorizedError,
-            403: UnauthorizedError,
-            404: ServerError,
-            405: ServerError,
-            413: ServerError,
-            503: RetriableTransferError,
-        }.items():
-            self.streams(b"", code)
+        unauthorized, forbidden = b"a valid token is needed\n", b"this is another user's\n"
+        for code, body, kind in (
+            (401, unauthorized, UnauthorizedError),
+            (403, forbidden, UnauthorizedError),
+            (401, b"<html>", ServerError),
+            (404, b"", ServerError),
+            (405, b"", ServerError),
+            (503, b"", RetriableTransferError),
+        ):
+            self.streams(body, code, {"WWW-Authenticate": "Token"} if body == unauthorized else {})
             await self.expect(kind, f"x{code}")
+            name = f"y{code}-{len(body)}"
             with self.assertRaises(kind):
-                await self.manager.put(doc(b"data", f"y{code}"), 4)
-            self.assertIs(await status_of(self.manager, f"y{code}"), SyncStatus.PENDING_UPLOAD)
+                await self.manager.put(doc(b"data", name), 4)
+            self.assertIs(await status_of(self.manager, name), SyncStatus.PENDING_UPLOAD)
 
     async def test_frames_that_are_none(self) -> None:
         for number, body in enumerate((b"x" * 33, b"0000000g" + b"A" * 24 + b" ", b"\0" * 100)):
@@ -155,6 +168,7 @@ class StreamTests(ScriptedTestCase):
         bad[-1] ^= 1
 
         def answer(request: Request) -> bytes:
+            request.setHeader("tag", write_tag(bytes(bad[-16:])))
             return frame(bytes(bad)) if request.method == b"POST" else bytes(bad)
 
         self.resource.answer = answer
@@ -170,20 +184,86 @@ class StreamTests(ScriptedTestCase):
             with self.assertRaises(kind):
                 await self.manager.put(doc(b"data", result), 4)
 
+    def stores(self, results: bytes) -> None:
+        """Take what comes alone, as one that has it already; answer this to an upload stream."""
+
+        def answer(request: Request) -> bytes:
+            if request.method == b"POST":
+                return results
+            if request.method == b"PUT":
+                self.tag = _body_of(request, lambda body: body.read()[-16:])
+                request.setResponseCode(409)
+                return request.path.replace(b"/blobs/alice/", b"Blob already exists: ")
+            request.setHeader("tag", write_tag(self.tag))
+            return b""
+
+        self.resource.answer = answer
+
     async def test_a_server_that_says_nothing_of_each_blob(self) -> None:
-        # As Soledad's: each is then settled by its tag.
-        for number, body in enumerate((b"", b"OK", b"[]", b'[["other", "created"]]')):
-
-            def answer(request: Request, body: bytes = body) -> bytes:
-                if request.method == b"POST":
-                    return body
-                if request.method == b"PUT":
-                    self.tag = _body_of(request, lambda body: body.read()[-16:])
-                    request.setResponseCode(409)
-                else:
-                    request.setHeader("tag", write_tag(self.tag))
-                return b""
-
-            self.resource.answer = answer
+        for number, body in enumerate((b"[]", b'[["other", "created"]]')):
+            self.stores(body)
             await self.manager.put(doc(b"data", f"x{number}"), 4)
             self.assertIs(await status_of(self.manager, f"x{number}"), SyncStatus.SYNCED)
+
+    async def test_a_page_instead_of_results(self) -> None:
+        for body in (b"<html>", b"OK", b'{"x": 1}'):
+            self.stores(body)
+            with self.assertRaises(ServerError) as caught:
+                await self.manager.put(doc(b"data"), 4)
+            self.assertTrue(caught.exception.may_pass)
+        self.assertEqual(await self.manager.sync_progress, {"PENDING_UPLOAD": 3})
+
+    # -- whether there are streams -----------------------------------------------------
+
+    def asked(self) -> list[bytes]:
+        return [request.method for request in self.resource.requests if b"/stream" in request.path]
+
+    async def test_soledad_has_others(self) -> None:
+        self.resource.empty_stream = b""
+        self.stores(b"")
+        for number in range(3):
+            await self.manager.put(doc(b"data", f"x{number}"), 4)
+        blob = sealed(b"data", "y")
+        self.with_body(blob, tag=write_tag(blob[-16:]))
+        self.assertEqual((await self.manager.get("y")).read(), b"data")
+        self.assertEqual(self.asked(), [b"POST"])
+        self.assertEqual(await self.manager.sync_progress, {"SYNCED": 4})
+
+    async def test_ours_is_asked_once(self) -> None:
+        self.stores(json.dumps([["x", "created"], ["y", "created"]]).encode())
+        for name in ("x", "y"):
+            await self.manager.put(doc(b"data", name), 4)
+        self.assertEqual(self.asked(), [b"POST"] * 3)
+
+    async def test_nothing_is_decided_by_what_passes(self) -> None:
+        for code, body, kind in (
+            (200, b"<html>", ServerError),
+            (200, b'[["other", "created"]]', ServerError),
+            (503, b"", RetriableTransferError),
+        ):
+            self.resource.empty_stream = None
+            self.streams(body, code)
+            with self.assertRaises(kind):
+                await self.manager.put(doc(b"data"), 4)
+        self.resource.empty_stream = b"[]"
+        self.stores(json.dumps([["x", "created"]]).encode())
+        await self.manager.put(doc(b"data", "x"), 4)
+        self.assertIs(await status_of(self.manager, "x"), SyncStatus.SYNCED)
+
+    async def test_a_proxy_that_takes_no_long_bodies(self) -> None:
+        def answer(request: Request) -> bytes:
+            if not request.path.startswith(b"/stream"):
+                return b""
+            body = _body_of(request, lambda body: body.read())
+            if len(body) > 50_000:
+                request.setResponseCode(413)
+                return b"<html>nginx</html>"
+            ((blob_id, _),) = read_manifest(body.partition(b"\n")[0])
+            return write_results([(blob_id, "created")])
+
+        self.resource.answer = answer
+        for blob_id, size in (("a", 60_000), ("b", 70_000), ("c", 5_000)):
+            await self.manager.put(doc(content(size), blob_id), size)
+        self.assertEqual(await self.manager.sync_progress, {"SYNCED": 3})
+        # The question, the one that was too long, and the short one.
+        self.assertEqual(self.asked(), [b"POST"] * 3)

@@ -12,14 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from blobman import crypto, protocol
 from blobman.crypto.preamble import LEGACY_PREAMBLE_TEXT_SIZE, PREAMBLE_TEXT_SIZE
 from blobman.errors import (
-    BlobAlreadyExistsError,
-    BlobError,
-    BlobNotFoundError,
     InvalidFlagsError,
-    QuotaExceededError,
-    RetriableTransferError,
-    ServerError,
-    UnauthorizedError,
 )
 from blobman.model import Flags
 from blobman.protocol import ListQuery, ProtocolError
@@ -399,39 +392,7 @@ class JsonTests(SynchronousTestCase):
             self.assertIsInstance(found, kind)
 
 
-class AnswerTests(SynchronousTestCase):
-    def test_each_answer_is_one_error(self) -> None:
-        expected: dict[int, type[BlobError]] = {
-            401: UnauthorizedError,
-            403: UnauthorizedError,
-            404: BlobNotFoundError,
-            406: InvalidFlagsError,
-            409: BlobAlreadyExistsError,
-            507: QuotaExceededError,
-            **dict.fromkeys((408, 429, 500, 502, 503, 504), RetriableTransferError),
-        }
-        for status in range(100, 600):
-            error = protocol.answer_error(status, "put", "b", "mail")
-            self.assertIs(type(error), expected.get(status, ServerError), status)
-            self.assertIn("put blob 'b' in namespace 'mail'", str(error))
-            self.assertIn(str(status), str(error))
-
-    def test_the_code_of_an_unforeseen_answer(self) -> None:
-        error = protocol.answer_error(418, "list", "", "")
-        assert isinstance(error, ServerError)
-        self.assertEqual((error.code, str(error)), (418, "list: the server answered 418"))
-
-    def test_a_wrong_url(self) -> None:
-        error = protocol.answer_error(404, "list", "", "")
-        self.assertIsInstance(error, BlobNotFoundError)
-        self.assertIn("check it", str(error))
-        self.assertIn("https://host/blobs/", str(error))
-
-    def test_retry_after(self) -> None:
-        error = protocol.answer_error(503, "get", "b", "", retry_after="120")
-        assert isinstance(error, RetriableTransferError)
-        self.assertEqual(error.retry_after, 120.0)
-
+class RetryAfterTests(SynchronousTestCase):
     def test_read_retry_after(self) -> None:
         self.assertEqual(protocol.read_retry_after(" 0 "), 0.0)
         for bad in (None, "", "-1", "1.5", "9" * 10, "\u0661", "Wed, 21 Oct 2015 07:28:00 GMT"):

@@ -65,6 +65,11 @@ class RetryTests(SynchronousTestCase):
         ):
             self.assertFalse(is_retriable(error), error)
 
+    def test_what_a_stranger_says_is_tried_three_times(self) -> None:
+        page = ServerError("HTML", 200, may_pass=True)
+        self.assertEqual([is_retriable(page, n) for n in (1, 2, 3, 4)], [True, True, False, False])
+        self.assertTrue(is_retriable(RetriableTransferError("cut"), 1000))
+
     def test_what_ends_a_run(self) -> None:
         self.assertTrue(ends_run(UnauthorizedError("x")))
         self.assertTrue(ends_run(CertificateError("x")))

@@ -4,9 +4,9 @@ The blobs HTTP protocol without I/O: what client and server have to agree on.
 - ``urls``: where requests go;
 - ``authorization``: who asks;
 - ``headers``: tags, ranges, and when to come back;
-- ``lists`` and ``flags``: bodies of JSON;
+- ``lists``, ``ids`` and ``flags``: bodies of JSON;
 - ``streams``: many blobs in one body;
-- ``answers``: which answer is which error;
+- ``answers``: which answers are a server's, and which error each is;
 - ``messages`` and ``sizes``: what all of them share.
 
 The whole protocol is written down for a second implementer in ``docs/protocol.md``.
@@ -14,10 +14,23 @@ The whole protocol is written down for a second implementer in ``docs/protocol.m
 
 from __future__ import annotations
 
-from .answers import RETRIABLE_STATUSES, answer_error
+from .answers import (
+    ANSWER_HEADER,
+    DONE,
+    REFUSALS,
+    REFUSED,
+    Answer,
+    Refused,
+    Subject,
+    answer_error,
+    may_pass,
+    strange_answer,
+    what_came,
+)
 from .authorization import read_authorization, write_authorization
 from .flags import check_flag, read_flags, write_flags
 from .headers import read_range, read_retry_after, read_tag, write_tag
+from .ids import MAX_IDS, MAX_LIST_SIZE, IdsReader, read_ids, write_ids
 from .lists import (
     DEFAULT_NAMESPACE,
     ORDERS,
@@ -25,8 +38,6 @@ from .lists import (
     ListQuery,
     check_order,
     read_count,
-    read_ids,
-    write_ids,
 )
 from .messages import ProtocolError, is_true, read_json
 from .sizes import MIN_SEALED_SIZE, PREAMBLE_SIZES, TAG_SIZE, TAG_TEXT_SIZE
@@ -45,27 +56,37 @@ from .streams import (
 from .urls import Query, blob_url, check_base_url, stream_url
 
 __all__ = [
+    "ANSWER_HEADER",
     "DEFAULT_NAMESPACE",
+    "DONE",
     "FRAME_HEADER_SIZE",
     "MAX_FRAME_SIZE",
+    "MAX_IDS",
+    "MAX_LIST_SIZE",
     "MIN_SEALED_SIZE",
     "NOT_THERE",
     "ORDERS",
     "PREAMBLE_SIZES",
-    "RETRIABLE_STATUSES",
+    "REFUSALS",
+    "REFUSED",
     "STREAM_RESULTS",
     "TAG_SIZE",
     "TAG_TEXT_SIZE",
     "TRUE",
+    "Answer",
+    "IdsReader",
     "ListQuery",
     "ProtocolError",
     "Query",
+    "Refused",
+    "Subject",
     "answer_error",
     "blob_url",
     "check_base_url",
     "check_flag",
     "check_order",
     "is_true",
+    "may_pass",
     "read_authorization",
     "read_count",
     "read_flags",
@@ -77,7 +98,9 @@ __all__ = [
     "read_results",
     "read_retry_after",
     "read_tag",
+    "strange_answer",
     "stream_url",
+    "what_came",
     "write_authorization",
     "write_flags",
     "write_frame_header",

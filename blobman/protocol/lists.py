@@ -1,13 +1,11 @@
-"""Lists of blobs: how they are asked for, and what comes."""
+"""Lists of blobs: how they are asked for, and how many there are."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..model import DEFAULT_NAMESPACE as DEFAULT_NAMESPACE
-from ..model import Flags, is_name
+from ..model import Flags
 from .messages import ProtocolError, is_true, read_json
 from .urls import Query
 
@@ -83,26 +81,6 @@ def check_order(order_by: str | None) -> str | None:
     if order_by in ORDERS:
         return order_by
     raise ValueError(f"order_by must be one of {', '.join(ORDERS)}, not {order_by!r}")
-
-
-def write_ids(ids: Iterable[str]) -> bytes:
-    """Write a list of ids as a body."""
-    return json.dumps(list(ids)).encode("ascii")
-
-
-def read_ids(body: bytes) -> list[str]:
-    """
-    Read a list of ids.
-
-    :raise ProtocolError: it is not a list of names.
-    """
-    ids = read_json(body)
-    if not isinstance(ids, list):
-        raise ProtocolError("not a JSON list of ids")
-    for blob_id in ids:
-        if not isinstance(blob_id, str) or not is_name(blob_id):
-            raise ProtocolError(f"not an id: {blob_id!r:.40}")
-    return ids
 
 
 def read_count(body: bytes) -> dict[str, int]:

@@ -11,28 +11,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from ..protocol import write_authorization
-from .records import RecordsGatherer
+from .pool import Pool
 
 CONNECT_TIMEOUT = 30.0
 """Seconds until an attempt to connect is given up."""
-
-CACHED_CONNECTION_TIMEOUT = 20
-"""Seconds that an unused connection is kept: less than servers keep it, so that ours goes first."""
-
-CACHED_CONNECTIONS = 8
-"""How many unused connections are kept."""
-
-SOCKET_PIECE = 256 * 1024
-"""Bytes that a connection reads or sends in one turn of the reactor at most."""
 
 
 def tls_policy(cert_file: str | os.PathLike[str] | None) -> IPolicyForHTTPS:
@@ -89,32 +78,6 @@ def _undecoded(response: IResponse) -> IResponse:
     return response
 
 
-class _WidePool(HTTPConnectionPool):
-    """Has its connections move more bytes at a time than Twisted's do."""
-
-    def getConnection(self, key: object, endpoint: IStreamClientEndpoint) -> Deferred[Any]:
-        connecting: Deferred[Any] = super().getConnection(key, _WideEndpoint(endpoint))
-        return connecting
-
-
-@implementer(IStreamClientEndpoint)
-class _WideEndpoint:
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
-        return self._endpoint.connect(factory).addCallback(_widen)
-
-
-def _widen(connection: Any) -> Any:
-    transport = connection.transport
-    if isinstance(transport, ProtocolWrapper):  # TLS, above TCP
-        RecordsGatherer(transport)
-        transport = transport.transport
-    transport.bufferSize = transport.SEND_LIMIT = SOCKET_PIECE
-    return connection
-
-
 class Connections:
     """
     The connections of one user to a server.
@@ -136,11 +99,7 @@ class Connections:
         :raise ValueError: ``cert_file`` holds no certificate.
         """
         self._reactor = reactor
-        self._pool: HTTPConnectionPool = _WidePool(  # type: ignore[no-untyped-call]
-            reactor, persistent=True
-        )
-        self._pool.maxPersistentPerHost = CACHED_CONNECTIONS
-        self._pool.cachedConnectionTimeout = CACHED_CONNECTION_TIMEOUT
+        self._pool: HTTPConnectionPool = Pool(reactor)
         agent = Agent(
             reactor, tls_policy(cert_file), connectTimeout=CONNECT_TIMEOUT, pool=self._pool
         )

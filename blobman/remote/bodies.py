@@ -25,7 +25,7 @@ PIECE_SIZE = 256 * 1024
 
 
 @implementer(IBodyProducer, IPushProducer)
-class _Body:
+class Body:
     """
     A body of known length that is written as fast as it is taken.
 
@@ -128,7 +128,7 @@ class _Body:
             self._idle.reset()
 
 
-class SealedBody(_Body):
+class SealedBody(Body):
     """Reads a payload and seals it; the next chunk is read while the present one is sent."""
 
     def __init__(
@@ -167,7 +167,7 @@ class SealedBody(_Body):
         return nothing
 
 
-class SealedStream(_Body):
+class SealedStream(Body):
     """Reads small payloads and seals them, one after another, behind a first line."""
 
     def __init__(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from ..crypto import Opener, make_sealer
-from ..errors import ServerError
+from ..errors import BlobError, BlobNotFoundError, InvalidBlob, RetriableTransferError
 from ..interfaces import (
     FlagList,
     Ids,
@@ -23,23 +24,25 @@ from ..interfaces import (
 from ..protocol import (
     TRUE,
     ListQuery,
+    ProtocolError,
+    Query,
+    Subject,
     blob_url,
     check_flag,
     read_count,
     read_flags,
-    read_ids,
     read_tag,
+    strange_answer,
     write_flags,
+    write_tag,
 )
 from .bodies import SealedBody, sealed_tag
-from .exchange import Exchanges, Subject, check_answer
+from .exchange import Exchanges, MakeBody, answer_of
 from .idle import IdleTimer
-from .receivers import OpeningReceiver, deliver
+from .receivers import IdsReceiver, OpeningReceiver, deliver
 
-MAX_LIST_SIZE = 512 * 1024 * 1024
-"""Bytes of the longest list that is read: two million of the longest ids."""
-
-T = TypeVar("T")
+FIRST_BYTES = Headers({"Range": ["bytes=0-1"]})
+"""Asks for as little of a blob as both kinds of server give: ours two bytes, Soledad's one."""
 
 
 @implementer(IRemote)
@@ -75,7 +78,21 @@ class BlobsClient:
         """See :class:`IRemote`."""
         flag = check_flag(filter_flag) if filter_flag else None
         query = ListQuery(namespace, order_by, deleted, flag)
-        return self._query_list(query, read_ids)
+        subject = Subject("list", "", namespace)
+
+        async def ask(idle: IdleTimer) -> Ids:
+            response = await self._request(idle, "GET", subject, query=query.fields())
+            if response.code != 200:
+                await self._exchanges.finish(idle, response, subject)
+            receiver = IdsReceiver(idle)
+            try:
+                await deliver(response, receiver)
+                return receiver.reader.finish()
+            except ProtocolError as error:
+                answer = answer_of(response, receiver.beginning)
+                raise strange_answer(answer, subject, "a list", error) from error
+
+        return self._exchanges.run(subject, ask)
 
     def count(
         self, namespace: str = "", deleted: bool = False, filter_flag: str | None = None
@@ -83,16 +100,29 @@ class BlobsClient:
         """See :class:`IRemote`."""
         flag = check_flag(filter_flag) if filter_flag else None
         query = ListQuery(namespace, deleted=deleted, flag=flag, only_count=True)
-        return self._query_list(query, read_count)
+        subject = Subject("count", "", namespace)
+
+        async def ask(idle: IdleTimer) -> dict[str, int]:
+            response = await self._request(idle, "GET", subject, query=query.fields())
+            return await self._exchanges.read(idle, response, subject, "a number", read_count)
+
+        return self._exchanges.run(subject, ask)
 
     def get_tag(self, blob_id: str, namespace: str = "") -> Deferred[bytes]:
         """See :class:`IRemote`."""
         subject = Subject("get the tag of", blob_id, namespace)
 
         async def ask(idle: IdleTimer) -> bytes:
-            response = await self._request(idle, "HEAD", subject)
-            await self._exchanges.finish(idle, response, subject)
-            return _read_tag_header(response, subject)
+            # Soledad's server knows no HEAD.
+            response = await self._request(idle, "GET", subject, headers=FIRST_BYTES)
+            if response.code not in (200, 206):
+                await self._exchanges.finish(idle, response, subject)
+            beginning = await self._exchanges.drop(idle, response)
+            answer = answer_of(response, beginning)
+            try:
+                return read_tag(answer.headers.get("tag", ""))
+            except ProtocolError as error:
+                raise strange_answer(answer, subject, "a blob's tag", error) from error
 
         return self._exchanges.run(subject, ask)
 
@@ -107,14 +137,17 @@ class BlobsClient:
         subject = Subject("put", blob_id, namespace)
 
         async def send(idle: IdleTimer) -> None:
-            sealer = make_sealer(self._secret, payload.preamble, payload.size)
-            body = SealedBody(payload, sealer, idle, self._exchanges.throttle, progress)
-            response = await self._request(idle, "PUT", subject, data=body)
-            if not body.complete:
-                body.abort()
-                check_answer(response, subject)
-                raise ServerError(f"{subject.title}: the server answered before it had it all")
-            await self._exchanges.finish(idle, response, subject)
+            bodies: deque[SealedBody] = deque(maxlen=1)
+
+            def make_body() -> SealedBody:
+                sealer = make_sealer(self._secret, payload.preamble, payload.size)
+                bodies.append(SealedBody(payload, sealer, idle, self._exchanges.throttle, progress))
+                return bodies[0]
+
+            response = await self._request(idle, "PUT", subject, make_body)
+            if not bodies[0].complete:
+                await self._exchanges.refused_early(idle, response, subject, bodies[0])
+            await self._exchanges.expect_done(idle, response, subject)
 
         return self._exchanges.run(subject, send)
 
@@ -136,9 +169,12 @@ class BlobsClient:
             total = response.length if isinstance(response.length, int) else 0
             throttle = self._exchanges.throttle
             receiver = OpeningReceiver(opener, staged, idle, throttle, total, progress)
-            await deliver(response, receiver)
+            try:
+                await deliver(response, receiver)
+                opener.finish()
+            except InvalidBlob as error:
+                raise _not_the_blob(error, response, receiver, subject) from error
             idle.pause()
-            opener.finish()
             await staged.publish(opener.preamble, opener.external)
 
         async def receive_or_discard(idle: IdleTimer) -> None:
@@ -165,8 +201,16 @@ class BlobsClient:
         subject = Subject("delete", blob_id, namespace)
 
         async def ask(idle: IdleTimer) -> None:
-            response = await self._request(idle, "DELETE", subject)
-            await self._exchanges.finish(idle, response, subject)
+            repeats: list[None] = []
+            response = await self._request(
+                idle, "DELETE", subject, on_repeat=lambda: repeats.append(None)
+            )
+            try:
+                await self._exchanges.expect_done(idle, response, subject)
+            except BlobNotFoundError:
+                # It was this very deletion, the answer to which was lost.
+                if not repeats:
+                    raise
 
         return self._exchanges.run(subject, ask)
 
@@ -176,8 +220,8 @@ class BlobsClient:
         subject = Subject("set the flags of", blob_id, namespace)
 
         async def ask(idle: IdleTimer) -> None:
-            response = await self._request(idle, "POST", subject, data=body)
-            await self._exchanges.finish(idle, response, subject)
+            response = await self._request(idle, "POST", subject, lambda: body)
+            await self._exchanges.expect_done(idle, response, subject)
 
         return self._exchanges.run(subject, ask)
 
@@ -186,8 +230,8 @@ class BlobsClient:
         subject = Subject("get the flags of", blob_id, namespace)
 
         async def ask(idle: IdleTimer) -> FlagList:
-            response = await self._request(idle, "GET", subject, only_flags=TRUE)
-            return read_flags(await self._exchanges.finish(idle, response, subject))
+            response = await self._request(idle, "GET", subject, query={"only_flags": TRUE})
+            return await self._exchanges.read(idle, response, subject, "flags", read_flags)
 
         return self._exchanges.run(subject, ask)
 
@@ -195,27 +239,30 @@ class BlobsClient:
         """See :class:`IRemote`."""
         return self._exchanges.close()
 
-    def _query_list(self, query: ListQuery, read: Callable[[bytes], T]) -> Deferred[T]:
-        subject = Subject("list", "", query.namespace)
-
-        async def ask(idle: IdleTimer) -> T:
-            response = await self._request(idle, "GET", subject, **query.fields())
-            body = await self._exchanges.finish(idle, response, subject, MAX_LIST_SIZE)
-            idle.pause()
-            return await self._exchanges.in_thread(read, body)
-
-        return self._exchanges.run(subject, ask)
-
     async def _request(
-        self, idle: IdleTimer, method: str, subject: Subject, data: Any = None, **fields: str
+        self,
+        idle: IdleTimer,
+        method: str,
+        subject: Subject,
+        make_body: MakeBody = lambda: None,
+        *,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        on_repeat: Callable[[], object] = lambda: None,
     ) -> IResponse:
-        query = {"namespace": subject.namespace, **fields}
-        url = blob_url(self._url, self._exchanges.user, subject.blob_id, query)
-        return await self._exchanges.request(idle, method, url, data)
+        fields = {"namespace": subject.namespace, **(query or {})}
+        url = blob_url(self._url, self._exchanges.user, subject.blob_id, fields)
+        return await self._exchanges.request(idle, method, url, make_body, headers, on_repeat)
 
 
-def _read_tag_header(response: IResponse, subject: Subject) -> bytes:
-    tag = response.headers.getRawHeaders("tag", [None])[0]
+def _not_the_blob(
+    error: InvalidBlob, response: IResponse, receiver: OpeningReceiver, subject: Subject
+) -> BlobError:
+    """Say what a body is that does not verify: a bad blob, half of one, or none at all."""
+    answer = answer_of(response, receiver.beginning)
+    tag = answer.headers.get("tag")
     if tag is None:
-        raise ServerError(f"{subject.title}: the answer has no tag")
-    return read_tag(tag)
+        return strange_answer(answer, subject, "a blob")
+    if receiver.may_be_cut and write_tag(receiver.end) != tag:
+        return RetriableTransferError(f"{subject.title}: the answer was cut")
+    return error

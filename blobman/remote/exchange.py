@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.threads import deferToThreadPool
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from ..errors import BlobError, RetriableTransferError, ServerError, describe
-from ..protocol import ProtocolError, answer_error
+from ..errors import BlobError, InvalidFlagsError, RetriableTransferError, ServerError
+from ..protocol import Answer, ProtocolError, Subject, answer_error, strange_answer
 from .agent import Connections
+from .bodies import Body
 from .failures import transfer_error, was_cancelled
 from .idle import IdleTimer
-from .receivers import Collector, deliver
+from .pool import CACHED_CONNECTIONS, DiedUnusedError
+from .receivers import BEGINNING, Collector, deliver
 from .throttle import Throttle
 
 IDLE_TIMEOUT = 60.0
@@ -27,18 +30,8 @@ MAX_ANSWER_SIZE = 64 * 1024
 T = TypeVar("T")
 
 
-class Subject:
-    """
-    What an exchange is about.
-
-    :ivar title: how its error messages begin.
-    """
-
-    def __init__(self, action: str, blob_id: str = "", namespace: str = "") -> None:
-        self.action = action
-        self.blob_id = blob_id
-        self.namespace = namespace
-        self.title = f"{action} {describe(blob_id, namespace)}" if blob_id else action
+MakeBody = Callable[[], Any]
+"""Makes the body of a request, for each attempt anew: bytes, or an ``IBodyProducer``."""
 
 
 class Exchanges:
@@ -91,7 +84,7 @@ class Exchanges:
             except BlobError:
                 raise
             except ProtocolError as error:
-                raise ServerError(f"{subject.title}: {error}") from error
+                raise ServerError(f"{subject.title}: {error}", may_pass=True) from error
             except (Exception, CancelledError) as error:
                 if idle.expired:
                     silence = f"nothing moved for {self._idle_timeout:g} seconds"
@@ -104,15 +97,32 @@ class Exchanges:
 
         return Deferred.fromCoroutine(watch())
 
-    async def request(self, idle: IdleTimer, method: str, url: str, data: Any = None) -> IResponse:
+    async def request(
+        self,
+        idle: IdleTimer,
+        method: str,
+        url: str,
+        make_body: MakeBody = lambda: None,
+        headers: Headers | None = None,
+        on_repeat: Callable[[], object] = lambda: None,
+    ) -> IResponse:
         """
-        Make a request.
+        Make a request; again, if it went to a connection that had died while it was kept.
 
-        :param data: bytes, or an ``IBodyProducer``.
+        :param on_repeat: called before it is made again. The server may have got it already.
         :return: the answer, its body still to come.
         """
+        for _ in range(CACHED_CONNECTIONS):
+            with suppress(DiedUnusedError):
+                return await self._request_once(idle, method, url, make_body(), headers)
+            on_repeat()
+        return await self._request_once(idle, method, url, make_body(), headers)
+
+    async def _request_once(
+        self, idle: IdleTimer, method: str, url: str, body: Any, headers: Headers | None
+    ) -> IResponse:
         requested: Deferred[Any] = self._connections.http.request(
-            method, url, data=data, allow_redirects=False, unbuffered=True
+            method, url, data=body, headers=headers, allow_redirects=False, unbuffered=True
         )
         cancelled: list[bool] = []
 
@@ -139,7 +149,7 @@ class Exchanges:
         response: IResponse,
         subject: Subject,
         limit: int = MAX_ANSWER_SIZE,
-    ) -> bytes:
+    ) -> Answer:
         """
         Read the answer to its end, so that the connection can be used again, and judge it.
 
@@ -149,13 +159,73 @@ class Exchanges:
         collector = Collector(idle, limit)
         try:
             await deliver(response, collector)
-        finally:
-            check_answer(response, subject)
+        except CancelledError:
+            raise
+        except Exception:
+            # What has come of a refusal is enough to know it by.
+            if response.code == 200:
+                raise
+        answer = answer_of(response, bytes(collector.body))
+        if answer.status != 200:
+            raise answer_error(answer, subject)
+        return answer
+
+    async def drop(self, idle: IdleTimer, response: IResponse) -> bytes:
+        """
+        Read an answer of which only the headers are wanted.
+
+        :return: the beginning of its body. Of a long one no more is read: its connection is closed.
+        """
+        collector = Collector(idle, BEGINNING)
+        with suppress(ProtocolError):
+            await deliver(response, collector)
         return bytes(collector.body)
 
-    def in_thread(self, work: Callable[[bytes], T], body: bytes) -> Deferred[T]:
-        """Read a long body without keeping others waiting."""
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, body)
+    async def refused_early(
+        self, idle: IdleTimer, response: IResponse, subject: Subject, body: Body
+    ) -> NoReturn:
+        """
+        Give up an upload that was answered before its end.
+
+        :raise BlobError: what the answer says.
+        """
+        # Twisted gives no such answer before it has all of it.
+        body.abort()
+        answer = await self.finish(idle, response, subject)
+        early = "the server answered before it had it all"
+        raise ServerError(f"{subject.title}: {early}", answer.status, may_pass=True)
+
+    async def expect_done(self, idle: IdleTimer, response: IResponse, subject: Subject) -> None:
+        """
+        Read the answer to a change.
+
+        :raise BlobError: what it says, unless it is the server's word that it is done.
+        """
+        answer = await self.finish(idle, response, subject)
+        if answer.body:
+            raise strange_answer(answer, subject, "an empty answer")
+
+    async def read(
+        self,
+        idle: IdleTimer,
+        response: IResponse,
+        subject: Subject,
+        wanted: str,
+        read: Callable[[bytes], T],
+        limit: int = MAX_ANSWER_SIZE,
+    ) -> T:
+        """
+        Read an answer of JSON.
+
+        :param wanted: what it is to be, for messages ("a list").
+        :param read: reads it; raises ``ProtocolError`` or ``InvalidFlagsError``.
+        :raise BlobError: what the answer says, unless it is that.
+        """
+        answer = await self.finish(idle, response, subject, limit)
+        try:
+            return read(answer.body)
+        except (ProtocolError, InvalidFlagsError) as error:
+            raise strange_answer(answer, subject, wanted, error) from error
 
     def close(self) -> Deferred[None]:
         """
@@ -166,14 +236,14 @@ class Exchanges:
         return self._connections.close()
 
 
-def check_answer(response: IResponse, subject: Subject) -> None:
+def answer_of(response: IResponse, body: bytes) -> Answer:
     """
-    Judge an answer by its code.
+    Take what the protocol has to know of an answer.
 
-    :raise BlobError: what it says, unless it is 200.
+    :param body: all of it, or its beginning.
     """
-    if response.code != 200:
-        retry_after = response.headers.getRawHeaders("retry-after", [None])[0]
-        raise answer_error(
-            response.code, subject.action, subject.blob_id, subject.namespace, retry_after
-        )
+    headers = {
+        name.decode("latin-1").lower(): values[0].decode("latin-1")
+        for name, values in response.headers.getAllRawHeaders()
+    }
+    return Answer(response.code, headers, body)

@@ -14,7 +14,8 @@ from twisted.internet.error import (
     DNSLookupError,
 )
 from twisted.python.failure import Failure
-from twisted.web._newclient import ParseError, RequestNotSent
+from twisted.web._newclient import RequestNotSent
+from twisted.web.client import ResponseFailed
 from twisted.web.http import PotentialDataLoss
 
 from ..errors import BlobError, CertificateError, RetriableTransferError, ServerError
@@ -58,10 +59,11 @@ def transfer_error(error: BaseException, action: str) -> BaseException:
             return CertificateError(f"{action}: the certificate is not for this server")
         if isinstance(each, SSL.Error):
             return _tls_error(str(each), action)
-        if isinstance(each, ParseError):
-            return ServerError(f"{action}: the answer is not HTTP")
         if isinstance(each, _BROKEN_OFF):
             return RetriableTransferError(f"{action}: {_in_words(each)}")
+    if any(isinstance(each, ResponseFailed) for each in inner):
+        # Whatever it is that Twisted's parser, and what it uses, raised at it.
+        return ServerError(f"{action}: the answer is not HTTP", may_pass=True)
     return inner[-1]
 
 

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from zope.interface import implementer
 
 from ..crypto import Opener, make_sealer
-from ..errors import ServerError
+from ..errors import RetriableTransferError, ServerError
 from ..interfaces import Ended, Ids, IRemoteStream, IStagedBlob, Payloads
-from ..protocol import ProtocolError, read_results, stream_url, write_ids, write_manifest
+from ..protocol import (
+    ProtocolError,
+    Subject,
+    read_results,
+    strange_answer,
+    stream_url,
+    write_ids,
+    write_manifest,
+)
 from .bodies import SealedStream
-from .exchange import Exchanges, Subject, check_answer
+from .exchange import Exchanges, answer_of
+from .frames import FramesReceiver
 from .idle import IdleTimer
-from .receivers import FramesReceiver, deliver
+from .receivers import deliver
 
 LARGEST = 4 * 1024 * 1024
 """The sealed size, in bytes, of the largest blob that comes down with others."""
 
-MAX_RESULTS_SIZE = 1024 * 1024
-"""Bytes of the longest answer to an upload."""
+RESULT_SIZE = 512
+"""Bytes that an answer says of each blob of an upload, at most."""
+
+SUBJECT = Subject("in a stream")
 
 
 @implementer(IRemoteStream)
@@ -42,35 +54,23 @@ class BlobsStream:
         self._exchanges = exchanges
         self._url = url
         self._secret = secret
+        self._known: bool | None = None
+        self._asking = DeferredLock()
+        self._refused_size: int | None = None
 
     def __repr__(self) -> str:
         return f"<BlobsStream of {self._exchanges.user} at {self._url}>"
 
     def upload_many(self, payloads: Payloads, namespace: str = "") -> Deferred[dict[str, str]]:
         """See :class:`IRemoteStream`."""
-        subject = Subject("in a stream")
+
+        async def send() -> dict[str, str]:
+            if not await self._are_known():
+                return {}
+            return await self._exchanges.run(SUBJECT, lambda idle: self._send(idle, url, payloads))
+
         url = stream_url(self._url, self._exchanges.user, "upload", namespace)
-
-        async def send(idle: IdleTimer) -> dict[str, str]:
-            sealers = [make_sealer(self._secret, it.preamble, it.size) for _, it in payloads]
-            entries = [
-                (blob_id, sealer.sealed_size)
-                for (blob_id, _), sealer in zip(payloads, sealers, strict=True)
-            ]
-            first_line = write_manifest(entries)
-            throttle = self._exchanges.throttle
-            body = SealedStream(first_line, [it for _, it in payloads], sealers, idle, throttle)
-            response = await self._exchanges.request(idle, "POST", url, body)
-            if not body.complete:
-                body.abort()
-                _check_place(response.code, subject)
-                check_answer(response, subject)
-                raise ServerError(f"{subject.title}: the server answered before it had it all")
-            _check_place(response.code, subject)
-            answer = await self._exchanges.finish(idle, response, subject, MAX_RESULTS_SIZE)
-            return _read_results(answer, {blob_id for blob_id, _ in payloads})
-
-        return self._exchanges.run(subject, send)
+        return Deferred.fromCoroutine(send())
 
     def download_many(
         self,
@@ -80,37 +80,109 @@ class BlobsStream:
         namespace: str = "",
     ) -> Deferred[None]:
         """See :class:`IRemoteStream`."""
-        subject = Subject("in a stream")
-        url = stream_url(self._url, self._exchanges.user, "download", namespace)
 
         def begin(blob_id: str) -> tuple[Opener, IStagedBlob]:
             return Opener(self._secret, blob_id, namespace), stage(blob_id, namespace)
 
-        async def receive(idle: IdleTimer) -> None:
+        async def receive_from(idle: IdleTimer) -> None:
             throttle = self._exchanges.throttle
             receiver = FramesReceiver(blob_ids, namespace, begin, ended, idle, throttle, LARGEST)
-            response = await self._exchanges.request(idle, "POST", url, write_ids(blob_ids))
-            _check_place(response.code, subject)
-            if response.code != 200:
-                await self._exchanges.finish(idle, response, subject)
-            try:
-                await deliver(response, receiver)
-            finally:
-                idle.pause()
-                await receiver.close()
+            await self._receive(idle, url, blob_ids, receiver)
 
-        return self._exchanges.run(subject, receive)
+        async def receive() -> None:
+            if await self._are_known():
+                await self._exchanges.run(SUBJECT, receive_from)
+
+        url = stream_url(self._url, self._exchanges.user, "download", namespace)
+        return Deferred.fromCoroutine(receive())
+
+    # -- whether the server knows them -------------------------------------------------
+
+    async def _are_known(self) -> bool:
+        """
+        Ask the server once whether it has such streams as ours has.
+
+        Soledad's are not used: one direction overwrites blobs, and the other stalls.
+        """
+        await self._asking.acquire()
+        try:
+            if self._known is None:
+                self._known = await self._exchanges.run(SUBJECT, self._ask)
+            return self._known
+        finally:
+            self._asking.release()
+
+    async def _ask(self, idle: IdleTimer) -> bool:
+        url = stream_url(self._url, self._exchanges.user, "upload")
+        response = await self._exchanges.request(idle, "POST", url, lambda: write_manifest([]))
+        _check_place(response.code)
+        wanted = "the answer to an empty stream"
+        return await self._exchanges.read(idle, response, SUBJECT, wanted, _read_whether_known)
+
+    # -- up ----------------------------------------------------------------------------
+
+    async def _send(self, idle: IdleTimer, url: str, payloads: Payloads) -> dict[str, str]:
+        first = self._body(idle, payloads)
+        if self._refused_size is not None and first.length >= self._refused_size:
+            return {}
+        bodies = deque([first], maxlen=1)
+        unused = [first]
+
+        def make_body() -> SealedStream:
+            bodies.append(unused.pop() if unused else self._body(idle, payloads))
+            return bodies[0]
+
+        response = await self._exchanges.request(idle, "POST", url, make_body)
+        _check_place(response.code)
+        try:
+            if not bodies[0].complete:
+                await self._exchanges.refused_early(idle, response, SUBJECT, bodies[0])
+            limit = RESULT_SIZE * (len(payloads) + 1)
+            results = await self._exchanges.read(
+                idle, response, SUBJECT, "what became of each blob", read_results, limit
+            )
+        except ServerError as error:
+            if error.code != 413:
+                raise
+            self._refused_size = first.length
+            return {}
+        sent = {blob_id for blob_id, _ in payloads}
+        return {blob_id: result for blob_id, result in results if blob_id in sent}
+
+    def _body(self, idle: IdleTimer, payloads: Payloads) -> SealedStream:
+        sealers = [make_sealer(self._secret, it.preamble, it.size) for _, it in payloads]
+        sizes = [sealer.sealed_size for sealer in sealers]
+        ids, contents = [blob_id for blob_id, _ in payloads], [it for _, it in payloads]
+        first_line = write_manifest(zip(ids, sizes, strict=True))
+        return SealedStream(first_line, contents, sealers, idle, self._exchanges.throttle)
+
+    # -- down --------------------------------------------------------------------------
+
+    async def _receive(
+        self, idle: IdleTimer, url: str, blob_ids: Ids, receiver: FramesReceiver
+    ) -> None:
+        response = await self._exchanges.request(idle, "POST", url, lambda: write_ids(blob_ids))
+        _check_place(response.code)
+        if response.code != 200:
+            await self._exchanges.finish(idle, response, SUBJECT)
+        try:
+            await deliver(response, receiver)
+        except ProtocolError as error:
+            answer = answer_of(response, bytes(receiver.header))
+            raise strange_answer(answer, SUBJECT, "blobs", error) from error
+        finally:
+            idle.pause()
+            await receiver.close()
+        if receiver.is_cut:
+            raise RetriableTransferError(f"{SUBJECT.title}: the answer was cut")
 
 
-def _check_place(code: int, subject: Subject) -> None:
+def _check_place(code: int) -> None:
     if code in (404, 405):
-        raise ServerError(f"{subject.title}: the server has no streams there ({code})", code)
+        raise ServerError(f"{SUBJECT.title}: the server has no streams there ({code})", code)
 
 
-def _read_results(answer: bytes, sent: set[str]) -> dict[str, str]:
-    """Soledad's server says nothing of each blob: then nothing is known."""
-    try:
-        results = dict(read_results(answer))
-    except ProtocolError:
-        return {}
-    return {blob_id: result for blob_id, result in results.items() if blob_id in sent}
+def _read_whether_known(body: bytes) -> bool:
+    if body and read_results(body):
+        raise ProtocolError("it says something of blobs that it was not sent")
+    return bool(body)

@@ -11,16 +11,8 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..errors import (
-    BlobAlreadyExistsError,
-    BlobNotFoundError,
-    ClosedError,
-    InvalidBlob,
-    InvalidFlagsError,
-    QuotaExceededError,
-    StoreError,
-)
-from ..protocol import ProtocolError
+from ..errors import ClosedError, InvalidBlob, StoreError
+from ..protocol import ANSWER_HEADER, DONE, REFUSALS, REFUSED, ProtocolError
 from .body import BodyTooLargeError, ClientGoneError
 
 if TYPE_CHECKING:
@@ -47,20 +39,21 @@ class Refusal(Exception):
     An answer that is not a success, decided on the spot.
 
     :ivar code: the HTTP status.
+    :ivar word: what it is to a program, see :data:`ANSWER_HEADER`.
     :ivar headers: further headers, as pairs.
     """
 
     def __init__(self, code: int, text: str, headers: Headers = ()) -> None:
         super().__init__(text)
         self.code = code
+        self.word = _WORDS.get((code, text), REFUSED)
         self.headers = tuple(headers)
 
 
+_WORDS = {(refused.status, refused.text): refused.word for refused in REFUSALS}
+
 _REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
-    (BlobNotFoundError, 404, "no such blob"),
-    (BlobAlreadyExistsError, 409, "there is a blob of that name"),
-    (QuotaExceededError, 507, "the user's space is used up"),
-    (InvalidFlagsError, 406, "not a JSON list of PENDING, PROCESSING, PROCESSED, FAILED"),
+    *((refused.error, refused.status, refused.text) for refused in REFUSALS),
     (BodyTooLargeError, 413, "the body is too long"),
     (ClosedError, 503, "the server is stopping"),
 )
@@ -122,8 +115,9 @@ async def _send_paced(request: BlobsRequest, code: int, head: Headers, body: byt
 
 
 def set_head(request: BlobsRequest, code: int, headers: Headers) -> None:
-    """Say what the answer is, right before its first byte."""
+    """Say what the answer is, and whose, right before its first byte."""
     request.setResponseCode(code)
+    request.responseHeaders.setRawHeaders(ANSWER_HEADER, [DONE])
     for name, value in headers:
         request.responseHeaders.setRawHeaders(name, [value])
 
@@ -138,7 +132,8 @@ async def refuse(request: BlobsRequest, refusal: Refusal) -> None:
     if request.startedWriting:
         request.connection.abortConnection()
         raise ClientGoneError
-    await answer(request, refusal.code, f"{refusal}\n".encode(), headers=refusal.headers)
+    headers = [(ANSWER_HEADER, refusal.word), *refusal.headers]
+    await answer(request, refusal.code, f"{refusal}\n".encode(), headers=headers)
 
 
 def check_present(request: BlobsRequest) -> None:

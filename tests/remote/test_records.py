@@ -13,7 +13,7 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from blobman.remote.agent import SOCKET_PIECE
+from blobman.remote.pool import SOCKET_PIECE
 from blobman.remote.records import RecordsGatherer
 
 from ..certificates import Authority
