@@ -16,6 +16,8 @@ It is given and gives
 - ``interfaces``: what stores, remotes and observers provide.
 
 :func:`import_soledad` takes over what Soledad left on this machine, with a report.
+:func:`use_monotonic_time` has a reactor take no notice of the wall clock being set; ``clocks`` has
+the timeouts that take none anyway.
 
 ``protocol`` is what client and server agree on, ``server`` the other end, ``cli`` the
 ``blobman`` command. ``queries`` has what a manager asks of the server alone; ``arguments`` and
@@ -25,6 +27,7 @@ synchronizer.
 
 from __future__ import annotations
 
+from .clocks import use_monotonic_time
 from .document import BlobDoc
 from .errors import (
     BlobAlreadyExistsError,
@@ -86,4 +89,5 @@ __all__ = [
     "WrongKeyError",
     "WrongSizeError",
     "import_soledad",
+    "use_monotonic_time",
 ]

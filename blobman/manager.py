@@ -20,6 +20,7 @@ from .arguments import (
     check_status,
     check_token,
 )
+from .clocks import steady_clock
 from .crypto import check_secret, sealed_size
 from .document import BlobDoc
 from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
@@ -123,7 +124,8 @@ class BlobManager(ServerQueries):
         check_observer(observer)
         check_jitter(jitter)
         check_seconds("idle_timeout", idle_timeout)
-        self._throttle = Throttle(reactor, check_rate(limit_rate))
+        clock = steady_clock(reactor)
+        self._throttle = Throttle(clock, check_rate(limit_rate))
         checked_secret = check_secret(secret)
         local = None
         if key is not None:
@@ -138,7 +140,7 @@ class BlobManager(ServerQueries):
             client = BlobsClient(exchanges, remote, checked_secret)
             if remote_stream:
                 stream = BlobsStream(exchanges, remote_stream, checked_secret)
-        super().__init__(local, client, reactor, jitter, observer, stream)
+        super().__init__(local, client, clock, jitter, observer, stream)
         self._putter = Putter(lambda: self.concurrent_writes_limit)
 
     def __repr__(self) -> str:

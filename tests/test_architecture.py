@@ -22,6 +22,7 @@ PACKAGE = Path(blobman.__file__).parent
 
 # From the ground up: a room stands on rooms above it in this table, so there is no way round.
 STANDS_ON: dict[str, set[str]] = {
+    "clocks": set(),
     "errors": set(),
     "model": {"errors"},
     "protocol": {"errors", "model"},
@@ -56,10 +57,11 @@ STANDS_ON: dict[str, set[str]] = {
         "deletions",
     },
     "local": {"errors", "model", "arguments", "protocol", "crypto", "interfaces"},
-    "remote": {"errors", "model", "protocol", "crypto", "interfaces"},
+    "remote": {"clocks", "errors", "model", "protocol", "crypto", "interfaces"},
     "verification": {"errors", "model", "interfaces"},
     "queries": {"errors", "model", "protocol", "sync"},
     "manager": {
+        "clocks",
         "queries",
         "arguments",
         "verification",
@@ -79,9 +81,9 @@ STANDS_ON: dict[str, set[str]] = {
         "local",
         "remote",
     },
-    "": {"document", "errors", "interfaces", "local", "manager", "model", "sync"},
+    "": {"clocks", "document", "errors", "interfaces", "local", "manager", "model", "sync"},
     # It could not decrypt if it wanted to.
-    "server": {"errors", "model", "protocol"},
+    "server": {"clocks", "errors", "model", "protocol"},
     "cli": {"", "server"},
     "__main__": {"cli"},
     "testing": {"", "errors", "model", "protocol", "crypto", "interfaces", "server"},

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from blobman import use_monotonic_time
+
 from .failures import Interrupted
 from .garbage import collect_rarely
 from .logs import begin_log
@@ -43,6 +45,7 @@ def run(work: Work) -> int:
     """
     from twisted.internet import reactor
 
+    use_monotonic_time(reactor)
     begin_log(work.logs)
     collect_rarely()
     running = _Running(reactor, work)

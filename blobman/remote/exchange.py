@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
+from ..clocks import steady_clock
 from ..errors import BlobError, InvalidFlagsError, RetriableTransferError, ServerError
 from ..protocol import Answer, ProtocolError, Subject, answer_error, strange_answer
 from .agent import Connections
@@ -62,9 +63,9 @@ class Exchanges:
         :raise ValueError: ``cert_file`` holds no certificate.
         """
         self.user = user
-        self._reactor = reactor
+        self._clock = steady_clock(reactor)
         self._idle_timeout = idle_timeout
-        self.throttle = Throttle(reactor) if throttle is None else throttle
+        self.throttle = Throttle(self._clock) if throttle is None else throttle
         self._connections = Connections(reactor, user, token, cert_file)
 
     def run(
@@ -77,7 +78,7 @@ class Exchanges:
         """
 
         async def watch() -> T:
-            idle = IdleTimer(self._reactor, self._idle_timeout, lambda: working.cancel())
+            idle = IdleTimer(self._clock, self._idle_timeout, lambda: working.cancel())
             working = Deferred.fromCoroutine(work(idle))
             try:
                 return await working

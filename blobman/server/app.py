@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred,
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from ..clocks import steady_clock
 from .auth import TokenFile, make_portal
 from .connections import Connections
 from .endpoints import make_endpoint, make_private_endpoint
@@ -53,7 +54,7 @@ def make_site(
     root = Root(
         blobs=BlobsResource(portal, admission, backend),
         stream=StreamResource(portal, admission, backend),
-        health=HealthResource(backend, reactor),
+        health=HealthResource(backend, steady_clock(reactor)),
     )
     return BlobsSite(root, limits, reactor, connections)
 
@@ -74,7 +75,7 @@ def make_incoming_site(
     portal, admission = make_portal(tokens, reactor), Admission(limits.requests, limits.lists)
     root = Root(
         incoming=IncomingResource(portal, admission, backend),
-        health=HealthResource(backend, reactor),
+        health=HealthResource(backend, steady_clock(reactor)),
     )
     return BlobsSite(root, limits, reactor, connections)
 
@@ -150,7 +151,7 @@ class BlobsService(Service):
         self._reactor = reactor = _reactor_or_global(reactor)
         self._grace = grace
         self._backend = FilesystemBackend(data, reactor, backlog=backlog)
-        connections = Connections(limits.connections, reactor)
+        connections = Connections(limits.connections, steady_clock(reactor))
         users = make_site(self._backend, TokenFile(tokens), reactor, limits, connections)
         listeners = [(users, make_endpoint(reactor, "listen", it)) for it in listen]
         if incoming:

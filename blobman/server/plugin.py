@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
+from ..clocks import use_monotonic_time
 from .app import DEFAULT_LIMITS, GRACE, BlobsService
 from .connections import allow
 
@@ -72,6 +73,9 @@ class Options(BaseOptions):
 
 
 def _make_service(options: Options) -> BlobsService:
+    from twisted.internet import reactor
+
+    use_monotonic_time(reactor)
     allow(DEFAULT_LIMITS.connections)
     return BlobsService(
         options["data"],

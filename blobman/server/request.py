@@ -63,7 +63,7 @@ class BlobsRequest(Request):
         self.body = Body(0, self._pause, self._resume)
         self._channel = channel
         self._site = channel.site
-        self._began_at = self._site.reactor.seconds()
+        self._began_at = self._site.clock.seconds()
 
     # -- what the channel calls --------------------------------------------------------
 
@@ -136,13 +136,13 @@ class BlobsRequest(Request):
 
     @property
     def reactor(self) -> Any:
-        """The reactor of the site."""
-        return self._site.reactor
+        """The reactor, for its threads."""
+        return self._site.main_reactor
 
     @property
     def stall_clock(self) -> tuple[Any, float]:
         """The clock, and the seconds in which a client has to take what is sent."""
-        return self._site.reactor, self._site.limits.stalled
+        return self._site.clock, self._site.limits.stalled
 
     def _send_continue(self) -> None:
         self.channel.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -177,7 +177,7 @@ class BlobsRequest(Request):
             self.write(b"")
         self._is_finishing = True
         self.body.discard()
-        self._lingering = self._site.reactor.callLater(LINGER, self._stop_waiting)
+        self._lingering = self._site.clock.callLater(LINGER, self._stop_waiting)
 
     def refused_by_channel(self, code: int) -> bool:
         """
@@ -202,7 +202,7 @@ class BlobsRequest(Request):
             code=code,
             received=self.body.received,
             sent=self.sentLength,
-            seconds=self._site.reactor.seconds() - self._began_at,
+            seconds=self._site.clock.seconds() - self._began_at,
         )
         self._site.report(report)
 
@@ -230,7 +230,7 @@ class BlobsRequest(Request):
             return
         if body.ended or body.length - body.received > SMALL_REST:
             return
-        deadline = self.reactor.callLater(LINGER, self.connection.abortConnection)
+        deadline = self._site.clock.callLater(LINGER, self.connection.abortConnection)
         try:
             while await body.read():
                 pass

@@ -13,6 +13,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Site
 
+from ..clocks import steady_clock
 from .access import UNKNOWN, Observer, Report, log_report, peer_of
 from .connections import Connections
 from .limits import Limits
@@ -249,8 +250,10 @@ class BlobsSite(Site):
 
     :param resource: the root of the tree.
     :param limits: what clients can't exceed.
-    :param reactor: an ``IReactorTime``.
+    :param reactor: for the time, and for threads.
     :param connections: counts those of all sites of a server; of this one alone if None.
+    :ivar clock: for timeouts. Twisted knows it as the site's reactor.
+    :ivar main_reactor: whose threads there are.
     :ivar channels: the open connections.
     :ivar observers: called with a :class:`~blobman.server.access.Report` of each request.
     """
@@ -266,12 +269,13 @@ class BlobsSite(Site):
         reactor: Any,
         connections: Connections | None = None,
     ) -> None:
+        self.clock = steady_clock(reactor)
         super().__init__(  # type: ignore[no-untyped-call]
-            resource, requestFactory=BlobsRequest, timeout=limits.idle, reactor=reactor
+            resource, requestFactory=BlobsRequest, timeout=limits.idle, reactor=self.clock
         )
-        self.clock = reactor
+        self.main_reactor = reactor
         self.limits = limits
-        self.connections = connections or Connections(limits.connections, reactor)
+        self.connections = connections or Connections(limits.connections, self.clock)
         self.channels: set[BlobsChannel] = set()
         self.observers: list[Observer] = [log_report]
         self._ending: list[Deferred[None]] = []
@@ -310,7 +314,7 @@ class BlobsSite(Site):
             return succeed(None)
         ended: Deferred[None] = Deferred()
         self._ending.append(ended)
-        last_call = self.reactor.callLater(grace, self._abort_all)
+        last_call = self.clock.callLater(grace, self._abort_all)
 
         def settle(_: None) -> None:
             if last_call.active():
