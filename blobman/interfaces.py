@@ -44,7 +44,7 @@ class IPayload(Interface):
     """A stored blob's content, as an upload reads it. Safe if the blob is deleted meanwhile."""
 
     size: int = Attribute("The size of the cleartext in bytes.")
-    preamble: bytes = Attribute("The raw preamble that it is sealed with; empty if it never is.")
+    preamble: bytes = Attribute("The raw preamble that it is sealed with; empty if there is none.")
     chunk_count: int = Attribute("How many chunks there are; 0 for an empty blob.")
 
     def read_now() -> bytes | None:
@@ -124,7 +124,8 @@ class IBlobStore(Interface):
             takes no waiting.
         :param size: how many bytes it holds.
         :param status: PENDING_UPLOAD or LOCAL_ONLY.
-        :param preamble: the raw preamble that it will be sealed with.
+        :param preamble: the raw preamble that it will be sealed with; empty if that is still to be
+            recorded, see :meth:`record_preamble`.
         :return: fires when it is durable. Fails with ``BlobAlreadyExistsError`` if anything is
             recorded under that id, ``WrongSizeError``, ``UnreadableContentError``, or ``TypeError``
             if the file gives no bytes.
@@ -143,6 +144,15 @@ class IBlobStore(Interface):
         Open the local copy for sending.
 
         :return: fires with an :class:`IPayload`, or None if there is no local copy.
+        """
+
+    def record_preamble(blob_id: str, preamble: bytes, namespace: str = "") -> Deferred[None]:
+        """
+        Record what a PENDING_UPLOAD blob will be sealed with, if that has not been recorded.
+
+        :param preamble: the raw preamble.
+        :return: fires when it is durable. What was recorded before stays, and so does any other
+            blob.
         """
 
     def open_pending_uploads(
@@ -380,7 +390,8 @@ class IRemote(Interface):
         """
         Ask whether the server's blob of this id is this one, without downloading it.
 
-        :return: fires with whether its tag is the one that sealing the payload gives. Fails with
+        :return: fires with whether its tag is the one that sealing the payload gives; with False
+            if the payload has no preamble, so that it was never sealed. Fails with
             ``BlobNotFoundError``, or as reading the payload does.
         """
 

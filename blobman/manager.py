@@ -29,7 +29,7 @@ from .local import BlobStore, as_bytes
 from .model import BlobKey, Priority, SyncStatus, check_key, check_name, check_namespace
 from .operations import follow
 from .protocol import check_base_url
-from .puts import Putter
+from .puts import Putter, new_preamble
 from .queries import ServerQueries
 from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle
 from .retry import Jitter
@@ -140,7 +140,7 @@ class BlobManager(ServerQueries):
             client = BlobsClient(exchanges, remote, checked_secret)
             if remote_stream:
                 stream = BlobsStream(exchanges, remote_stream, checked_secret)
-        super().__init__(local, client, clock, jitter, observer, stream)
+        super().__init__(local, client, clock, jitter, new_preamble, observer, stream)
         self._putter = Putter(lambda: self.concurrent_writes_limit)
 
     def __repr__(self) -> str:

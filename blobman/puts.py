@@ -19,6 +19,16 @@ others, which hold much less while they wait.
 """
 
 
+def new_preamble(key: BlobKey, size: int) -> bytes:
+    """
+    Make what a blob is sealed with: random, and of this moment.
+
+    :param size: the bytes of the content.
+    """
+    # Not os.urandom: it lets other threads run, and may have to wait for them.
+    return Preamble.for_blob(key.blob_id, size, RAND_bytes(IV_SIZE), time.time()).encode()
+
+
 class Putter:
     """Brings new blobs into a store, some at a time, the most urgent first; then has them sent."""
 
@@ -52,9 +62,7 @@ class Putter:
         try:
             if not local_only:
                 status = SyncStatus.PENDING_UPLOAD
-                # Not os.urandom: it lets other threads run, and may have to wait for them.
-                iv = RAND_bytes(IV_SIZE)
-                preamble = Preamble.for_blob(key.blob_id, size, iv, time.time()).encode()
+                preamble = new_preamble(key, size)
             await store.put(
                 key.blob_id, doc.blob_fd, size, key.namespace, status, priority, preamble
             )

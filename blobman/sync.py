@@ -32,7 +32,7 @@ from .progress import Reporter
 from .retry import Jitter, ends_run
 from .runs import PAGE_SIZE, TransferRun
 from .transfers import Place, Start, Transfers
-from .uploads import Uploader
+from .uploads import NewPreamble, Uploader
 
 Transferring: TypeAlias = "Deferred[None] | Coroutine[Deferred[Any], Any, None]"
 
@@ -78,6 +78,7 @@ class BlobsSynchronizer(Limited):
         server: IRemote | None,
         clock: IReactorTime,
         jitter: Jitter,
+        new_preamble: NewPreamble,
         observer: ITransferObserver | None = None,
         stream: IRemoteStream | None = None,
     ) -> None:
@@ -86,6 +87,7 @@ class BlobsSynchronizer(Limited):
 
         :param clock: for the time between attempts.
         :param jitter: see :func:`blobman.retry.retry_delay`.
+        :param new_preamble: see :class:`blobman.uploads.Uploader`.
         :param observer: is told of every transfer.
         :param stream: takes small blobs many to a request; None if each travels alone.
         """
@@ -94,6 +96,7 @@ class BlobsSynchronizer(Limited):
         self._server = server
         self._clock = clock
         self._jitter = jitter
+        self._new_preamble = new_preamble
         self._observer = observer
         self._operations = Operations()
         self._transfers = Transfers(lambda: self.concurrent_transfers_limit)
@@ -343,6 +346,7 @@ class BlobsSynchronizer(Limited):
             self._remote(),
             self._stream,
             self._transfers.permits,
+            self._new_preamble,
             self._note_uploaded,
         )
 

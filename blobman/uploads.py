@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from .bundles import Bundlers, Outcome, Passenger
 from .errors import BlobAlreadyExistsError, QuotaExceededError, ServerError
-from .interfaces import IBlobStore, IRemote, IRemoteStream, Progress
+from .interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress
 from .model import BlobKey, SyncStatus
 from .transfers import Permits, Place
 
@@ -17,6 +17,10 @@ BUNDLE_LIMIT = 64
 
 SMALL = 128 * 1024
 """Bytes of the largest blob that goes up with others: beyond, a request of its own costs little."""
+
+
+NewPreamble = Callable[[BlobKey, int], bytes]
+"""Makes a raw preamble for a blob and its size in bytes. Never the same twice."""
 
 
 class Uploader:
@@ -28,18 +32,21 @@ class Uploader:
         remote: IRemote,
         stream: IRemoteStream | None,
         permits: Permits,
+        new_preamble: NewPreamble,
         note_uploaded: Callable[[BlobKey], None],
     ) -> None:
         """
         Nothing is under way.
 
         :param stream: None if every blob goes alone.
+        :param new_preamble: makes the preamble of a blob that was stored without one.
         :param note_uploaded: told of each blob that the server has taken, before it is recorded.
         """
         self._store = store
         self._remote = remote
         self._stream = stream
         self._permits = permits
+        self._new_preamble = new_preamble
         self._note_uploaded = note_uploaded
         self._bundlers = Bundlers(permits, self._carry, BUNDLE_LIMIT)
 
@@ -76,7 +83,7 @@ class Uploader:
         record = await store.get_sync_status(key.blob_id, key.namespace)
         if record is None or record[0] is not SyncStatus.PENDING_UPLOAD:
             return
-        payload = await store.open_payload(key.blob_id, key.namespace)
+        payload = await self._open_to_seal(key)
         if payload is None:
             return
         try:
@@ -88,10 +95,21 @@ class Uploader:
         self._note_uploaded(key)
         await self._set_status(key, SyncStatus.SYNCED)
 
+    async def _open_to_seal(self, key: BlobKey) -> IPayload | None:
+        """Open a blob with the preamble that every attempt seals it with, once it is recorded."""
+        payload = await self._store.open_payload(key.blob_id, key.namespace)
+        if payload is None or payload.preamble:
+            return payload
+        made = self._new_preamble(key, payload.size)
+        await self._store.record_preamble(key.blob_id, made, key.namespace)
+        # Another process may have recorded one in between.
+        return await self._store.open_payload(key.blob_id, key.namespace)
+
     async def _carry(self, namespace: str, passengers: list[Passenger]) -> None:
         assert self._stream is not None
         by_id = {passenger.key.blob_id: passenger for passenger in passengers}
-        payloads = await self._store.open_pending_uploads(list(by_id), namespace, SMALL)
+        opened = await self._store.open_pending_uploads(list(by_id), namespace, SMALL)
+        payloads = {blob_id: payload for blob_id, payload in opened.items() if payload.preamble}
         for blob_id in by_id.keys() - payloads.keys():
             by_id[blob_id].arrive(Outcome.ALONE)
         if not payloads:

@@ -38,6 +38,7 @@ from blobman import (
 )
 from blobman.crypto import Method, Preamble, Scheme
 from blobman.limits import LIMITS
+from blobman.model import BlobKey
 
 from .certificates import Authority
 from .crypto.vectors import EXTERNAL_ID, EXTERNAL_STORED, LEGACY, sealed_bytes
@@ -204,6 +205,45 @@ class PutTests(ServerTestCase):
             await phone.put(doc(b"other", "x"), 5)
         self.assertIs(await status_of(phone, "x"), SyncStatus.FAILED_UPLOAD)
         self.assertEqual((await phone.get("x")).read(), b"other")
+
+    async def test_stored_without_a_preamble(self) -> None:
+        """As a program does that puts into the store by itself."""
+        laptop, phone = self.manager("laptop"), self.manager("phone")
+        assert laptop.local is not None
+        small, large = content(1000), content(2 * MB)
+        await laptop.local.put("small", io.BytesIO(small), len(small))
+        await laptop.local.put("large", io.BytesIO(large), len(large))
+        with self.assertRaises(BlobNotFoundError):
+            await laptop.verify("small")
+        await laptop.sync()
+        self.assertEqual(await laptop.sync_progress, {"SYNCED": 2})
+        self.assertEqual((await phone.get("small")).read(), small)
+        self.assertEqual((await phone.get("large")).read(), large)
+
+    async def test_stored_without_a_preamble_and_sealed_once(self) -> None:
+        laptop = self.manager()
+        assert laptop.local is not None
+        await laptop.local.put("x", io.BytesIO(b"data"), 4)
+        await self.stop_server()
+        preambles = set()
+        for _ in range(2):
+            sending = laptop._upload(BlobKey("", "x"), Priority.DEFAULT)
+            await self.assertFailure(sending, RetriableTransferError)
+            payload = await laptop.local.open_payload("x")
+            assert payload is not None
+            preambles.add(payload.preamble)
+        self.assertEqual(len(preambles), 1)
+        self.assertEqual(Preamble.decode(preambles.pop()).blob_id, "x")
+
+    async def test_stored_without_a_preamble_when_the_id_is_taken(self) -> None:
+        laptop, phone = self.manager("laptop"), self.manager("phone")
+        assert laptop.local is not None
+        await phone.put(doc(b"theirs", "x"), 6)
+        await laptop.local.put("x", io.BytesIO(b"mine"), 4)
+        self.assertFalse(await laptop.verify("x"))
+        with self.assertRaises(BlobAlreadyExistsError):
+            await laptop.sync()
+        self.assertIs(await status_of(laptop, "x"), SyncStatus.FAILED_UPLOAD)
 
     async def test_an_earlier_attempt_got_through(self) -> None:
         laptop = self.manager()

@@ -40,6 +40,7 @@ __all__ = [
     "list_going",
     "payload_of",
     "payload_row",
+    "record_preamble",
     "remove",
     "restore",
     "set_priority",
@@ -254,6 +255,15 @@ def count_retry(connection: apsw.Connection, key: BlobKey) -> int:
     ):
         return int(retries)
     return 0
+
+
+def record_preamble(connection: apsw.Connection, key: BlobKey, preamble: bytes) -> None:
+    """Record what a blob that waits for its upload is sealed with, unless that is recorded."""
+    connection.execute(
+        "UPDATE payloads SET preamble = ? WHERE preamble = x'' AND id ="
+        " (SELECT payload FROM blobs WHERE namespace = ? AND blob_id = ? AND status = ?)",
+        (preamble, *key, SyncStatus.PENDING_UPLOAD),
+    )
 
 
 def set_priority(connection: apsw.Connection, key: BlobKey, priority: Priority) -> None:

@@ -202,6 +202,11 @@ class BlobStore(StatusStore):
         self._is_recent_no_more(blob_id, namespace)
         return self._read_about(blob_id, namespace, open_it)
 
+    def record_preamble(self, blob_id: str, preamble: bytes, namespace: str = "") -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.record_preamble`."""
+        record = partial(records.record_preamble, preamble=preamble)
+        return self._write_about(blob_id, namespace, record)
+
     def open_pending_uploads(
         self, blob_ids: Ids, namespace: str, max_size: int
     ) -> Deferred[dict[str, IPayload]]:

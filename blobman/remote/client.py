@@ -192,6 +192,8 @@ class BlobsClient:
 
         async def compare() -> bool:
             theirs = await self.get_tag(blob_id, namespace)
+            if not payload.preamble:
+                return False
             return theirs == await sealed_tag(payload, self._secret)
 
         return Deferred.fromCoroutine(compare())

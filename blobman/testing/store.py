@@ -126,6 +126,16 @@ class MemoryStore(MemoryStatusStore):
 
         return self._about(blob_id, namespace, work)
 
+    def record_preamble(self, blob_id: str, preamble: bytes, namespace: str = "") -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.record_preamble`."""
+
+        def work(key: BlobKey) -> None:
+            record = self._records.get(key)
+            if record is not None and record.status is _S.PENDING_UPLOAD:
+                record.preamble = record.preamble or preamble
+
+        return self._about(blob_id, namespace, work)
+
     def open_pending_uploads(
         self, blob_ids: Ids, namespace: str, max_size: int
     ) -> Deferred[dict[str, IPayload]]:

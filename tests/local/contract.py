@@ -327,6 +327,28 @@ class StoreContract(TestCase):
             self.assertTrue(b"".join(reversed(chunks)) == data)
             self.assertEqual(len({len(chunk) for chunk in chunks[1:]}), min(1, len(chunks[1:])))
 
+    async def test_a_preamble_is_recorded_once(self) -> None:
+        async def preamble_of(blob_id: str) -> bytes:
+            payload = await self.store.open_payload(blob_id)
+            return payload.preamble  # type: ignore[no-any-return]
+
+        for size in (0, 4, MIB + 1):
+            name = f"b{size}"
+            await self.put(name, content(size))
+            self.assertEqual(await preamble_of(name), b"")
+            for recorded in (b"first", b"second"):
+                await self.store.record_preamble(name, recorded)
+                self.assertEqual(await preamble_of(name), b"first")
+            opened = await self.store.open_pending_uploads([name], "", 4)
+            self.assertEqual([it.preamble for it in opened.values()], [b"first"] * (size <= 4))
+            self.assertTrue(await self.read(name) == content(size))
+        await self.put("kept", status=S.LOCAL_ONLY)
+        await self.store.record_preamble("kept", b"preamble")
+        self.assertEqual(await preamble_of("kept"), b"")
+        await self.store.record_preamble("nothing", b"preamble")
+        self.assertIsNone(await self.status("nothing"))
+        await self.fails(ValueError, self.store.record_preamble("a", b"preamble", "a/b"))
+
     async def test_payload_waits_for_its_deletion(self) -> None:
         await self.bring_to(S.PENDING_DELETE)
         self.assertIsNotNone(await self.store.open_payload("a"))
