@@ -27,7 +27,9 @@ synchronizer.
 
 from __future__ import annotations
 
-from .clocks import use_monotonic_time
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .document import BlobDoc
 from .errors import (
     BlobAlreadyExistsError,
@@ -51,11 +53,14 @@ from .errors import (
     WrongKeyError,
     WrongSizeError,
 )
-from .interfaces import ITransferObserver
-from .local import SoledadReport, import_soledad
-from .manager import BlobManager
 from .model import UNAVAILABLE_STATUSES, Flags, Priority, SyncStatus, TransferProgress
-from .sync import BlobsSynchronizer
+
+if TYPE_CHECKING:
+    from .clocks import use_monotonic_time
+    from .interfaces import ITransferObserver
+    from .local import SoledadReport, import_soledad
+    from .manager import BlobManager
+    from .sync import BlobsSynchronizer
 
 __all__ = [
     "UNAVAILABLE_STATUSES",
@@ -91,3 +96,29 @@ __all__ = [
     "import_soledad",
     "use_monotonic_time",
 ]
+
+_IMPORTED_WHEN_USED = {
+    "BlobManager": "manager",
+    "BlobsSynchronizer": "sync",
+    "ITransferObserver": "interfaces",
+    "SoledadReport": "local",
+    "import_soledad": "local",
+    "use_monotonic_time": "clocks",
+}
+"""
+Which module has the names that bring Twisted, treq and SQLite with them: importing these takes ten
+times as long as all the rest, and a command that only shows its help needs none of them.
+"""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _IMPORTED_WHEN_USED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f".{_IMPORTED_WHEN_USED[name]}", __name__), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_IMPORTED_WHEN_USED})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from blobman.server import admin
-
 from .options import json_option
 from .screen import Screen
 from .sizes import size_value
@@ -38,6 +36,8 @@ def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -
 
     SIZE is in bytes of sealed blobs, such as 500MB, 2GiB, or none for no limit.
     """
+    from blobman.server import admin
+
     if everyone == (user is not None):
         raise click.UsageError("give a user, or --default")
     admin.set_quota(data, user, None if size is None else int(size))
@@ -48,6 +48,8 @@ def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -
 @_data_option
 def unset_quota(user: str, data: str) -> None:
     """Give USER the default quota again."""
+    from blobman.server import admin
+
     admin.unset_quota(data, user)
 
 
@@ -56,6 +58,8 @@ def unset_quota(user: str, data: str) -> None:
 @json_option()
 def show_quotas(data: str, as_json: bool) -> None:
     """List the quotas: the default one, then those of users that have their own."""
+    from blobman.server import admin
+
     quotas = admin.read_quotas(data)
     sizes: list[tuple[str | None, int | None]] = [(None, quotas.default)]
     sizes += sorted(quotas.users.items())
@@ -78,6 +82,8 @@ def server() -> None:
 @json_option()
 def usage(data: str, as_json: bool) -> None:
     """List users: how many blobs they keep, how much that is, and their quota."""
+    from blobman.server import admin
+
     users = admin.read_usage(data)
     if as_json:
         for it in users:
@@ -94,6 +100,8 @@ def usage(data: str, as_json: bool) -> None:
 @_data_option
 def reindex(data: str) -> None:
     """Make the index of the folder anew from its files. No server may be running."""
+    from blobman.server import admin
+
     blobs = admin.reindex(data)
     Screen().result(f"{blobs} {'blob' if blobs == 1 else 'blobs'}")
 

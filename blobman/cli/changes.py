@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from blobman import BlobError, BlobManager, Flags, StoreError, SyncStatus
+from blobman import BlobError, Flags, StoreError, SyncStatus
 
 from .commands import Session, client_command, namespace_option
-from .waiting import in_lanes
+
+if TYPE_CHECKING:
+    from blobman import BlobManager
 
 LANES = 8
 """How many blobs are deleted at a time."""
@@ -18,6 +22,7 @@ LANES = 8
 @namespace_option
 async def rm(session: Session, ids: tuple[str, ...], namespace: str) -> None:
     """Delete blobs, here and on the server."""
+    from .waiting import in_lanes
 
     async def remove(blob_id: str) -> None:
         try:

@@ -6,21 +6,21 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from twisted.internet.defer import Deferred
-
-from blobman import BlobManager
 
 from .options import SETTINGS, json_option, quiet_option, setting_options
-from .progress import showing_progress
-from .running import Work
 from .screen import Screen
 from .settings import Settings
-from .waiting import until_ended
+from .work import Work
 
-Begin = Callable[..., Coroutine[Deferred[Any], Any, "int | None"]]
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from blobman import BlobManager
+
+Begin = Callable[..., Coroutine["Deferred[Any]", Any, "int | None"]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,9 @@ class Session:
 
         :param by_blob: see ``showing_progress``.
         """
+        from .progress import showing_progress
+        from .waiting import until_ended
+
         with showing_progress(self.reactor, self.screen, by_blob) as observer:
             manager = self.settings.open_manager(
                 self.reactor, observer, store=self.store, server=server, secret=self.secret

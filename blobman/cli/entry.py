@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 import click
 
-from .failures import describe_error, exit_code
-from .logs import is_debugging
+from .failures import describe_error, exit_code, is_debugging
 from .root import root
-from .running import Work, run
 from .terminal import leave_echo, tell
+from .work import Work
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -24,7 +23,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     """
     try:
         work = parse(arguments)
-        code = work if isinstance(work, int) else run(work)
+        code = work if isinstance(work, int) else _run(work)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -33,6 +32,12 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return 141
     except Exception as error:
         return report(error)
+
+
+def _run(work: Work) -> int:
+    from .running import run
+
+    return run(work)
 
 
 def parse(arguments: Sequence[str]) -> Work | int:

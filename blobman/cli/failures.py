@@ -7,8 +7,6 @@ import signal
 from typing import NamedTuple
 
 import click
-from twisted.internet.defer import CancelledError
-from twisted.internet.error import CannotListenError, ConnectError, DNSLookupError
 
 from blobman import (
     BlobAlreadyExistsError,
@@ -51,16 +49,13 @@ EXIT_CODES: tuple[ExitCode, ...] = (
 )
 """0 means that all went well, 128 + n that signal n (2 for Ctrl-C) ended it."""
 
-_EXPECTED = (
-    BlobError,
-    CancelledError,
-    CannotListenError,
-    OSError,
-    TypeError,
-    ValueError,
-    WrongPassphraseError,
-    click.ClickException,
-)
+DEBUG_VARIABLE = "BLOBMAN_DEBUG"
+"""The environment variable that shows the log, and tracebacks of errors, if it is not empty."""
+
+
+def is_debugging() -> bool:
+    """Look whether the user wants to see everything."""
+    return bool(os.environ.get(DEBUG_VARIABLE))
 
 
 class Interrupted(Exception):
@@ -73,11 +68,6 @@ class Interrupted(Exception):
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(signal_number).name}")
         self.signal_number = signal_number
-
-
-def is_unreachable(error: BaseException) -> bool:
-    """Whether there was no connection, so that there will be none for the next blob either."""
-    return isinstance(error.__cause__, (ConnectError, DNSLookupError))
 
 
 def exit_code(error: BaseException) -> int:
@@ -102,9 +92,18 @@ def describe_error(error: BaseException) -> str:
     text = _one_line(str(error)) or type(error).__name__
     if isinstance(error, ValueError) and text.startswith("blob_id must be"):
         text += "; blobman ls shows ids, names of files are not kept"
-    if isinstance(error, (*_EXPECTED, Interrupted)):
+    if _is_expected(error):
         return text
     return f"unexpected {type(error).__name__}: {text} (BLOBMAN_DEBUG=1 shows where)"
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Whether it comes of what the user, the system or the server did, and not of a mistake."""
+    from twisted.internet.defer import CancelledError
+    from twisted.internet.error import CannotListenError
+
+    expected = (BlobError, OSError, TypeError, ValueError, WrongPassphraseError, Interrupted)
+    return isinstance(error, (*expected, CancelledError, CannotListenError))
 
 
 def _hint(error: click.UsageError) -> str:

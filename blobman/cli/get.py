@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import replace
 
 import click
@@ -10,11 +11,11 @@ import click
 from .commands import Session, client_command, namespace_option
 from .paths import complete_file
 from .screen import Screen
-from .targets import begins_as_text, check_target, write_file, write_pipe
-from .waiting import in_thread
 
 
 def _check(output: str | None, force: bool, **_: object) -> None:
+    from .targets import check_target
+
     if output is not None and output != "-":
         check_target(output, force)
 
@@ -40,25 +41,28 @@ async def get(
     written. With --json, there are no events if it goes to standard output. What is no text is
     not written to a terminal, unless with --output -.
     """
-    check_text = output is None and sys.stdout.isatty()
+    from .targets import is_text, write_file, write_pipe
+    from .waiting import in_thread
+
+    must_be_text = output is None and sys.stdout.isatty()
     output = output or "-"
     if output == "-" and session.screen.as_json:
         # Standard output is for the content.
         session = replace(session, screen=Screen(quiet=True))
     sys.stdout.flush()
+
+    def write(stop: threading.Event) -> None:
+        if must_be_text and not is_text(content, stop):
+            hint = "give -o FILE, or -o - to have it on the terminal"
+            raise click.UsageError(f"{blob_id} is no text: {hint}")
+        if output == "-":
+            write_pipe(content, sys.stdout.fileno(), stop)
+        else:
+            write_file(content, output, force, stop)
+
     async with session.manager() as manager:
         with await manager.get(blob_id, namespace) as content:
-            if check_text and not begins_as_text(content):
-                raise click.UsageError(
-                    f"{blob_id} is no text: give -o FILE, or -o - to have it on the terminal"
-                )
-            if output == "-":
-                target = sys.stdout.fileno()
-                await in_thread(session.reactor, lambda stop: write_pipe(content, target, stop))
-            else:
-                await in_thread(
-                    session.reactor, lambda stop: write_file(content, output, force, stop)
-                )
+            await in_thread(session.reactor, write)
     if output == "-":
         return
     if session.screen.as_json:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from blobman import SoledadReport, import_soledad
-
 from .commands import Session, client_command
 from .text import size_text, table_lines
+
+if TYPE_CHECKING:
+    from blobman import SoledadReport
 
 
 @client_command("import-soledad")
@@ -25,6 +27,8 @@ async def import_soledad_command(session: Session, dry_run: bool) -> None:
 
     A dry run changes nothing, except that a transaction in which Soledad crashed is taken back.
     """
+    from blobman import import_soledad
+
     settings = session.settings
     user, store = settings.need("user", "no user"), settings.need("store", "no local store")
     key = settings.read_key()

@@ -12,13 +12,12 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from typing import TYPE_CHECKING, Any
 
 from .seeds import SEED_SIZE, check_value
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 FORMAT = 1
 SALT_SIZE = 16
@@ -118,6 +117,8 @@ class KeysFile:
 
         :raise WrongPassphraseError: it can't be done.
         """
+        from cryptography.exceptions import InvalidTag
+
         try:
             cipher = self._cipher(passphrase)
             return cipher.decrypt(self.nonce, self.ciphertext, self._authenticated())
@@ -184,6 +185,9 @@ class KeysFile:
         return json.dumps(self._header(), sort_keys=True, separators=(",", ":")).encode("ascii")
 
     def _cipher(self, passphrase: str) -> AESGCM:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
         # One passphrase has several spellings in Unicode, and keyboards differ.
         normal = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
         kdf = Argon2id(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from blobman import BlobManager, Flags, SyncStatus
+from blobman import Flags, SyncStatus
 
 from .commands import ClientCommand, Session, client_command, namespace_option
 from .text import size_text, table_lines
+
+if TYPE_CHECKING:
+    from blobman import BlobManager
 
 
 class _Entry(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from twisted.logger import (
@@ -16,13 +15,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
-DEBUG_VARIABLE = "BLOBMAN_DEBUG"
-"""The environment variable that shows the log, and tracebacks of errors, if it is not empty."""
-
-
-def is_debugging() -> bool:
-    """Look whether the user wants to see everything."""
-    return bool(os.environ.get(DEBUG_VARIABLE))
+from .failures import is_debugging
 
 
 @implementer(ILogObserver)

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 
 import click
 
-from blobman import BlobManager
-
 from .failures import describe_error
 from .folders import expand
 from .options import BY_NAME
@@ -170,6 +168,8 @@ def _check(values: Mapping[str, str]) -> None:
     :raise click.UsageError: something is wrong.
     """
     from twisted.internet import reactor
+
+    from blobman import BlobManager
 
     store = values.get("store")
     if store is not None and os.path.lexists(store) and not os.path.isdir(store):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 import click
 
 from .administering import quota, server
@@ -18,8 +16,9 @@ from .lists import count, ls, status
 from .options import json_option, quiet_option, setting_options
 from .passphrase import passphrase
 from .put import put
-from .serving import serve, token
-from .synchronizing import sync
+from .serving import serve
+from .sync import sync
+from .tokens import token
 from .verifying import verify
 
 _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
@@ -43,11 +42,16 @@ class _Root(click.Group):
                 )
 
 
-def _version() -> str:
-    try:
-        return metadata.version("blobman")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
+def _show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("blobman")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        click.echo(f"blobman {version}")
+        context.exit()
 
 
 @click.group(
@@ -58,7 +62,14 @@ def _version() -> str:
 @setting_options(hidden=True)
 @json_option(hidden=True, expose_value=False)
 @quiet_option(hidden=True, expose_value=False)
-@click.version_option(_version(), message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def root(context: click.Context) -> None:
     """

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import types
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -16,19 +15,7 @@ from .failures import Interrupted
 from .garbage import collect_rarely
 from .logs import begin_log
 from .terminal import leave_echo
-
-
-class Work(NamedTuple):
-    """
-    What a command does.
-
-    :ivar begin: takes a reactor; gives an exit code, None for 0. It can be cancelled.
-    :ivar logs: whether its log is for the user to see.
-    """
-
-    begin: Callable[[Any], Coroutine[Deferred[Any], Any, int | None]]
-    logs: bool = False
-
+from .work import Work
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import click
 
-from blobman.server.disk import sync_folder
-
 from .terminal import tell
 
 RANDOM_BYTES = 96
@@ -136,6 +134,8 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
     :raise OSError: it can't be written; nothing has changed.
     """
+    from blobman.server.disk import sync_folder
+
     path = Path(os.path.realpath(path))
     data = content.encode("utf-8") if isinstance(content, str) else content
     descriptor, temporary = tempfile.mkstemp(".part", ".blobman-", path.parent)

@@ -14,9 +14,6 @@ import string
 import unicodedata
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 SEED_SIZE = 32
 """Bytes; they are random."""
 
@@ -59,6 +56,9 @@ def check_value(seed: bytes) -> bytes:
 
 
 def _derive(seed: bytes, purpose: bytes, size: int) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     return HKDF(algorithm=SHA256(), length=size, salt=None, info=purpose).derive(seed)
 
 

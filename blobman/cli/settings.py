@@ -5,11 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-
-from blobman import BlobManager, ITransferObserver
 
 from .configuration import Configuration
 from .folders import NoHomeError
@@ -19,6 +17,9 @@ from .secretfiles import RANDOM_BYTES, read_secret, read_token
 from .seeds import Keys, derive_keys
 from .sizes import read_rate
 from .terminal import tell
+
+if TYPE_CHECKING:
+    from blobman import BlobManager, ITransferObserver
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Settings:
         :param secret: blobs are going to be sealed or opened, if there is a server.
         :raise click.UsageError: a setting is missing or wrong, or a file can't be used.
         """
+        from blobman import BlobManager
+
         user = self.need("user", "no user")
         remote = self._server_url(server)
         folder = self.need("store", "no local store") if store else None

@@ -1,17 +1,16 @@
-"""``blobman sync``."""
+"""The work of ``sync``."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
-import click
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 
 from blobman import BlobError, BlobManager, CertificateError, StoreError, UnauthorizedError
 
-from .commands import Session, client_command
+from .commands import Session
 from .waiting import in_lanes
 
 LANES = 4
@@ -31,33 +30,14 @@ _LEFT = {
 }
 
 
-@client_command("sync", store=True, secret=True)
-@click.option(
-    "-n",
-    "--namespace",
-    "namespaces",
-    metavar="NAME",
-    multiple=True,
-    envvar="BLOBMAN_NAMESPACE",
-    show_envvar=True,
-    help="The namespace; can be given several times.",
-)
-@click.option("--all", "everything", is_flag=True, help="All namespaces known here.")
-@click.option(
-    "--watch",
-    metavar="SECONDS",
-    type=click.FloatRange(min=1),
-    help="Do it again and again, with so much time between; tell when something has changed.",
-)
-async def sync(
+async def synchronize(
     session: Session, namespaces: tuple[str, ...], everything: bool, watch: float | None
 ) -> None:
     """
-    Bring this machine and the server into step.
+    Bring namespaces into step, and show how they stand.
 
-    Deletes here what was deleted there and the other way round, fetches what is missing here,
-    sends what is missing there. What fails for a reason that may pass is tried again until
-    it works.
+    :param everything: all that are known here, besides those that are named.
+    :param watch: seconds until it is done again; None for once.
     """
     async with (
         session.manager(server=True, by_blob=True) as manager,

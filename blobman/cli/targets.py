@@ -41,15 +41,23 @@ def check_target(path: str, overwrite: bool) -> None:
         raise FileExistsError(errno.EEXIST, "it exists; --force overwrites it", path)
 
 
-def begins_as_text(content: BinaryIO) -> bool:
-    """Look whether content begins with what a terminal can show. It is at its start again."""
-    data = content.read(PIPE_CHUNK)
-    content.seek(0)
+def is_text(content: BinaryIO, stop: threading.Event) -> bool:
+    """
+    Look whether content is what a terminal can show, to its end. It is at its start again. Blocks.
+
+    :raise CancelledError: ``stop`` was set.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(data)
+        for data in _chunks(content, stop):
+            if _UNPRINTABLE.search(decoder.decode(data)):
+                return False
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
-    return not _UNPRINTABLE.search(text)
+    finally:
+        content.seek(0)
+    return True
 
 
 def write_file(content: BinaryIO, path: str, overwrite: bool, stop: threading.Event) -> None:

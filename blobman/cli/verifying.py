@@ -14,8 +14,6 @@ from blobman import (
 )
 
 from .commands import Session, client_command, namespace_option
-from .failures import is_unreachable
-from .waiting import in_lanes
 
 LANES = 4
 """How many blobs are compared at a time."""
@@ -32,6 +30,8 @@ async def verify(session: Session, ids: tuple[str, ...], namespace: str, deep: b
     Compares the blobs given, or all that are in step, with the tags that the server reports,
     without downloading them. The exit code is not 0 if one differs or is missing.
     """
+    from .waiting import in_lanes
+
     equal = 0
 
     async def compare(blob_id: str) -> None:
@@ -43,7 +43,7 @@ async def verify(session: Session, ids: tuple[str, ...], namespace: str, deep: b
             # The next one would fare no better.
             raise
         except (BlobError, ValueError) as error:
-            if is_unreachable(error):
+            if _is_unreachable(error):
                 raise
             session.screen.failure(blob_id, error)
         else:
@@ -59,3 +59,10 @@ async def verify(session: Session, ids: tuple[str, ...], namespace: str, deep: b
             session.screen.tally.expect(sizes[it] for it in chosen if it in sizes)
         await in_lanes(LANES, chosen, compare)
     session.screen.remark(f"{equal} {'are' if equal != 1 else 'is'} the same on the server")
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether there was no connection, so that there will be none for the next blob either."""
+    from twisted.internet.error import ConnectError, DNSLookupError
+
+    return isinstance(error.__cause__, (ConnectError, DNSLookupError))

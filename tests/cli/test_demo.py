@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from blobman.cli import demo, journeys
+from blobman.cli import demonstration, journeys
 
 from .harness import CommandCase
 
@@ -40,7 +40,7 @@ class DemoTests(CommandCase):
         async def forget(*_: object) -> bool:
             return False
 
-        self.patch(demo, "_delete_one", forget)
+        self.patch(demonstration, "_delete_one", forget)
         self.assertEqual((await self.run_command("demo", self.write("a", b"a"))).code, 1)
 
     async def test_a_file_that_is_missing(self) -> None:

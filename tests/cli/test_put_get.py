@@ -274,7 +274,10 @@ class TerminalTests(ServerCase):
             self.assertTrue(await self.get(blob_id))
 
     async def test_what_would_wreck_it(self) -> None:
-        for number, content in enumerate((b"a\0", b"\xff\xfe", b"\x1b[2J", b"\x9b2J")):
+        late = b"x" * 2_000_000 + b"\x1b[2J"
+        for number, content in enumerate(
+            (b"a\0", b"\xff\xfe", b"\x1b[2J", b"\x9b2J", b"cut \xc3", late)
+        ):
             await self.put(content, "--id", str(number))
             with open(self.path("err"), "w+") as err, redirect_stderr(err):
                 shown = await self.get(str(number))
@@ -285,4 +288,6 @@ class TerminalTests(ServerCase):
                     f"blobman: {number} is no text:"
                     " give -o FILE, or -o - to have it on the terminal\n",
                 )
-            self.assertEqual((await self.get(str(number), "-o", "-"), self.code), (content, 0))
+            if content is not late:
+                shown = await self.get(str(number), "-o", "-")
+                self.assertEqual((shown, self.code), (content, 0))

@@ -1,0 +1,58 @@
+"""The work of ``serve``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IListeningPort
+
+from blobman.server.app import DEFAULT_LIMITS, BlobsService
+from blobman.server.connections import allow
+
+from .screen import Screen
+from .waiting import until_ended
+
+
+async def run_server(
+    reactor: Any, data: str, tokens: str, listen: Sequence[str], **options: Any
+) -> None:
+    """
+    Run a server until this is cancelled, and show where it listens.
+
+    :param options: see ``BlobsService``.
+    :raise click.UsageError: an option is wrong.
+    """
+    allow(DEFAULT_LIMITS.connections)
+    try:
+        service = BlobsService(data, tokens, listen, reactor, **options)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from error
+    except ImportError as error:
+        raise click.UsageError("--metrics needs more: pip install 'blobman[server]'") from error
+    await _serve(service)
+
+
+async def _serve(service: BlobsService) -> None:
+    screen = Screen()
+    service.startService()
+    try:
+        for port in await service.when_listening():
+            screen.result(f"listening on {_address(port)}")
+        await Deferred[None]()
+    except CancelledError:
+        # Being told to stop is how a server ends well.
+        pass
+    finally:
+        await until_ended(service.stopService())
+
+
+def _address(port: IListeningPort) -> str:
+    address: Any = port.getHost()
+    if isinstance(address, UNIXAddress):
+        return f"unix:{(address.name or b'').decode(errors='replace')}"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{address.port}"

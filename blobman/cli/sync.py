@@ -1,0 +1,40 @@
+"""``blobman sync``."""
+
+from __future__ import annotations
+
+import click
+
+from .commands import Session, client_command
+
+
+@client_command("sync", store=True, secret=True)
+@click.option(
+    "-n",
+    "--namespace",
+    "namespaces",
+    metavar="NAME",
+    multiple=True,
+    envvar="BLOBMAN_NAMESPACE",
+    show_envvar=True,
+    help="The namespace; can be given several times.",
+)
+@click.option("--all", "everything", is_flag=True, help="All namespaces known here.")
+@click.option(
+    "--watch",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    help="Do it again and again, with so much time between; tell when something has changed.",
+)
+async def sync(
+    session: Session, namespaces: tuple[str, ...], everything: bool, watch: float | None
+) -> None:
+    """
+    Bring this machine and the server into step.
+
+    Deletes here what was deleted there and the other way round, fetches what is missing here,
+    sends what is missing there. What fails for a reason that may pass is tried again until
+    it works.
+    """
+    from .synchronizing import synchronize
+
+    await synchronize(session, namespaces, everything, watch)
