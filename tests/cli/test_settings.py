@@ -41,7 +41,7 @@ class WhereTests(ServerCase):
     async def test_the_wrong_path_of_the_server(self) -> None:
         url = self.url.replace("/blobs/", "/")
         for command in (["count"], ["ls", "-w", "server"]):
-            line = await self.refuse(3, *command, "--remote", url)
+            line = await self.refuse(1, *command, "--remote", url)
             self.assertIn("check it: the server's blobs are at one such as", line)
 
     async def test_an_empty_variable_is_none(self) -> None:
