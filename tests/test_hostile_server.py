@@ -226,6 +226,13 @@ class HostileServerTests(ScriptedTestCase):
             await self.manager.count()
         self.assertEqual(len(self.resource.requests), 1)
 
+    async def test_cookies_are_not_kept(self) -> None:
+        self.with_body(b"[]", set_cookie="visit=1; Path=/", set_cookie2="old=1; Version=1")
+        await self.manager.remote_list()
+        await self.manager.remote_list()
+        for request in self.resource.requests:
+            self.assertIsNone(request.getHeader("cookie"))
+
     async def test_not_a_list(self) -> None:
         for body in (
             b"",

@@ -7,51 +7,34 @@ import encodings.idna  # noqa: F401
 import os
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from ..protocol import write_authorization
-from .pool import Pool
+from ..protocol import ProtocolError, write_authorization
+from .failures import RequestFailed
+from .pool import DiedUnusedError, Pool
+from .tls import Trust
 
 CONNECT_TIMEOUT = 30.0
 """Seconds until an attempt to connect is given up."""
 
 
-def tls_policy(cert_file: str | os.PathLike[str] | None) -> IPolicyForHTTPS:
-    """
-    Decide whom to trust.
-
-    :param cert_file: a PEM file of the only authorities to trust (one or more
-        certificates); None for those of the platform.
-    :raise OSError: the file can't be read.
-    :raise ValueError: there is no certificate in it.
-    """
-    if cert_file is None:
-        return BrowserLikePolicyForHTTPS()
-    with open(cert_file, "rb") as file:
-        pem = file.read()
-    try:
-        authorities = x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise ValueError(f"cert_file {os.fspath(cert_file)!r} holds no PEM certificate") from error
-    loaded = [Certificate.loadPEM(one.public_bytes(Encoding.PEM)) for one in authorities]
-    return BrowserLikePolicyForHTTPS(trustRoot=trustRootFromCertificates(loaded))
-
-
 @implementer(IAgent)
 class _SealedBlobsAgent:
     """
-    Adds the token, and keeps bodies as they are.
+    Adds the token, keeps bodies as they are, keeps no cookies, and names the server in failures.
 
     treq asks for gzip and unpacks it. Sealed blobs do not shrink, a ``Range`` or a length would
-    no longer be that of the blob, and a small answer could unpack into an endless one.
+    no longer be that of the blob, and a small answer could unpack into an endless one. And it
+    sends every cookie that was ever set, until a server refuses so long a request.
     """
 
     def __init__(self, agent: IAgent, authorization: str | None) -> None:
@@ -70,19 +53,60 @@ class _SealedBlobsAgent:
         if self._authorization is not None:
             headers.setRawHeaders(b"authorization", [self._authorization.encode("ascii")])
         requested: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
-        return requested.addCallback(_undecoded)
+        return requested.addCallbacks(_as_it_is, _name_server, errbackArgs=(uri,))
 
 
-def _undecoded(response: IResponse) -> IResponse:
-    response.headers.removeHeader(b"content-encoding")
+_HEADERS_FOR_TREQ = (b"content-encoding", b"set-cookie", b"set-cookie2")
+
+
+def _as_it_is(response: IResponse) -> IResponse:
+    for header in _HEADERS_FOR_TREQ:
+        response.headers.removeHeader(header)
     return response
+
+
+def _name_server(failure: Failure, uri: bytes) -> Failure:
+    error = failure.value
+    if error is None or isinstance(error, (DiedUnusedError, ProtocolError)):
+        return failure
+    return Failure(RequestFailed(URI.fromBytes(uri).netloc.decode("ascii"), error))
+
+
+class _Endpoint(HostnameEndpoint):
+    """Takes hosts as they are: Twisted refuses ``blob_server``, which no standard allows either."""
+
+    @staticmethod
+    def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
+        text = host if isinstance(host, str) else host.decode("ascii")
+        return False, text.encode("ascii"), text
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Says how to connect to a server."""
+
+    def __init__(self, reactor: Any, trust: Trust) -> None:
+        self._reactor = reactor
+        self._trust = trust
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        endpoint = _Endpoint(self._reactor, host, uri.port, timeout=CONNECT_TIMEOUT)
+        if uri.scheme == b"https":
+            return wrapClientTLS(self._trust.creator(host), endpoint)
+        return endpoint
+
+
+class _ReadyURL(EncodedURL):
+    """A URL with nothing left to encode. hyperlink would take an IPv6 address for a name."""
+
+    def to_uri(self) -> _ReadyURL:
+        return self
 
 
 class Connections:
     """
     The connections of one user to a server.
-
-    :ivar http: the treq client to make requests with.
     """
 
     def __init__(
@@ -100,11 +124,32 @@ class Connections:
         """
         self._reactor = reactor
         self._pool: HTTPConnectionPool = Pool(reactor)
-        agent = Agent(
-            reactor, tls_policy(cert_file), connectTimeout=CONNECT_TIMEOUT, pool=self._pool
-        )
+        endpoints = _Endpoints(reactor, Trust(cert_file))
+        agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         authorization = None if token is None else write_authorization(user, token)
-        self.http = HTTPClient(_SealedBlobsAgent(agent, authorization))
+        self._http = HTTPClient(_SealedBlobsAgent(agent, authorization))
+
+    def request(
+        self, method: str, url: str, body: Any = None, headers: Headers | None = None
+    ) -> Deferred[IResponse]:
+        """
+        Make a request. Redirections are not followed.
+
+        :param url: in ASCII, with nothing left to encode.
+        :param body: bytes, or an ``IBodyProducer``.
+        :return: fires with the answer, its body still to come. Fails with
+            :class:`RequestFailed`, or what :class:`.pool.Pool` adds.
+        """
+        requested: Any = self._http.request(
+            method,
+            _ReadyURL.from_text(url),
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            unbuffered=True,
+        )
+        answered: Deferred[IResponse] = requested
+        return answered
 
     def close(self) -> Deferred[None]:
         """

@@ -16,7 +16,7 @@ from ..errors import BlobError, InvalidFlagsError, RetriableTransferError, Serve
 from ..protocol import Answer, ProtocolError, Subject, answer_error, strange_answer
 from .agent import Connections
 from .bodies import Body
-from .failures import transfer_error, was_cancelled
+from .failures import cause, transfer_error, was_cancelled
 from .idle import IdleTimer
 from .pool import CACHED_CONNECTIONS, DiedUnusedError
 from .receivers import BEGINNING, Collector, deliver
@@ -92,7 +92,7 @@ class Exchanges:
                     raise RetriableTransferError(f"{subject.title}: {silence}") from error
                 if was_cancelled(error):
                     raise CancelledError from error
-                raise transfer_error(error, subject.title) from error
+                raise transfer_error(error, subject.title) from cause(error)
             finally:
                 idle.stop()
 
@@ -122,9 +122,7 @@ class Exchanges:
     async def _request_once(
         self, idle: IdleTimer, method: str, url: str, body: Any, headers: Headers | None
     ) -> IResponse:
-        requested: Deferred[Any] = self._connections.http.request(
-            method, url, data=body, headers=headers, allow_redirects=False, unbuffered=True
-        )
+        requested = self._connections.request(method, url, body, headers)
         cancelled: list[bool] = []
 
         def cancel(_: object) -> None:

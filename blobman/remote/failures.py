@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import (
     ConnectError,
@@ -18,19 +16,38 @@ from twisted.web._newclient import RequestNotSent
 from twisted.web.client import ResponseFailed
 from twisted.web.http import PotentialDataLoss
 
-from ..errors import BlobError, CertificateError, RetriableTransferError, ServerError
+from ..errors import BlobError, RetriableTransferError, ServerError
+from .tls import TLSFailed
 
-_NEVER_TLS = ("wrong version number", "http request", "packet length too long")
-_NO_COMMON_TLS = ("unsupported protocol", "no protocols available", "handshake failure")
+
+class RequestFailed(Exception):
+    """
+    A request had no answer.
+
+    :ivar server: the host, and the port if the URL has one.
+    :ivar reason: why, as Twisted has it.
+    """
+
+    def __init__(self, server: str, reason: BaseException) -> None:
+        super().__init__(f"{server}: {reason}")
+        self.server = server
+        self.reason = reason
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk through an error and all that Twisted wrapped into it (``reasons``)."""
+    """Walk through an error and all that was wrapped into it (``reasons`` of Twisted's)."""
     yield error
+    if isinstance(error, RequestFailed):
+        yield from causes(error.reason)
     for reason in getattr(error, "reasons", None) or ():
         cause = reason.value if isinstance(reason, Failure) else reason
         if isinstance(cause, BaseException):
             yield from causes(cause)
+
+
+def cause(error: BaseException) -> BaseException:
+    """Give what Twisted said of a failed request, to be chained to what we say."""
+    return error.reason if isinstance(error, RequestFailed) else error
 
 
 def was_cancelled(error: BaseException) -> bool:
@@ -54,27 +71,17 @@ def transfer_error(error: BaseException, action: str) -> BaseException:
     for each in inner:
         if isinstance(each, BlobError):
             return each
+        if isinstance(each, RequestFailed):
+            action = f"{action}: {each.server}"
     for each in inner:
-        if isinstance(each, VerificationError):
-            return CertificateError(f"{action}: the certificate is not for this server")
-        if isinstance(each, SSL.Error):
-            return _tls_error(str(each), action)
+        if isinstance(each, TLSFailed):
+            return each.error.about(action)
         if isinstance(each, _BROKEN_OFF):
             return RetriableTransferError(f"{action}: {_in_words(each)}")
     if any(isinstance(each, ResponseFailed) for each in inner):
         # Whatever it is that Twisted's parser, and what it uses, raised at it.
         return ServerError(f"{action}: the answer is not HTTP", may_pass=True)
     return inner[-1]
-
-
-def _tls_error(text: str, action: str) -> BlobError:
-    if "certificate verify failed" in text:
-        return CertificateError(f"{action}: the server's certificate is not from a trusted CA")
-    if any(reason in text for reason in _NEVER_TLS):
-        return ServerError(f"{action}: the server does not speak TLS there")
-    if any(reason in text for reason in _NO_COMMON_TLS):
-        return ServerError(f"{action}: the server speaks no version of TLS that we do")
-    return RetriableTransferError(f"{action}: TLS with the server failed")
 
 
 def _in_words(error: BaseException) -> str:

@@ -8,6 +8,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
+from .tls import explain
+
 
 class RecordsGatherer(Protocol):
     """
@@ -40,7 +42,8 @@ class RecordsGatherer(Protocol):
         self._pieces.append(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Hand over the last records, and then the end."""
+        """Hand over the last records, and then the end, in TLS's words if that is why."""
+        reason = explain(self._tls.getHandle(), reason)
         # Both hold each other: that should not wait for the garbage collector.
         del self._tls.dataReceived
         try:
