@@ -94,6 +94,63 @@ UPGRADES = (
             """,
         ),
     ),
+    Upgrade(
+        3,
+        "blobs of 'default', which is what the server calls '', are in ''",
+        (
+            # Ids that are in both: which row goes, and whether it is kept elsewhere. A copy goes
+            # before what is only noted, and a deletion before a download; else that of
+            # 'default'. One preamble means one blob, unless there is none.
+            """
+            CREATE TABLE twice AS
+            SELECT
+                iif(there_rank > here_rank, here, there) AS blob,
+                iif(there_rank > here_rank, here_payload, there_payload) AS payload,
+                here_rank = 2 AND there_rank = 2 AND NOT same AS kept
+            FROM (
+                SELECT
+                    here.id AS here, here.payload AS here_payload,
+                    there.id AS there, there.payload AS there_payload,
+                    iif(here.status IN (3, 5), 0, iif(here.status = 6, 1, 2)) AS here_rank,
+                    iif(there.status IN (3, 5), 0, iif(there.status = 6, 1, 2)) AS there_rank,
+                    ifnull(mine.preamble = other.preamble AND mine.preamble != x'', 0) AS same
+                FROM blobs AS there
+                JOIN blobs AS here ON here.namespace = '' AND here.blob_id = there.blob_id
+                LEFT JOIN payloads AS mine ON mine.id = here.payload
+                LEFT JOIN payloads AS other ON other.id = there.payload
+                WHERE there.namespace = 'default'
+            )
+            """,
+            # Two blobs of one id can't both be the server's: one becomes LOCAL_ONLY (7), in a
+            # namespace that has not been in use.
+            """
+            UPDATE blobs SET status = 7, retries = 0, namespace = (
+                SELECT 'from-default' || iif(
+                    EXISTS (SELECT 1 FROM blobs WHERE namespace = 'from-default'),
+                    '-' || lower(hex(randomblob(8))),
+                    ''
+                )
+            )
+            WHERE id IN (SELECT blob FROM twice WHERE kept)
+            """,
+            """
+            DELETE FROM blobs WHERE id IN (SELECT blob FROM twice WHERE NOT kept)
+            """,
+            """
+            INSERT INTO going SELECT file FROM payloads
+            WHERE file IS NOT NULL AND id IN (SELECT payload FROM twice WHERE NOT kept)
+            """,
+            """
+            DELETE FROM payloads WHERE id IN (SELECT payload FROM twice WHERE NOT kept)
+            """,
+            """
+            DROP TABLE twice
+            """,
+            """
+            UPDATE blobs SET namespace = '' WHERE namespace = 'default'
+            """,
+        ),
+    ),
 )
 """All upgrades, oldest first."""
 
