@@ -9,8 +9,6 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from blobman import use_monotonic_time
-
 from .failures import Interrupted
 from .garbage import collect_rarely
 from .logs import begin_log
@@ -31,6 +29,8 @@ def run(work: Work) -> int:
     :raise BaseException: what the work raises.
     """
     from twisted.internet import reactor
+
+    from blobman import use_monotonic_time
 
     use_monotonic_time(reactor)
     begin_log(work.logs)

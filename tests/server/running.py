@@ -50,7 +50,6 @@ class ServerMixin(Base):
     """Mixed into a TestCase: a server with alice and bob, and a client that asks it as alice."""
 
     scheme = "http"
-    timeout = 20
     site_options: dict[str, Any] = {}  # noqa: RUF012
 
     async def start_server(self) -> None:

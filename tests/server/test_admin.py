@@ -92,7 +92,7 @@ class PluginTests(SynchronousTestCase):
         code = "from twisted.application.twist._twist import Twist; Twist.main()"
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
-            cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60,
+            cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
 
     def test_listed(self) -> None:

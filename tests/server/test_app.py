@@ -31,8 +31,6 @@ def number_of(port: IListeningPort) -> int:
 
 
 class ServiceTests(TestCase):
-    timeout = 20
-
     def setUp(self) -> None:
         self.folder = self.mktemp()
         os.mkdir(self.folder)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, serverFromString
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -232,18 +232,18 @@ class RunningTests(ServerMixin, TestCase):
 
     async def test_too_many_at_once(self) -> None:
         gate: Deferred[None] = Deferred()
+        begun: DeferredQueue[None] = DeferredQueue()
         real_list = self.backend.list
 
         async def list_later(*arguments: Any) -> Any:
+            begun.put(None)
             await gate
             return await real_list(*arguments)
 
         self.patch(self.backend, "list", lambda *them: Deferred.fromCoroutine(list_later(*them)))
         slow = [self.expect(200, "GET", "blobs/alice/") for _ in range(2)]
-        while len([it for it in self.site.channels if it.requests]) < 2:
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0, turn.callback, None)
-            await turn
+        for _ in slow:
+            await begun.get()
         answer = await self.expect(429, "GET", "blobs/alice/")
         self.assertEqual(answer.header("Retry-After"), "1")
         await self.expect(404, "GET", "blobs/bob/a", user="bob")

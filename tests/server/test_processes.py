@@ -68,7 +68,7 @@ class Zeros:
 
 
 class ProcessTests(TestCase):
-    timeout = 300 if LONG else 60
+    timeout = 3000 if LONG else 300
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.root = self.mktemp()
