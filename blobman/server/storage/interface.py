@@ -89,9 +89,9 @@ class IUpload(Interface):
         """
         Make it visible with these flags, if the name is free.
 
-        :return: fires when it is durable. Fails with ``BlobAlreadyExistsError``, or with
-            ``UnavailableError``; then nothing of it is left. Cancelled, the blob may or may not
-            become visible.
+        :return: fires when it is durable. Fails with ``BlobAlreadyExistsError``,
+            ``QuotaExceededError`` or ``UnavailableError``; then nothing of it is left. Cancelled,
+            the blob may or may not become visible.
         """
 
     def discard() -> Deferred[None]:
@@ -194,7 +194,8 @@ class IBlobsBackend(Interface):
         """
         Begin an upload.
 
-        :param size: how many bytes will come, if that is known. That space is reserved.
+        :param size: how many bytes will come, if that is known. Unless they are few, that space is
+            reserved.
         :return: fires with an :class:`IUpload`. Fails with ``BlobAlreadyExistsError`` or
             ``QuotaExceededError``.
         """

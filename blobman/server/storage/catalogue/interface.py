@@ -268,11 +268,12 @@ class ICatalogue(Interface):
         :return: fires when that is done.
         """
 
-    def abandon(key: str) -> Deferred[None]:
+    def abandon(key: str) -> Deferred[bool]:
         """
-        End an upload: its space is free again, and its key is garbage that is due.
+        End an upload that has not been published: its space is free again, and its key is garbage
+        that is due.
 
-        :return: fires when that is done, also if it had ended before.
+        :return: fires with whether its payload may be removed now: not if it was published.
         """
 
     def collect(most: int) -> Deferred[list[str]]:

@@ -1,0 +1,213 @@
+"""What HTTP asks for, over a catalogue and a store of payloads: :class:`Backend`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ...errors import BlobAlreadyExistsError, BlobNotFoundError
+from ...model import Flags
+from ...protocol import TAG_SIZE, ListQuery
+from .catalogue.interface import Entry, ICatalogue, Publication
+from .interface import (
+    BlobName,
+    DamagedError,
+    FlagList,
+    Found,
+    IBlobsBackend,
+    Ids,
+    IStoredBlob,
+    IUpload,
+    Outcomes,
+)
+from .janitor import Janitor
+from .payloads.interface import IPayloads
+from .reading import StoredBlob
+from .uploads import SmallUpload, Upload
+
+SMALL = 144 * 1024
+"""
+Bytes up to which a blob is kept in the catalogue.
+
+Up to there it is durable at least twice as fast as in a file of its own, and it has room for what
+clients send many to a request.
+"""
+
+
+@implementer(IBlobsBackend)
+class Backend:
+    """
+    Keeps blobs.
+
+    :param catalogue: what is said about them.
+    :param payloads: where large ones are.
+    :param clock: says when to clean up; if None, only ``janitor.clean`` does.
+    :ivar catalogue: the same.
+    :ivar janitor: cleans up, while it is open.
+    """
+
+    def __init__(
+        self, catalogue: ICatalogue, payloads: IPayloads, clock: IReactorTime | None
+    ) -> None:
+        self.catalogue = catalogue
+        self._payloads = payloads
+        self._uploads: set[Upload] = set()
+        self.janitor = Janitor(catalogue, payloads, self._keys, clock)
+
+    def _keys(self) -> list[str]:
+        return [upload.key for upload in self._uploads]
+
+    def open(self) -> Deferred[None]:
+        """Begin; see :class:`IBlobsBackend`."""
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> None:
+        await self.catalogue.open()
+        try:
+            await self._payloads.open()
+        except BaseException:
+            await self.catalogue.close()
+            raise
+        self.janitor.start()
+
+    def close(self) -> Deferred[None]:
+        """End; see :class:`IBlobsBackend`."""
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        await self.janitor.stop()
+        await self._payloads.close()
+        await self.catalogue.close()
+
+    async def _check_writing(self) -> None:
+        await gatherResults(
+            [self.catalogue.check_writing(), self._payloads.check_writing()], consumeErrors=True
+        )
+
+    def check_writing(self) -> Deferred[None]:
+        """Make a small change; see :class:`IBlobsBackend`."""
+        return Deferred.fromCoroutine(self._check_writing())
+
+    # -- lists -------------------------------------------------------------------------
+
+    async def list(self, user: str, query: ListQuery) -> AsyncIterator[Ids]:
+        """List ids; see :class:`IBlobsBackend`."""
+        page = await self.catalogue.page(user, query)
+        while page.ids:
+            ids = page.ids
+            if page.after is None:
+                yield ids
+                return
+            ahead = self.catalogue.page(user, query, page.after)
+            try:
+                yield ids
+                page = await ahead
+            finally:
+                # Nobody may want the rest.
+                ahead.addErrback(lambda _: None)
+
+    def count(self, user: str, query: ListQuery) -> Deferred[int]:
+        """Count ids; see :class:`IBlobsBackend`."""
+        return self.catalogue.count(user, query)
+
+    # -- out ---------------------------------------------------------------------------
+
+    def read(self, name: BlobName) -> Deferred[IStoredBlob]:
+        """Open a blob; see :class:`IBlobsBackend`."""
+        return Deferred.fromCoroutine(self._read(name))
+
+    async def _read(self, name: BlobName) -> IStoredBlob:
+        (entry,) = await self.catalogue.find([name], 1)
+        if entry is None:
+            raise BlobNotFoundError(f"no {name}")
+        return await self._opened(name, entry)
+
+    async def _opened(self, name: BlobName, entry: Entry) -> IStoredBlob:
+        if entry.key is None:
+            return StoredBlob(entry)
+        try:
+            return StoredBlob(entry, await self._payloads.get(entry.key))
+        except DamagedError as error:
+            # It may have been deleted, or used again, just now.
+            (present,) = await self.catalogue.find([name], 1)
+            if present is None:
+                raise BlobNotFoundError(f"no {name}") from error
+            if present.key != entry.key:
+                return await self._opened(name, present)
+            raise
+
+    def read_some(self, names: Sequence[BlobName], most: int) -> Deferred[Found]:
+        """Open some blobs; see :class:`IBlobsBackend`."""
+        return Deferred.fromCoroutine(self._read_some(names, most))
+
+    async def _read_some(self, names: Sequence[BlobName], most: int) -> Found:
+        entries = await self.catalogue.find(names, most)
+        found: Found = [entry and StoredBlob(entry) for entry in entries]
+        last = entries[-1]
+        if last is not None and last.key is not None:
+            found.pop()
+            try:
+                found.append(await self._opened(names[len(entries) - 1], last))
+            except BlobNotFoundError:
+                found.append(None)
+            except Exception:
+                if not found:
+                    raise
+                # The next call is told of it.
+        return found
+
+    # -- in ----------------------------------------------------------------------------
+
+    def receive(self, name: BlobName, size: int | None = None) -> Deferred[IUpload]:
+        """Begin an upload; see :class:`IBlobsBackend`."""
+        return Deferred.fromCoroutine(self._receive(name, size))
+
+    async def _receive(self, name: BlobName, size: int | None) -> IUpload:
+        if size is not None and size <= SMALL:
+            if (await self.catalogue.find([name], 1))[0] is not None:
+                raise BlobAlreadyExistsError(f"{name} exists")
+            return SmallUpload(name, self.catalogue)
+        key = secrets.token_hex(16)
+        reserved = size or 0
+        try:
+            await self.catalogue.reserve(name, key, reserved)
+            writer = await self._payloads.create(key)
+        except BaseException:
+            # Cancelled or failed: the reservation may have been made, and so may the payload.
+            self.janitor.remove(key)
+            raise
+        upload = Upload(
+            name, key, reserved, writer, self.catalogue, self.janitor.remove, self._forget
+        )
+        self._uploads.add(upload)
+        return upload
+
+    def _forget(self, upload: Upload) -> None:
+        self._uploads.discard(upload)
+
+    def store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Deferred[Outcomes]:
+        """Store small blobs; see :class:`IBlobsBackend`."""
+        return self.catalogue.publish(
+            [
+                Publication(name, len(content), content[-TAG_SIZE:], content)
+                for name, content in blobs
+            ]
+        )
+
+    # -- changes -----------------------------------------------------------------------
+
+    def delete(self, name: BlobName) -> Deferred[None]:
+        """Delete a blob; see :class:`IBlobsBackend`."""
+        return self.catalogue.delete(name)
+
+    def set_flags(self, name: BlobName, flags: Iterable[Flags]) -> Deferred[None]:
+        """Replace flags; see :class:`IBlobsBackend`."""
+        return self.catalogue.set_flags(name, tuple(flags))
+
+    def get_flags(self, name: BlobName) -> Deferred[FlagList]:
+        """Read flags; see :class:`IBlobsBackend`."""
+        return self.catalogue.get_flags(name)

@@ -1,0 +1,163 @@
+"""
+Connections to the catalogue's database, and what its errors mean.
+
+SQLite itself notices damage only where it breaks the structure of a page. So every page carries an
+authentication tag (AEGIS-256, of SQLite3 Multiple Ciphers): a page that is not as it was written
+can't be read. The key is no secret: what is to be kept from the owner of the disk was sealed by the
+clients. A file that has been cut is not noticed so; that is what :func:`check_length` and the
+digests of rows are for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import apsw
+
+from ....errors import BlobError, StoreError
+from ..faults import unavailable
+from ..interface import DamagedError, UnavailableError
+from .schema import UPGRADES, VERSION
+
+PAGE_SIZE = 8192
+"""Bytes of a page. Blobs of 10 kB fit it well."""
+
+PERSISTENT_WAL = 4 * 1024 * 1024
+"""Bytes that the log keeps when it is emptied, so that little can be written on a full disk."""
+
+_KEY = "00" * 32
+
+_KINDS: tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...] = (
+    ((apsw.CorruptError, apsw.NotADBError), DamagedError, "the catalogue is damaged"),
+    ((apsw.FullError,), UnavailableError, "the disk is full"),
+    ((apsw.BusyError, apsw.LockedError), UnavailableError, "the catalogue is locked"),
+    ((apsw.ReadOnlyError,), UnavailableError, "the catalogue may not be written"),
+    ((apsw.IOError,), UnavailableError, "the catalogue can't be read or written"),
+    ((apsw.CantOpenError,), UnavailableError, "the catalogue can't be opened"),
+    ((apsw.NoMemError, MemoryError), UnavailableError, "there is no memory left"),
+)
+
+
+def as_store_error(error: Exception) -> Exception:
+    """Say what an error of SQLite or of the system means; others are given back as they are."""
+    if isinstance(error, BlobError):
+        return error
+    if isinstance(error, OSError):
+        return unavailable(error)
+    for kinds, kind, what in _KINDS:
+        if isinstance(error, kinds):
+            told = kind(f"{what} ({error})")
+            told.__cause__ = error
+            return told
+    return error
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """
+    Raise the errors of SQLite and of the system in the block as ours.
+
+    :raise DamagedError: what is stored does not verify.
+    :raise UnavailableError: it can't be read or written now.
+    """
+    try:
+        yield
+    except (apsw.Error, OSError, MemoryError) as error:
+        raise as_store_error(error) from error
+
+
+def connect(path: str, cache: int, patience: float = 10.0) -> apsw.Connection:
+    """
+    Open the database, and make it if it is not there.
+
+    :param path: of the file; empty for one in memory.
+    :param cache: bytes of pages that the connection keeps in memory.
+    :param patience: the seconds to wait for a lock of another process.
+    :raise StoreError: it can't be opened, is none, or needs a newer version of this program.
+    """
+    if not getattr(apsw, "mc_version", None):
+        raise StoreError(
+            "this apsw can't tell damaged pages: remove the package apsw and reinstall "
+            "apsw-sqlite3mc"
+        )
+    with store_errors():
+        connection = apsw.Connection(path or ":memory:")
+        try:
+            connection.set_busy_timeout(int(patience * 1000))
+            # The log stays: it is judged before anything is moved out of it, and its space is
+            # there when there is no other.
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            if path:
+                _prepare_file(connection)
+            for setting in (f"cache_size = {-cache // 1024}", "temp_store = MEMORY"):
+                connection.execute(f"PRAGMA {setting}").fetchall()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _prepare_file(connection: apsw.Connection) -> None:
+    for setting in (
+        "cipher = 'aegis'",
+        "algorithm = 'aegis-256'",
+        f"key = 'raw:{_KEY}'",
+        f"page_size = {PAGE_SIZE}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        f"journal_size_limit = {PERSISTENT_WAL}",
+        "wal_autocheckpoint = 0",
+    ):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """
+    Write in the block, all of it or nothing.
+
+    :raise apsw.Error: it could not begin or not be committed; then nothing is written.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def upgrade(connection: apsw.Connection) -> None:
+    """
+    Bring the tables to the present version.
+
+    :raise StoreError: they are of a later one.
+    """
+    version = connection.pragma("user_version")
+    assert isinstance(version, int)
+    if version > VERSION:
+        raise StoreError("the catalogue was written by a later version of this program")
+    if version == VERSION:
+        return
+    with transaction(connection):
+        for statements in UPGRADES[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.pragma("user_version", VERSION)
+
+
+def check_length(connection: apsw.Connection, path: str) -> None:
+    """
+    Move what is in the log to the file, and see whether the file has all its pages.
+
+    :raise DamagedError: it has not, or it ends within a page.
+    """
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
+    pages = connection.pragma("page_count")
+    assert isinstance(pages, int)
+    size = os.path.getsize(path)
+    if size % PAGE_SIZE or (not busy and size < pages * PAGE_SIZE):
+        raise DamagedError(f"the catalogue has been cut: {size} bytes instead of {pages} pages")

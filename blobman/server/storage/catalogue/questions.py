@@ -1,0 +1,229 @@
+"""
+What a catalogue is asked, on a connection of its own for each question.
+
+A long list takes one statement for a page, whose ids SQLite joins: fetching a row each would keep
+other threads from running.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+
+from ....errors import BlobNotFoundError
+from ....protocol import ListQuery
+from ..interface import BlobName, DamagedError, FlagList
+from .interface import Change, Entry, Generation, Page, Quotas, Usage
+from .rows import check_entry, digit_of, read_flags
+
+_LOOK_UP = """
+    SELECT w.key, b.blob, b.size, b.tag, b.date, b.key, b.digest, d.digests
+    FROM json_each(?) AS w
+    CROSS JOIN places AS p ON p.user = w.value ->> 0 AND p.namespace = w.value ->> 1
+    CROSS JOIN blobs AS b ON b.place = p.place AND b.id = w.value ->> 2
+    LEFT JOIN digests AS d ON d.blob = b.blob
+"""
+
+_CHANGES = """
+    SELECT number, id, date, size, tag, flags FROM blobs
+        WHERE place = ?1 AND number > ?2
+    UNION ALL
+    SELECT number, id, date, NULL, tag, '' FROM tombstones
+        WHERE place = ?1 AND number > ?2
+    ORDER BY number LIMIT ?3
+"""
+
+
+class Questions:
+    """
+    What can be asked.
+
+    :param connection: nobody else uses it meanwhile.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def _ask(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def _place(self, user: str, namespace: str) -> tuple[int, int, int] | None:
+        """Give a namespace's key and its numbers of blobs and of deleted ids."""
+        rows = self._ask(
+            "SELECT place, blobs, deleted FROM places WHERE user = ? AND namespace = ?",
+            (user, namespace),
+        )
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    # -- blobs -----------------------------------------------------------------------
+
+    def find(self, names: Sequence[BlobName], most: int) -> list[Entry | None]:
+        """Look names up; see :class:`~.interface.ICatalogue`."""
+        try:
+            with self._snapshot():
+                return self._find(names, most)
+        except (apsw.CorruptError, DamagedError):
+            if len(names) == 1:
+                raise
+        # It is told when it is the turn of the damaged one.
+        return self.find(names[:1], most)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Have all statements in the block see the same."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def _find(self, names: Sequence[BlobName], most: int) -> list[Entry | None]:
+        rows: list[tuple[Any, ...] | None] = [None] * len(names)
+        for found in self._ask(_LOOK_UP, (json.dumps(names),)):
+            rows[found[0]] = found[1:]
+        taken = _take(rows, most)
+        contents = self._contents([row[0] for row in taken if row and row[4] is None])
+        return [
+            None if row is None else _checked_entry(name, row, contents)
+            for name, row in zip(names, taken, strict=False)
+        ]
+
+    def _contents(self, blobs: Sequence[int]) -> dict[int, bytes]:
+        if not blobs:
+            return {}
+        return dict(
+            self._ask(
+                "SELECT c.blob, c.content FROM json_each(?) AS w"
+                " CROSS JOIN contents AS c ON c.blob = w.value",
+                (json.dumps(blobs),),
+            )
+        )
+
+    def get_flags(self, name: BlobName) -> FlagList:
+        """Read flags; see :class:`~.interface.ICatalogue`."""
+        rows = self._ask(
+            "SELECT flags FROM places JOIN blobs USING (place)"
+            " WHERE user = ? AND namespace = ? AND id = ?",
+            name,
+        )
+        if not rows:
+            raise BlobNotFoundError(f"no {name}")
+        return read_flags(rows[0][0])
+
+    # -- lists -------------------------------------------------------------------------
+
+    def page(self, user: str, query: ListQuery, after: tuple[int, str] | None, most: int) -> Page:
+        """List some ids; see :class:`~.interface.ICatalogue`."""
+        place = self._place(user, query.namespace)
+        if place is None:
+            return Page([], None)
+        by_date, is_ascending = query.order_by is not None, query.order_by != "-date"
+        # An index has all that is asked for, but no dates in the order of ids.
+        columns, order = ("date, id", "date {0}, id {0}") if by_date else ("id", "id {0}")
+        last_date = ("max(date)" if is_ascending else "min(date)") if by_date else "0"
+        bound = ""
+        bounds: tuple[int | str, ...] = ()
+        if after is not None:
+            bounds = after if by_date else after[1:]
+            sign = ">" if is_ascending else "<"
+            bound = f" AND ({columns}) {sign} ({', '.join('?' * len(bounds))})"
+        selects, values = [], []
+        for source, own_values in _sources(query):
+            selects.append(f"SELECT {columns} FROM {source}{bound}")
+            values += [place[0], *own_values, *bounds]
+        inner = " UNION ALL ".join(selects)
+        joined, date, number = self._ask(
+            f"SELECT group_concat(id, ' '), {last_date}, count(*) FROM"
+            f" ({inner} ORDER BY {order.format('ASC' if is_ascending else 'DESC')} LIMIT ?)",
+            [*values, most],
+        )[0]
+        ids = joined.split(" ") if joined else []
+        return Page(ids, (date, ids[-1]) if number == most else None)
+
+    def count(self, user: str, query: ListQuery) -> int:
+        """Count; see :class:`~.interface.ICatalogue`."""
+        place = self._place(user, query.namespace)
+        if place is None:
+            return 0
+        if query.flag is None:
+            return place[2] if query.deleted else place[1]
+        return sum(
+            self._ask(f"SELECT count(*) FROM {source}", (place[0], *values))[0][0]
+            for source, values in _sources(query)
+        )
+
+    # -- the order of changes ----------------------------------------------------------
+
+    def changes(self, user: str, namespace: str, after: int, most: int) -> list[Change]:
+        """List changes; see :class:`~.interface.ICatalogue`."""
+        place = self._place(user, namespace)
+        if place is None:
+            return []
+        return [
+            Change(number, blob_id, date, size, tag, tuple(read_flags(flags)))
+            for number, blob_id, date, size, tag, flags in self._ask(
+                _CHANGES, (place[0], after, most)
+            )
+        ]
+
+    def generations(self) -> list[Generation]:
+        """List generations; see :class:`~.interface.ICatalogue`."""
+        rows = self._ask("SELECT name, first FROM generations ORDER BY first")
+        return [Generation(*row) for row in rows]
+
+    def last_number(self) -> int:
+        """Tell the last number; see :class:`~.interface.ICatalogue`."""
+        return int(self._ask("SELECT ifnull(max(number), 0) FROM places")[0][0])
+
+    # -- space -------------------------------------------------------------------------
+
+    def usage(self) -> list[Usage]:
+        """Tell what users keep; see :class:`~.interface.ICatalogue`."""
+        quotas = self.quotas()
+        rows = self._ask(
+            "SELECT user, sum(blobs), sum(size) FROM places GROUP BY user HAVING sum(blobs)"
+        )
+        return [
+            Usage(user, blobs, size, quotas.users.get(user, quotas.default))
+            for user, blobs, size in rows
+        ]
+
+    def quotas(self) -> Quotas:
+        """Tell who may keep how much; see :class:`~.interface.ICatalogue`."""
+        users = dict(self._ask("SELECT user, size FROM quotas ORDER BY user"))
+        return Quotas(users.pop("", None), users)
+
+
+def _checked_entry(name: BlobName, row: tuple[Any, ...], contents: Mapping[int, bytes]) -> Entry:
+    blob, size, tag, date, key, digest, digests = row
+    content = contents.get(blob, b"") if key is None else None
+    entry = Entry(size, tag, date, content, key, digests or b"")
+    check_entry(name, entry, digest)
+    return entry
+
+
+def _take(rows: Sequence[tuple[Any, ...] | None], most: int) -> Sequence[tuple[Any, ...] | None]:
+    """Take as many rows as are to be answered with; see :meth:`.interface.ICatalogue.find`."""
+    for number, row in enumerate(rows, 1):
+        if row is not None:
+            most -= row[1]
+            if most <= 0 or row[4] is not None:
+                return rows[:number]
+    return rows
+
+
+def _sources(query: ListQuery) -> list[tuple[str, tuple[str, ...]]]:
+    """Give what a list is made from, and for each the values after that of the place."""
+    if query.deleted:
+        # A deleted id has no flags.
+        never = " AND 0" if query.flag else ""
+        deleted = f"tombstones WHERE place = ?{never}", f"blobs WHERE place = ? AND reused{never}"
+        return [(source, ()) for source in deleted]
+    if query.flag is None:
+        return [("blobs WHERE place = ?", ())]
+    flagged = "blobs WHERE place = ? AND flags <> '' AND instr(flags, ?)"
+    return [(flagged, (digit_of(query.flag),))]

@@ -1,0 +1,225 @@
+"""A catalogue in one SQLite database: :class:`SQLiteCatalogue`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import apsw
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
+from zope.interface import implementer
+
+from ....model import Flags
+from ....protocol import ListQuery
+from ..interface import BlobName, FlagList, Outcomes
+from ..threads import Inline, Threads, Work, Worker
+from .connection import connect, store_errors
+from .interface import Change, Entry, Generation, ICatalogue, Page, Publication, Quotas, Usage
+from .questions import Questions
+from .transaction import Transaction
+from .writer import Place, Publishing, Writer
+
+T = TypeVar("T")
+
+READERS = 4
+"""How many questions are answered at once."""
+
+READER_CACHE = 1024 * 1024
+"""Bytes of pages that each of them keeps in memory."""
+
+TOGETHER = 32
+"""How many pieces of work are committed together at most."""
+
+
+@implementer(ICatalogue)
+class SQLiteCatalogue:
+    """
+    Keeps the catalogue in a folder: a database with its log, a lock and the last number.
+
+    One process at a time. A thread writes, and some others read.
+
+    :param folder: the folder, which is made if need be. If it is empty, all is in memory, and
+        every Deferred has fired when it is returned.
+    :param reactor: where Deferreds fire; the global one if None.
+    :param now: gives nanoseconds since the epoch.
+    """
+
+    def __init__(
+        self, folder: str = "", reactor: Any = None, now: Callable[[], int] = time.time_ns
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self._reactor = reactor
+        self._place = Place(folder)
+        self._writer = Writer(self._place, now)
+        self._writing: Worker
+        self._reading: Worker
+        self._lock = threading.Lock()
+        self._idle: list[apsw.Connection] = []
+        self._is_open = False
+
+    # -- opening and closing -----------------------------------------------------------
+
+    def open(self) -> Deferred[None]:
+        """Begin; see :class:`ICatalogue`."""
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> None:
+        await self._block(self._writer.open)
+        if not self._place.path:
+            self._writing, self._reading = Inline(self._writer.run), Inline(self._read_each)
+        else:
+            self._writing = Threads(
+                self._reactor, "writer", 1, self._writer.run, TOGETHER, self._writer.rest
+            )
+            self._reading = Threads(self._reactor, "reader", READERS, self._read_each)
+        self._is_open = True
+
+    def _block(self, call: Callable[[], None]) -> Deferred[None]:
+        """Do what blocks, before or after there are threads for it."""
+        if not self._place.path:
+            return maybeDeferred(call)
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call)
+
+    def close(self) -> Deferred[None]:
+        """End; see :class:`ICatalogue`."""
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        await gatherResults([self._writing.close(), self._reading.close()])
+        while self._idle:
+            self._idle.pop().close()
+        await self._block(self._writer.close)
+
+    # -- reading and writing -------------------------------------------------------------
+
+    def _write(self, call: Callable[[Transaction], T]) -> Deferred[T]:
+        return self._writing.begin(call)
+
+    def _read(self, call: Callable[[Questions], T]) -> Deferred[T]:
+        return self._reading.begin(call)
+
+    def _read_each(self, works: Sequence[Work[Any]]) -> None:
+        for work in works:
+            work.attempt(partial(self._answer, work.call))
+
+    def _answer(self, ask: Callable[[Questions], T]) -> T:
+        with store_errors():
+            return self._ask(ask)
+
+    def _ask(self, ask: Callable[[Questions], T]) -> T:
+        self._place.check()
+        if not self._place.path:
+            return ask(Questions(self._writer.connection()))
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or connect(self._place.path, READER_CACHE)
+        try:
+            answer = ask(Questions(connection))
+        except apsw.Error:
+            connection.close()
+            raise
+        except BaseException:
+            self._keep(connection)
+            raise
+        self._keep(connection)
+        return answer
+
+    def _keep(self, connection: apsw.Connection) -> None:
+        with self._lock:
+            self._idle.append(connection)
+
+    # -- what it is asked for --------------------------------------------------------------
+
+    def check_writing(self) -> Deferred[None]:
+        """Make a small change; see :class:`ICatalogue`."""
+        return self._write(Transaction.check_writing)
+
+    def publish(self, blobs: Sequence[Publication]) -> Deferred[Outcomes]:
+        """Make blobs visible; see :class:`ICatalogue`."""
+        return self._write(Publishing(blobs))
+
+    def delete(self, name: BlobName) -> Deferred[None]:
+        """Remove a blob; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.delete(name))
+
+    def set_flags(self, name: BlobName, flags: Sequence[Flags]) -> Deferred[None]:
+        """Replace flags; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.set_flags(name, flags))
+
+    def get_flags(self, name: BlobName) -> Deferred[FlagList]:
+        """Read flags; see :class:`ICatalogue`."""
+        return self._read(lambda it: it.get_flags(name))
+
+    def find(self, names: Sequence[BlobName], most: int) -> Deferred[list[Entry | None]]:
+        """Look names up; see :class:`ICatalogue`."""
+        return self._read(lambda it: it.find(names, most))
+
+    def page(
+        self, user: str, query: ListQuery, after: tuple[int, str] | None = None, most: int = 2000
+    ) -> Deferred[Page]:
+        """List some ids; see :class:`ICatalogue`."""
+        return self._read(lambda it: it.page(user, query, after, most))
+
+    def count(self, user: str, query: ListQuery) -> Deferred[int]:
+        """Count; see :class:`ICatalogue`."""
+        return self._read(lambda it: it.count(user, query))
+
+    def changes(self, user: str, namespace: str, after: int, most: int) -> Deferred[list[Change]]:
+        """List changes; see :class:`ICatalogue`."""
+        return self._read(lambda it: it.changes(user, namespace, after, most))
+
+    def generations(self) -> Deferred[list[Generation]]:
+        """List generations; see :class:`ICatalogue`."""
+        return self._read(Questions.generations)
+
+    def last_number(self) -> Deferred[int]:
+        """Tell the last number; see :class:`ICatalogue`."""
+        return self._read(Questions.last_number)
+
+    def reserve(self, name: BlobName, key: str, size: int) -> Deferred[None]:
+        """Record an upload; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.reserve(name, key, size))
+
+    def extend(self, key: str, size: int) -> Deferred[None]:
+        """Reserve more; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.extend(key, size))
+
+    def renew(self, keys: Sequence[str]) -> Deferred[None]:
+        """Prolong leases; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.renew(keys))
+
+    def abandon(self, key: str) -> Deferred[bool]:
+        """End an upload; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.abandon(key))
+
+    def collect(self, most: int) -> Deferred[list[str]]:
+        """End uploads, and list garbage; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.collect(most))
+
+    def forget(self, keys: Sequence[str]) -> Deferred[None]:
+        """Forget garbage; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.forget(keys))
+
+    def usage(self) -> Deferred[list[Usage]]:
+        """Tell what users keep; see :class:`ICatalogue`."""
+        return self._read(Questions.usage)
+
+    def quotas(self) -> Deferred[Quotas]:
+        """Tell who may keep how much; see :class:`ICatalogue`."""
+        return self._read(Questions.quotas)
+
+    def set_quota(self, user: str | None, size: int | None) -> Deferred[None]:
+        """Set a quota; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.set_quota(user, size))
+
+    def unset_quota(self, user: str) -> Deferred[None]:
+        """Remove a quota; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.unset_quota(user))

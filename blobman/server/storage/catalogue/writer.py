@@ -1,0 +1,270 @@
+"""
+The one who writes a catalogue in SQLite. Whatever waits is committed together.
+
+If that fails, each piece of work is tried again in a transaction of its own, so that none fails
+for another one's sake.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
+from typing import Any
+
+import apsw
+from twisted.logger import Logger
+
+from ....errors import StoreError
+from ... import disk
+from ..interface import DamagedError, Outcomes, UnavailableError
+from ..threads import Work
+from .connection import (
+    PAGE_SIZE,
+    as_store_error,
+    check_length,
+    connect,
+    store_errors,
+    transaction,
+    upgrade,
+)
+from .interface import Publication
+from .marker import Marker
+from .questions import Questions
+from .transaction import Transaction
+
+CACHE = 4 * 1024 * 1024
+"""Bytes of pages that the writer keeps in memory."""
+
+LOG_LIMIT = 64 * 1024 * 1024
+"""Bytes of the log that are too many to wait for a quiet moment before they are moved."""
+
+
+class Publishing:
+    """Work that publishes: what several callers publish is done with the same statements."""
+
+    def __init__(self, blobs: Sequence[Publication]) -> None:
+        self.blobs = blobs
+
+    def __call__(self, transaction: Transaction) -> Outcomes:
+        """Do it alone."""
+        return transaction.publish(self.blobs)
+
+
+class Place:
+    """
+    Where a catalogue is, as it was found when it was opened.
+
+    :param folder: its folder; empty for memory.
+    :ivar path: of the database; empty for memory.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = os.path.abspath(folder) if folder else ""
+        self.path = self.join("catalogue.sqlite")
+        self._is_at: tuple[int, int] | None = None
+
+    def join(self, name: str) -> str:
+        """Give the path of a file in the folder; empty for memory."""
+        return os.path.join(self.folder, name) if self.folder else ""
+
+    def remember(self) -> None:
+        """Note which file it is."""
+        if self.path:
+            status = os.stat(self.path)
+            self._is_at = status.st_dev, status.st_ino
+
+    def check(self) -> None:
+        """
+        See whether it still is there: not moved, replaced or unmounted.
+
+        :raise UnavailableError: it is not.
+        """
+        if self._is_at is None:
+            return
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            raise UnavailableError(f"the data folder is gone: {error.strerror}") from error
+        if (status.st_dev, status.st_ino) != self._is_at:
+            raise UnavailableError("the data folder has been replaced by another one")
+
+
+class Writer:
+    """
+    Writes. All of it blocks, and is called by one thread at a time.
+
+    :param place: where the catalogue is.
+    :param now: gives nanoseconds since the epoch.
+    """
+
+    _log = Logger()
+
+    def __init__(self, place: Place, now: Callable[[], int]) -> None:
+        self._place = place
+        self._now = now
+        self._marker = Marker(place.join("last-number"))
+        self._lock = -1
+        self._connection: apsw.Connection | None = None
+        self._last = 0
+        self._log_size = 0
+        self._is_new_generation = True
+
+    # -- opening and closing -----------------------------------------------------------
+
+    def open(self) -> None:
+        """
+        Open the catalogue, for this process alone; see :class:`~.interface.ICatalogue`.
+
+        :raise StoreError: it can't be opened, or lacks what it had.
+        """
+        try:
+            with store_errors():
+                self._take_place()
+                self._check_history()
+                if self._place.path:
+                    check_length(self.connection(), self._place.path)
+                self._end_uploads()
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_place(self) -> None:
+        if not self._place.folder:
+            upgrade(self.connection())
+            return
+        for changed in disk.make_folders(self._place.folder):
+            disk.sync_folder(changed)
+        self._lock = disk.open_lock(self._place.join("lock"))
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError("another server has the data folder open") from error
+        if not os.path.exists(self._place.path):
+            os.close(disk.create(self._place.path))
+            upgrade(self.connection())
+            disk.sync_folder(self._place.folder)
+        else:
+            upgrade(self.connection())
+        self._place.remember()
+
+    def _check_history(self) -> None:
+        """Hold the last number against the one that was acknowledged."""
+        self._is_new_generation = True
+        self._last = Questions(self.connection()).last_number()
+        acknowledged = self._marker.open()
+        if acknowledged > self._last:
+            raise DamagedError(
+                f"the catalogue has lost changes: it ends with number {self._last}, and "
+                f"{acknowledged} was acknowledged. Its log is damaged or missing, or an older "
+                "catalogue was put back"
+            )
+
+    def _end_uploads(self) -> None:
+        try:
+            with transaction(self.connection()):
+                self._begin().end_all_uploads()
+        except apsw.Error as error:
+            # It can be read all the same. They end by themselves, only later.
+            self._log.error("The catalogue can't be written: {reason}", reason=str(error))
+
+    def connection(self) -> apsw.Connection:
+        """
+        Give the connection; open it anew if the last one failed.
+
+        :raise StoreError: it can't be opened.
+        """
+        if self._connection is None:
+            connection = connect(self._place.path, CACHE)
+            if self._place.path:
+                connection.set_wal_hook(self._heed_log)
+            self._connection = connection
+        return self._connection
+
+    def _heed_log(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._log_size = pages * PAGE_SIZE
+        return apsw.SQLITE_OK
+
+    def close(self) -> None:
+        """Close it, and let others have it. May be called twice."""
+        self.rest()
+        self._drop_connection()
+        self._marker.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(apsw.Error):
+                connection.close()
+
+    def rest(self) -> None:
+        """Move what is in the log to its place in the file."""
+        if self._connection is None or not self._place.path:
+            return
+        with suppress(apsw.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._log_size = 0
+
+    # -- writing -----------------------------------------------------------------------
+
+    def run(self, works: Sequence[Work[Any]]) -> None:
+        """Do pieces of work, each of which is called with a :class:`.Transaction`."""
+        if works and not self._try(works):
+            for work in works:
+                self._try([work])
+        if self._log_size > LOG_LIMIT:
+            self.rest()
+
+    def _try(self, works: Sequence[Work[Any]]) -> bool:
+        """Do them in one transaction. Give false if that failed and they may be done one by one."""
+        try:
+            self._place.check()
+            results = self._commit(works)
+        except Exception as error:
+            if isinstance(error, apsw.Error) and self._place.path:
+                self._drop_connection()
+            if len(works) > 1:
+                return False
+            works[0].fail(as_store_error(error))
+            return True
+        for work, result in zip(works, results, strict=True):
+            work.succeed(result)
+        return True
+
+    def _begin(self) -> Transaction:
+        return Transaction(self.connection(), self._last, self._now())
+
+    def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
+        connection = self.connection()
+        with transaction(connection):
+            changes = self._begin()
+            results = list(_perform(changes, works))
+            changes.finish()
+            if self._is_new_generation and changes.last > self._last:
+                connection.execute(
+                    "INSERT OR REPLACE INTO generations VALUES (?, ?)",
+                    (self._last + 1, secrets.token_hex(16)),
+                )
+        if changes.last > self._last:
+            self._last = changes.last
+            self._is_new_generation = False
+            self._marker.write(self._last)
+        return results
+
+
+def _perform(changes: Transaction, works: Sequence[Work[Any]]) -> Iterator[Any]:
+    for publishes, same in groupby(works, lambda work: isinstance(work.call, Publishing)):
+        if not publishes:
+            for work in same:
+                yield work.call(changes)
+            continue
+        group = list(same)
+        outcomes = iter(changes.publish([blob for work in group for blob in work.call.blobs]))
+        for work in group:
+            yield [next(outcomes) for _ in work.call.blobs]

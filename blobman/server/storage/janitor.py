@@ -1,0 +1,117 @@
+"""
+Removes payloads that nothing refers to: :class:`Janitor`.
+
+It finds them through the rows of uploads and of garbage, and never looks through a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...errors import ClosedError
+from .catalogue.interface import ICatalogue
+from .payloads.interface import IPayloads
+
+EVERY = 60.0
+"""Seconds between two rounds."""
+
+AT_ONCE = 100
+"""How many payloads are removed, and then forgotten, together."""
+
+
+class Janitor:
+    """
+    Cleans up, now and then.
+
+    :param uploads: gives the keys of the uploads that are under way in this process.
+    :param clock: says when; if None, only :meth:`clean` does.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        catalogue: ICatalogue,
+        payloads: IPayloads,
+        uploads: Callable[[], Sequence[str]],
+        clock: IReactorTime | None,
+    ) -> None:
+        self._catalogue = catalogue
+        self._payloads = payloads
+        self._uploads = uploads
+        self._has_clock = clock is not None
+        self._loop = LoopingCall(self.clean)
+        if clock is not None:
+            self._loop.clock = clock
+        self._under_way: set[Deferred[None]] = set()
+
+    def start(self) -> None:
+        """Begin, with a round at once."""
+        if self._has_clock:
+            self._loop.start(EVERY)
+
+    def stop(self) -> Deferred[None]:
+        """
+        End.
+
+        :return: fires when nothing is under way. May be called twice.
+        """
+        if self._loop.running:
+            self._loop.stop()
+        return Deferred.fromCoroutine(self._wait())
+
+    async def _wait(self) -> None:
+        while self._under_way:
+            await DeferredList(list(self._under_way))
+
+    def remove(self, key: str) -> Deferred[None]:
+        """
+        End an upload, unless it has been published, and remove its payload.
+
+        :return: fires when that has been tried. It never fails: what is left is removed later.
+        """
+        return self._track(self._remove(key))
+
+    async def _remove(self, key: str) -> None:
+        if await self._catalogue.abandon(key):
+            await self._payloads.remove(key)
+            await self._catalogue.forget([key])
+
+    def clean(self) -> Deferred[None]:
+        """
+        Prolong the leases of uploads that are under way, end those that have run out, and remove
+        what is due.
+
+        :return: fires when that is done, or has failed; then the next round tries again.
+        """
+        return self._track(self._clean())
+
+    async def _clean(self) -> None:
+        if uploads := self._uploads():
+            await self._catalogue.renew(uploads)
+        removed = AT_ONCE
+        while removed == AT_ONCE:
+            keys = await self._catalogue.collect(AT_ONCE)
+            for key in keys:
+                await self._payloads.remove(key)
+            if keys:
+                await self._catalogue.forget(keys)
+            removed = len(keys)
+
+    def _track(self, work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
+        deferred = Deferred.fromCoroutine(work)
+        self._under_way.add(deferred)
+
+        def ended(result: Failure | None) -> None:
+            self._under_way.discard(deferred)
+            if isinstance(result, Failure) and not result.check(ClosedError):
+                self._log.warn("Cleaning up failed: {reason}", reason=result.getErrorMessage())
+
+        return deferred.addBoth(ended)

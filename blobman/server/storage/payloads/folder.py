@@ -1,0 +1,293 @@
+"""
+Payloads as files of a folder: :class:`FolderPayloads`.
+
+A key of 32 hexadecimal digits is the file ``payloads/{first two}/{key}``, which is written once. A
+key with slashes is the path, from the root, of a file that was adopted where it was.
+
+All is done relative to the folder as it was when it was opened. What is not there is not believed
+unless the path still leads to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from ....errors import ClosedError
+from ... import disk
+from ..faults import told
+from ..interface import DamagedError, UnavailableError
+from ..threads import Threads
+from .interface import IPayload, IPayloads, IPayloadWriter
+
+T = TypeVar("T")
+
+THREADS = 8
+"""How many operations on the disk run at once; more wait."""
+
+FLUSH_EVERY = 16 * 1024 * 1024
+"""After how many bytes of a payload they are brought to the disk, while more come."""
+
+FOLDER = "payloads"
+
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Root:
+    """The folder that was opened."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        self.descriptor = -1
+
+    def open(self) -> None:
+        for changed in disk.make_folders(os.path.join(self.path, FOLDER)):
+            disk.sync_folder(changed)
+        self.descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def check(self) -> None:
+        """
+        See whether the path still leads to the folder.
+
+        :raise UnavailableError: it does not.
+        """
+        try:
+            is_same = os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
+        except OSError as error:
+            raise UnavailableError(f"the data folder is gone: {error.strerror}") from error
+        if not is_same:
+            raise UnavailableError("the data folder has been replaced by another one")
+
+    def sync_folder(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder for payloads durably, if it is not there."""
+        with suppress(FileExistsError):
+            os.mkdir(path, disk.FOLDER_MODE, dir_fd=self.descriptor)
+            self.sync_folder(FOLDER)
+
+
+class _Descriptor:
+    """A descriptor that no thread can be using when it is closed: another file could get it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._lock = threading.Lock()
+
+    def use(self, call: Callable[[int], T]) -> T:
+        """
+        Call with the descriptor.
+
+        :raise ClosedError: it is closed.
+        """
+        with self._lock:
+            if self._number < 0:
+                raise ClosedError("the payload was closed")
+            return call(self._number)
+
+    def sync(self) -> None:
+        """Bring the file to the disk, while others may write it."""
+        number = self.use(os.dup)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+    def close(self) -> None:
+        with self._lock:
+            number, self._number = self._number, -1
+        if number >= 0:
+            os.close(number)
+
+
+def _path_of(key: str) -> str:
+    return key if "/" in key else os.path.join(FOLDER, key[:2], key)
+
+
+@implementer(IPayloadWriter)
+class _FileWriter:
+    def __init__(self, key: str, root: _Root, workers: Threads) -> None:
+        """Make the file. This blocks."""
+        self._root = root
+        self._path = _path_of(key)
+        self._workers = workers
+        self._size = self._flushed = 0
+        self._is_flushing = False
+        self._flush_error: OSError | None = None
+        root.check()
+        root.make_folder(os.path.dirname(self._path))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
+        number = os.open(self._path, flags, disk.FILE_MODE, dir_fd=root.descriptor)
+        self._file = _Descriptor(number)
+
+    def write(self, pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
+        return self._workers.begin(partial(self._write, pieces)).addCallback(self._flush_behind)
+
+    def _write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        with told():
+            self._file.use(lambda number: disk.write_pieces(number, pieces))
+        self._size += sum(map(len, pieces))
+
+    def _flush_behind(self, _: None) -> None:
+        """Bring much that was written to the disk, so that the end does not have to wait for it."""
+        if not self._is_flushing and self._size - self._flushed >= FLUSH_EVERY:
+            self._is_flushing = True
+            self._flushed = self._size
+            self._workers.begin(self._flush).addBoth(self._flush_ended)
+
+    def _flush(self) -> None:
+        try:
+            self._file.sync()
+        except OSError as error:
+            # The system tells of it once: another fsync would succeed.
+            self._flush_error = error
+
+    def _flush_ended(self, _: object) -> None:
+        self._is_flushing = False
+
+    def commit(self) -> Deferred[None]:
+        return self._workers.begin(self._commit)
+
+    def _commit(self) -> None:
+        with told():
+            try:
+                self._file.sync()
+                if self._flush_error is not None:
+                    raise self._flush_error
+                self._root.sync_folder(os.path.dirname(self._path))
+            finally:
+                self._file.close()
+        self._root.check()
+
+    def discard(self) -> Deferred[None]:
+        return _close(self._file, self._workers)
+
+
+@implementer(IPayload)
+class _File:
+    def __init__(self, number: int, workers: Threads) -> None:
+        self._file = _Descriptor(number)
+        self._workers = workers
+
+    def read(self, start: int, end: int) -> Deferred[bytes]:
+        def read() -> bytes:
+            with told():
+                return self._file.use(lambda number: _read_exactly(number, start, end))
+
+        return self._workers.begin(read)
+
+    def close(self) -> None:
+        _close(self._file, self._workers)
+
+
+def _close(file: _Descriptor, workers: Threads) -> Deferred[None]:
+    # In a thread: it waits for what is under way.
+    return workers.begin(file.close).addErrback(lambda _: file.close())
+
+
+def _read_exactly(number: int, start: int, end: int) -> bytes:
+    data = os.pread(number, end - start, start)
+    while len(data) < end - start:
+        more = os.pread(number, end - start - len(data), start + len(data))
+        if not more:
+            raise DamagedError("a payload is shorter than it was")
+        data += more
+    return data
+
+
+@implementer(IPayloads)
+class FolderPayloads:
+    """
+    Keeps payloads in a folder.
+
+    :param root: the data folder; it is made if need be.
+    :param reactor: where Deferreds fire; the global one if None.
+    """
+
+    def __init__(self, root: str, reactor: Any = None) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self._reactor = reactor
+        self._root = _Root(root)
+        self._workers: Threads | None = None
+
+    def _do(
+        self, call: Callable[[], T], release: Callable[[T], object] | None = None
+    ) -> Deferred[T]:
+        def work() -> T:
+            with told():
+                return call()
+
+        return self._threads.begin(work, release)
+
+    @property
+    def _threads(self) -> Threads:
+        if self._workers is None:
+            raise ClosedError("the storage is not open")
+        return self._workers
+
+    def open(self) -> Deferred[None]:
+        """Begin; see :class:`IPayloads`."""
+        self._workers = Threads(self._reactor, "payloads", THREADS)
+        return self._do(self._root.open)
+
+    def close(self) -> Deferred[None]:
+        """End; see :class:`IPayloads`."""
+        return self._threads.close().addCallback(lambda _: self._root.close())
+
+    def check_writing(self) -> Deferred[None]:
+        """Write a small file, and remove it; see :class:`IPayloads`."""
+
+        def check() -> None:
+            self._root.check()
+            disk.check_writing(os.path.join(self._root.path, FOLDER))
+
+        return self._do(check)
+
+    def create(self, key: str) -> Deferred[IPayloadWriter]:
+        """Begin a payload; see :class:`IPayloads`."""
+        return self._do(
+            lambda: _FileWriter(key, self._root, self._threads), lambda it: it.discard()
+        )
+
+    def get(self, key: str) -> Deferred[IPayload]:
+        """Open a payload; see :class:`IPayloads`."""
+        return self._do(lambda: self._get(key), lambda it: it.close())
+
+    def _get(self, key: str) -> IPayload:
+        try:
+            descriptor = os.open(_path_of(key), os.O_RDONLY | _FLAGS, dir_fd=self._root.descriptor)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            self._root.check()
+            raise DamagedError("a payload is missing") from error
+        return _File(descriptor, self._threads)
+
+    def remove(self, key: str) -> Deferred[None]:
+        """Remove a payload; see :class:`IPayloads`."""
+        return self._do(lambda: self._remove(key))
+
+    def _remove(self, key: str) -> None:
+        try:
+            os.unlink(_path_of(key), dir_fd=self._root.descriptor)
+        except FileNotFoundError:
+            self._root.check()

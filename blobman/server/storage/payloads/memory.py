@@ -1,0 +1,85 @@
+"""Payloads in memory, for tests: :class:`MemoryPayloads`. Every Deferred has fired already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from ..interface import DamagedError, UnavailableError
+from .interface import IPayload, IPayloads, IPayloadWriter
+
+
+@implementer(IPayloadWriter)
+class _MemoryWriter:
+    def __init__(self, content: bytearray) -> None:
+        self._content = content
+
+    def write(self, pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
+        for piece in pieces:
+            self._content += piece
+        return succeed(None)
+
+    def commit(self) -> Deferred[None]:
+        return succeed(None)
+
+    def discard(self) -> Deferred[None]:
+        return succeed(None)
+
+
+@implementer(IPayload)
+class _MemoryPayload:
+    def __init__(self, content: bytearray) -> None:
+        self._content = content
+
+    def read(self, start: int, end: int) -> Deferred[bytes]:
+        if end > len(self._content):
+            return fail(DamagedError("a payload is shorter than it was"))
+        return succeed(bytes(self._content[start:end]))
+
+    def close(self) -> None:
+        pass
+
+
+@implementer(IPayloads)
+class MemoryPayloads:
+    """
+    Keeps payloads in a dictionary.
+
+    :ivar contents: the payloads by their keys.
+    """
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytearray] = {}
+
+    def open(self) -> Deferred[None]:
+        """Do nothing."""
+        return succeed(None)
+
+    def close(self) -> Deferred[None]:
+        """Do nothing."""
+        return succeed(None)
+
+    def check_writing(self) -> Deferred[None]:
+        """Do nothing."""
+        return succeed(None)
+
+    def create(self, key: str) -> Deferred[IPayloadWriter]:
+        """Begin a payload; see :class:`IPayloads`."""
+        if key in self.contents:
+            return fail(UnavailableError("the key of a payload has been used"))
+        content = self.contents[key] = bytearray()
+        return succeed(_MemoryWriter(content))
+
+    def get(self, key: str) -> Deferred[IPayload]:
+        """Open a payload; see :class:`IPayloads`."""
+        content = self.contents.get(key)
+        if content is None:
+            return fail(DamagedError("a payload is missing"))
+        return succeed(_MemoryPayload(content))
+
+    def remove(self, key: str) -> Deferred[None]:
+        """Remove a payload; see :class:`IPayloads`."""
+        self.contents.pop(key, None)
+        return succeed(None)

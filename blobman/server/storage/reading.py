@@ -1,0 +1,124 @@
+"""A blob on its way out: :class:`StoredBlob`, which writes itself to a consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from zope.interface import implementer
+
+from ...errors import ClosedError
+from .catalogue.interface import Entry
+from .digests import CHUNK, check_chunk
+from .interface import IStoredBlob
+from .payloads.interface import IPayload
+
+T = TypeVar("T")
+
+Read = Callable[[int, int], Deferred[bytes]]
+"""Reads the bytes from one place to before another one, and checks them."""
+
+
+@implementer(IStoredBlob)
+class StoredBlob:
+    """
+    A blob.
+
+    :param payload: where its bytes are, if the entry does not have them.
+    """
+
+    def __init__(self, entry: Entry, payload: IPayload | None = None) -> None:
+        self.size = entry.size
+        self.tag = entry.tag
+        self.content = entry.content
+        self._digests = entry.digests
+        self._payload = payload
+        self._is_closed = False
+        self._writings: set[_Writing] = set()
+
+    def write_to(
+        self, consumer: IConsumer, start: int = 0, end: int | None = None
+    ) -> Deferred[None]:
+        """Write a part of it; see :class:`IStoredBlob`."""
+        writing = _Writing(consumer, self._read)
+        return writing.begin(start, self.size if end is None else end)
+
+    def _read(self, start: int, end: int) -> Deferred[bytes]:
+        if self.content is not None:
+            return succeed(self.content[start:end])
+        assert self._payload is not None
+        if self._is_closed:
+            return fail(ClosedError("the blob was closed"))
+        number = start // CHUNK
+        first, last = number * CHUNK, min((number + 1) * CHUNK, self.size)
+        if not self._digests:
+            return self._payload.read(start, end)
+
+        def check(chunk: bytes) -> bytes:
+            check_chunk(self._digests, number, chunk)
+            return chunk[start - first : end - first]
+
+        return self._payload.read(first, last).addCallback(check)
+
+    def close(self) -> None:
+        """Release it; see :class:`IStoredBlob`."""
+        if not self._is_closed:
+            self._is_closed = True
+            if self._payload is not None:
+                self._payload.close()
+
+
+@implementer(IPushProducer)
+class _Writing:
+    """Writes chunk after chunk. The next one is read while one is being written."""
+
+    def __init__(self, consumer: IConsumer, read: Read) -> None:
+        self._consumer = consumer
+        self._read = read
+        self._is_stopped = False
+        self._resumed: Deferred[None] = succeed(None)
+        self._waiting: Deferred[Any] = self._resumed
+
+    def begin(self, start: int, end: int) -> Deferred[None]:
+        done: Deferred[None] = Deferred(lambda _: self.stopProducing())
+        self._consumer.registerProducer(self, True)
+        Deferred.fromCoroutine(self._write(start, end)).addBoth(done.callback)
+        return done
+
+    async def _write(self, start: int, end: int) -> None:
+        ends = [*range((start // CHUNK + 1) * CHUNK, end, CHUNK), end] if start < end else []
+        ahead: Deferred[bytes] = succeed(b"")
+        try:
+            for stop in ends:
+                data, ahead = await self._wait_for(ahead), self._read(start, stop)
+                start = stop
+                self._consumer.write(data)
+                await self._wait_for(self._resumed)
+            self._consumer.write(await self._wait_for(ahead))
+        finally:
+            # A read that nobody waits for any more may fail as it likes.
+            ahead.addErrback(lambda _: b"")
+            self._consumer.unregisterProducer()
+
+    async def _wait_for(self, deferred: Deferred[T]) -> T:
+        """Wait, unless this has been stopped: it may be while it is not waiting, but writing."""
+        if not self._is_stopped:
+            self._waiting = deferred
+            result = await deferred
+            if not self._is_stopped:
+                return result
+        raise CancelledError
+
+    def pauseProducing(self) -> None:
+        if self._resumed.called:
+            self._resumed = Deferred()
+
+    def resumeProducing(self) -> None:
+        if not self._resumed.called:
+            self._resumed.callback(None)
+
+    def stopProducing(self) -> None:
+        self._is_stopped = True
+        self._waiting.cancel()

@@ -1,0 +1,20 @@
+"""
+What a backend, a catalogue or a store of payloads of one's own has to do, as tests.
+
+Each contract is mixed into a ``twisted.trial.unittest.TestCase`` whose ``setUp`` provides what is
+tested, opened::
+
+    class MyCatalogueTests(CatalogueContract, TestCase):
+        async def setUp(self):
+            self.catalogue = MyCatalogue(self.mktemp())
+            await self.catalogue.open()
+            self.addCleanup(self.catalogue.close)
+"""
+
+from __future__ import annotations
+
+from .backend import BackendContract
+from .catalogue import CatalogueContract
+from .payloads import PayloadsContract
+
+__all__ = ["BackendContract", "CatalogueContract", "PayloadsContract"]

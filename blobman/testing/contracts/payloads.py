@@ -1,0 +1,113 @@
+"""What a store of payloads has to do."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import gatherResults
+from zope.interface.verify import verifyObject
+
+from ...server.storage.interface import DamagedError, UnavailableError
+from ...server.storage.payloads.interface import IPayload, IPayloads, IPayloadWriter
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import TestCase as Base
+else:
+    Base = object
+
+_PIECES: list[bytes | memoryview] = [b"a" * 70_000, b"", b"b", memoryview(b"c" * 300_000)]
+_CONTENT = b"".join(_PIECES)
+
+
+class PayloadsContract(Base):
+    """Mixed into a TestCase that sets ``payloads``, opened."""
+
+    payloads: IPayloads
+
+    async def write(self, key: str) -> None:
+        """Write a payload."""
+        writer = await self.payloads.create(key)
+        await writer.write(_PIECES[:2])
+        await writer.write(_PIECES[2:])
+        await writer.commit()
+
+    async def test_interfaces(self) -> None:
+        """Everything has what its interface says."""
+        verifyObject(IPayloads, self.payloads)
+        writer = await self.payloads.create(key := secrets.token_hex(16))
+        verifyObject(IPayloadWriter, writer)
+        await writer.commit()
+        payload = await self.payloads.get(key)
+        verifyObject(IPayload, payload)
+        payload.close()
+        await self.payloads.check_writing()
+
+    async def test_write_and_read(self) -> None:
+        """Any part can be read; closing may be done twice."""
+        await self.write(key := secrets.token_hex(16))
+        payload = await self.payloads.get(key)
+        size = len(_CONTENT)
+        for start, end in ((0, size), (0, 1), (69_999, 70_002), (size - 1, size), (5, 5)):
+            self.assertEqual(await payload.read(start, end), _CONTENT[start:end])
+        payload.close()
+        payload.close()
+
+    async def test_parts_at_once(self) -> None:
+        """Several parts can be read at once."""
+        await self.write(key := secrets.token_hex(16))
+        payload = await self.payloads.get(key)
+        parts = [(start, start + 50_000) for start in range(0, 300_000, 50_000)]
+        read = await gatherResults([payload.read(*part) for part in parts])
+        payload.close()
+        self.assertEqual(read, [_CONTENT[start:end] for start, end in parts])
+
+    async def test_past_the_end(self) -> None:
+        """A payload that ends before what is read is damaged."""
+        await self.write(key := secrets.token_hex(16))
+        payload = await self.payloads.get(key)
+        await self.assertFailure(payload.read(0, len(_CONTENT) + 1), DamagedError)
+        payload.close()
+
+    async def test_a_key_is_used_once(self) -> None:
+        """What is there is never written again."""
+        await self.write(key := secrets.token_hex(16))
+        await self.assertFailure(self.payloads.create(key), UnavailableError)
+        payload = await self.payloads.get(key)
+        self.assertEqual(await payload.read(0, len(_CONTENT)), _CONTENT)
+        payload.close()
+
+    async def test_removed(self) -> None:
+        """A payload that was removed is missing; removing it again does nothing."""
+        await self.write(key := secrets.token_hex(16))
+        await self.payloads.remove(key)
+        await self.payloads.remove(key)
+        await self.assertFailure(self.payloads.get(key), DamagedError)
+
+    async def test_removed_under_a_reader(self) -> None:
+        """It can be read to its end by who has opened it before."""
+        await self.write(key := secrets.token_hex(16))
+        payload = await self.payloads.get(key)
+        await self.payloads.remove(key)
+        self.assertEqual(await payload.read(0, len(_CONTENT)), _CONTENT)
+        payload.close()
+
+    async def test_discarded(self) -> None:
+        """What was discarded, and removed, is missing."""
+        writer = await self.payloads.create(key := secrets.token_hex(16))
+        await writer.write([b"abc"])
+        await writer.discard()
+        await self.payloads.remove(key)
+        await self.assertFailure(self.payloads.get(key), DamagedError)
+
+    async def test_nothing_was_written(self) -> None:
+        """Removing what was never made does nothing."""
+        await self.payloads.remove(secrets.token_hex(16))
+
+    async def test_an_empty_one(self) -> None:
+        """A payload can be empty."""
+        writer = await self.payloads.create(key := secrets.token_hex(16))
+        await writer.commit()
+        payload = await self.payloads.get(key)
+        self.assertEqual(await payload.read(0, 0), b"")
+        payload.close()
