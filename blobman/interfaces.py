@@ -328,8 +328,9 @@ class IRemote(Interface):
     A user's blobs on the server.
 
     Each Deferred can fail with ``UnauthorizedError``, ``CertificateError``,
-    ``RetriableTransferError`` (no connection, cut, idle, 408, 429, 5xx) or ``ServerError``.
-    Cancelling one closes its connection.
+    ``RetriableTransferError`` (no connection, cut, idle, 408, 425, 429, 5xx) or ``ServerError``:
+    also when something on the way answered in the server's place. What the server has not said
+    itself is never taken for a success, or for "not there". Cancelling one closes its connection.
     """
 
     def list(
@@ -399,7 +400,8 @@ class IRemote(Interface):
         """
         Delete, leaving a tombstone.
 
-        :return: fires when it is gone. Fails with ``BlobNotFoundError``.
+        :return: fires when it is gone, also if the server's answer was lost and it was asked
+            again. Fails with ``BlobNotFoundError``.
         """
 
     def set_flags(blob_id: str, flags: Iterable[str], namespace: str = "") -> Deferred[None]:
@@ -432,7 +434,11 @@ None if it needs a request of its own.
 
 
 class IRemoteStream(Interface):
-    """Many blobs of a user in one request. Each Deferred can fail as those of ``IRemote`` do."""
+    """
+    Many blobs of a user in one request. Each Deferred can fail as those of ``IRemote`` do.
+
+    Where the server has no such streams, nothing is said of any blob: each goes alone.
+    """
 
     def upload_many(payloads: Payloads, namespace: str = "") -> Deferred[dict[str, str]]:
         """

@@ -74,11 +74,13 @@ def is_empty_stream(request: Request) -> bool:
 
 
 class Hasty(Protocol):
-    """Says yes to an upload as soon as it begins."""
+    """Answers an upload as soon as it begins."""
+
+    answer = b""
 
     def dataReceived(self, data: bytes) -> None:
         if data.startswith(b"PUT") and self.transport is not None:
-            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            self.transport.write(self.answer)
 
 
 class ScriptedTestCase(TestCase):
@@ -319,17 +321,44 @@ class HostileServerTests(ScriptedTestCase):
             await self.manager.get_flags("x")
 
     async def test_an_upload_that_is_accepted_before_it_was_sent(self) -> None:
-        factory = Factory.forProtocol(Hasty)
+        manager = await self.with_hasty(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        with self.assertRaises(ServerError) as caught:
+            await manager.put(doc(content(20 * MB), "x"), 20 * MB)
+        self.assertIn("before", str(caught.exception))
+        assert manager.local is not None
+        self.assertEqual(await manager.sync_progress, {"PENDING_UPLOAD": 1})
+
+    async def test_a_list_that_is_too_long_leaves_nothing(self) -> None:
+        for body, words in (
+            (b"[" + b'"a",' * 500_000 + b'"b"]', "more than 500000 ids"),
+            (b"[" + b" " * 34 * MB + b"]", "longer than 33554432 bytes"),
+            (b"[" + b"[]," * MB + b"[]]", "not an id"),
+        ):
+            self.with_body(body)
+            for ask in (self.manager.sync, self.manager.remote_list):
+                with self.assertRaises(ServerError) as caught:
+                    await ask()
+                self.assertIn(words, str(caught.exception))
+        self.assertEqual(await self.manager.sync_progress, {})
+
+    async def with_hasty(self, said: bytes) -> BlobManager:
+        """Make a manager whose server says that as soon as an upload begins."""
+        factory = Factory.forProtocol(type("", (Hasty,), {"answer": said}))
         factory.noisy = False
         port = _reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         url = f"http://127.0.0.1:{port.getHost().port}/"
         manager = BlobManager(os.path.abspath(self.mktemp()), url, KEY, SECRET, USER)
         self.addCleanup(manager.close)
+        return manager
+
+    async def test_a_proxy_that_takes_no_long_bodies(self) -> None:
+        page = b"<html>413 Request Entity Too Large</html>"
+        head = b"HTTP/1.1 413 X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(page)
+        manager = await self.with_hasty(head + page)
         with self.assertRaises(ServerError) as caught:
             await manager.put(doc(content(20 * MB), "x"), 20 * MB)
-        self.assertIn("before", str(caught.exception))
-        assert manager.local is not None
+        self.assertIn("something between here and the server", str(caught.exception))
         self.assertEqual(await manager.sync_progress, {"PENDING_UPLOAD": 1})
 
     async def test_not_http(self) -> None:
