@@ -28,10 +28,9 @@ from .interfaces import IStagedBlob, ITransferObserver, Progress
 from .local import BlobStore, as_bytes
 from .model import BlobKey, Priority, SyncStatus, check_key, check_name, check_namespace
 from .operations import follow
-from .protocol import check_base_url
 from .puts import Putter, new_preamble
 from .queries import ServerQueries
-from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle
+from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle, server_urls
 from .retry import Jitter
 from .transfers import Place
 from .verification import is_the_same
@@ -82,14 +81,16 @@ class BlobManager(ServerQueries):
         idle_timeout: float = IDLE_TIMEOUT,
         jitter: Jitter = _subtract_up_to_a_quarter,
         limit_rate: float | None = None,
+        allow_insecure: bool = False,
     ) -> None:
         """
         Nothing is read, written or connected yet.
 
         :param local_path: the folder of the database, ``{user}_blobs.db``; made as needed.
             Empty or None: no local store.
-        :param remote: the base URL of the server's blobs, such as ``https://host/blobs/``.
-            Empty or None: no server.
+        :param remote: the base URL of the server's blobs, such as ``https://host/blobs/``, or
+            ``https://host/blobs/{user}`` without a slash at its end. ``http`` is for servers on
+            this machine. Empty or None: no server.
         :param key: what opens the database; not empty. May be None without a local store.
         :param secret: what blobs are sealed with; more than 64 bytes, the same on every machine
             that is to read them. A ``str`` is taken as Latin-1.
@@ -98,13 +99,16 @@ class BlobManager(ServerQueries):
         :param cert_file: a PEM file of the only authorities that are trusted for TLS; None for
             those of the platform.
         :param remote_stream: the base URL of the server's streams, such as
-            ``https://host/stream/``; if given, small blobs travel many to a request.
+            ``https://host/stream/``; if given, small blobs travel many to a request. At the host
+            of ``remote``, and over TLS if that is.
         :param reactor: None for the global one.
         :param observer: is told of every transfer.
         :param idle_timeout: seconds without any progress after which an exchange with the server
             is given up.
         :param jitter: takes and gives the seconds before another attempt.
         :param limit_rate: see the property of that name.
+        :param allow_insecure: take ``http`` to other machines, too. Whoever listens on the way
+            learns the token.
         :raise ValueError: or ``TypeError``: an argument is wrong; the message names it.
         :raise OSError: ``cert_file`` can't be read.
         """
@@ -112,12 +116,8 @@ class BlobManager(ServerQueries):
             from twisted.internet import reactor
         check_reactor(reactor)
         self.user = check_name("user", user)
-        self.remote = remote if remote in (None, "") else check_base_url("remote", remote)
-        self.remote_stream = (
-            remote_stream
-            if remote_stream in (None, "")
-            else check_base_url("remote_stream", remote_stream)
-        )
+        self.remote, self.remote_stream = remote, remote_stream
+        blobs_url, streams_url = server_urls(remote, remote_stream, user, allow_insecure)
         check_token(token)
         if cert_file is not None:
             check_path("cert_file", cert_file)
@@ -135,11 +135,11 @@ class BlobManager(ServerQueries):
                 raise TypeError("key must be given with a local_path")
             local = BlobStore(check_path("local_path", local_path), user, key, reactor=reactor)
         client = stream = None
-        if remote:
+        if blobs_url is not None:
             exchanges = Exchanges(reactor, user, token, cert_file, idle_timeout, self._throttle)
-            client = BlobsClient(exchanges, remote, checked_secret)
-            if remote_stream:
-                stream = BlobsStream(exchanges, remote_stream, checked_secret)
+            client = BlobsClient(exchanges, blobs_url, checked_secret)
+            if streams_url is not None:
+                stream = BlobsStream(exchanges, streams_url, checked_secret)
         super().__init__(local, client, clock, jitter, new_preamble, observer, stream)
         self._putter = Putter(lambda: self.concurrent_writes_limit)
 

@@ -69,63 +69,6 @@ class UrlTests(SynchronousTestCase):
             )
 
 
-class BaseUrlTests(SynchronousTestCase):
-    def test_good(self) -> None:
-        for url in (
-            "http://host",
-            "https://host/blobs/",
-            "HTTPS://host:8443/a/b",
-            "http://127.0.0.1:80/",
-            "http://[::1]:9000/blobs/",
-        ):
-            self.assertEqual(protocol.check_base_url("remote", url), url)
-
-    def test_bad(self) -> None:
-        for url in (
-            "",
-            "host",
-            "//host/",
-            "ftp://host/",
-            "http:host",
-            "http://",
-            "http:///path",
-            "http://:80/",
-            "http://host:port/",
-            "http://host:0/",
-            "http://host:65536/",
-            "http://[::1/",
-            "http://host/?a=b",
-            "http://host/#a",
-            "http://host/a b",
-            " http://host/",
-            "http://host/\n",
-            "http://ho\tst/",
-            "http://host\x00/",
-            "http://host\\@other/",
-        ):
-            error = self.assertRaises(ValueError, protocol.check_base_url, "remote", url)
-            self.assertIn("remote must be an http or https URL", str(error))
-
-    def test_a_password_is_refused_and_not_shown(self) -> None:
-        for url in ("https://user:hush@host/", "https://hush@host/"):
-            error = self.assertRaises(ValueError, protocol.check_base_url, "remote", url)
-            self.assertNotIn("hush", str(error))
-
-    def test_another_type(self) -> None:
-        for bad in (None, b"http://host/", 1):
-            error = self.assertRaises(TypeError, protocol.check_base_url, "remote", bad)
-            self.assertIn("remote must be a str", str(error))
-
-    @given(st.text(max_size=30).map(lambda text: f"http://{text}") | st.text(max_size=30))
-    def test_garbage(self, text: str) -> None:
-        try:
-            url = protocol.check_base_url("remote", text)
-        except ValueError as error:
-            self.assertIn("remote", str(error))
-        else:
-            self.assertTrue(urlsplit(url).hostname)
-
-
 class ListQueryTests(SynchronousTestCase):
     @given(
         st.builds(

@@ -19,7 +19,11 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 class Setting(NamedTuple):
-    """A setting: an option before or after the command, or a variable ``BLOBMAN_...``."""
+    """
+    A setting: an option before or after the command, or a variable ``BLOBMAN_...``.
+
+    :ivar metavar: what its value is; empty for a switch, which has none.
+    """
 
     name: str
     metavar: str
@@ -36,6 +40,11 @@ class Setting(NamedTuple):
         return self.metavar in ("FILE", "DIR")
 
     @property
+    def is_switch(self) -> bool:
+        """Whether it is given or not, and that is all."""
+        return not self.metavar
+
+    @property
     def variable(self) -> str:
         """The environment variable."""
         return "BLOBMAN_" + self.name.upper()
@@ -45,6 +54,7 @@ SETTINGS = (
     Setting("config", "DIR", "The folder that blobman init makes."),
     Setting("remote", "URL", "The server's blobs, such as https://host/blobs/."),
     Setting("remote_stream", "URL", "The server's streams, such as https://host/stream/."),
+    Setting("insecure", "", "Take http to other machines, too: others can see the token then."),
     Setting("user", "NAME", "The user's name on the server, and in the store."),
     Setting("token_file", "FILE", "Holds the token that the server knows the user by."),
     Setting("ca", "FILE", "PEM file of the only authorities to trust for TLS."),
@@ -54,6 +64,9 @@ SETTINGS = (
     Setting("passphrase_file", "FILE", "Holds the passphrase, if nobody is there to be asked."),
     Setting("limit_rate", "SIZE", "Bytes of blobs in a second, in all, such as 500kB; none: any."),
 )
+
+ON = "yes"
+"""The value of a switch that was given."""
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -70,7 +83,8 @@ def setting_options(hidden: bool = False, names: Container[str] = BY_NAME) -> Ca
             command = click.option(
                 setting.flag,
                 setting.name,
-                metavar=setting.metavar,
+                metavar=setting.metavar or None,
+                is_flag=setting.is_switch,
                 shell_complete=_COMPLETIONS.get(setting.metavar),
                 envvar=setting.variable,
                 show_envvar=True,
@@ -84,18 +98,27 @@ def setting_options(hidden: bool = False, names: Container[str] = BY_NAME) -> Ca
     return decorate
 
 
+def is_on(value: str | None) -> bool:
+    """
+    Read the value of a switch.
+
+    :raise click.UsageError: it is neither yes nor no.
+    """
+    return bool(click.BOOL.convert(value or "no", None, None))
+
+
 class _Given(NamedTuple):
     value: str
     typed: bool
 
 
-def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _remember(context: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
     """Let what is typed after the command win, then what is typed before it, then variables."""
     values = context.meta.setdefault(_META, {})
     name = str(parameter.name)
     typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     if value and (typed or name not in values):
-        values[name] = _Given(value, typed)
+        values[name] = _Given(ON if value is True else str(value), typed)
 
 
 def given_settings(context: click.Context, variables: bool = True) -> dict[str, str]:

@@ -13,7 +13,7 @@ import click
 
 from .failures import describe_error
 from .folders import expand
-from .options import BY_NAME
+from .options import BY_NAME, is_on
 from .secretfiles import RANDOM_BYTES, read_token
 from .sizes import read_rate
 from .terminal import ask, ask_hidden, has_terminal, tell
@@ -179,7 +179,7 @@ def _check(values: Mapping[str, str]) -> None:
         # It refuses what is wrong, and neither reads nor connects yet.
         BlobManager(
             None,
-            "https://localhost/" if remote == NO_SERVER else remote,
+            None if remote == NO_SERVER else remote,
             None,
             secrets.token_bytes(RANDOM_BYTES),
             values.get("user", "anybody"),
@@ -188,6 +188,7 @@ def _check(values: Mapping[str, str]) -> None:
             values.get("remote_stream"),
             reactor=reactor,
             limit_rate=read_rate(values.get("limit_rate", "none")),
+            allow_insecure=is_on(values.get("insecure")),
         )
     except OSError as error:
         raise click.UsageError(f"{error.filename}: {error.strerror}") from error

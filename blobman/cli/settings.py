@@ -12,7 +12,7 @@ import click
 from .configuration import Configuration
 from .folders import NoHomeError
 from .locks import open_keys
-from .options import BY_NAME, given_settings
+from .options import BY_NAME, given_settings, is_on
 from .secretfiles import RANDOM_BYTES, read_secret, read_token
 from .seeds import Keys, derive_keys
 from .sizes import read_rate
@@ -136,6 +136,7 @@ class Settings:
                 reactor=reactor,
                 observer=observer,
                 limit_rate=read_rate(self.get("limit_rate") or "none"),
+                allow_insecure=is_on(self.get("insecure")),
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error

@@ -53,7 +53,7 @@ from .streams import (
     write_manifest,
     write_results,
 )
-from .urls import Query, blob_url, check_base_url, stream_url
+from .urls import Query, blob_url, stream_url
 
 __all__ = [
     "ANSWER_HEADER",
@@ -82,7 +82,6 @@ __all__ = [
     "Subject",
     "answer_error",
     "blob_url",
-    "check_base_url",
     "check_flag",
     "check_order",
     "is_true",

@@ -19,7 +19,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import BlobError, CertificateError
-from .names import check_names, is_address
+from .addresses import is_address
+from .names import check_names
 from .tlsproblems import alert_problem, chain_problem, other_problem
 
 _VERIFY = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT

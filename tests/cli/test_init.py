@@ -102,6 +102,13 @@ class InitTests(SetUpCase):
         await self.refuse(6, "count")
         self.assertEqual(self.settings()["limit_rate"], "5kB")
 
+    async def test_http_to_another_machine(self) -> None:
+        url = "http://0.0.0.0:1/blobs/"
+        self.assertIn("(--insecure)", await self.refuse(2, "init", "--remote", url))
+        await self.init("--remote", url, "--insecure")
+        self.assertEqual(self.settings()["insecure"], "yes")
+        self.assertIn("0.0.0.0:1", await self.refuse(6, "count"))
+
     async def test_without_a_server(self) -> None:
         await self.init("--remote", "none")
         self.assertNotIn("remote", self.settings())

@@ -13,7 +13,7 @@ from blobman.cli.secretfiles import new_secret, read_secret, write_secret
 
 from .harness import NOWHERE, CommandCase, ServerCase
 
-OPTIONAL = ("config", "ca", "remote_stream", "passphrase_file", "limit_rate")
+OPTIONAL = ("config", "insecure", "ca", "remote_stream", "passphrase_file", "limit_rate")
 
 
 class WhereTests(ServerCase):
@@ -37,6 +37,20 @@ class WhereTests(ServerCase):
             (await self.succeed("--json", *listed)), await self.succeed(*listed, "--json")
         )
         self.assertEqual((await self.run_command("--quiet", "verify")).err, "")
+
+    async def test_http_to_another_machine(self) -> None:
+        # This machine, but not by an address that is only of this machine.
+        url = "http://0.0.0.0:1/blobs/"
+        self.assertIn("(--insecure)", await self.refuse(2, "count", "--remote", url))
+        for variable in ("0", "no", ""):
+            self.let(insecure=variable)
+            await self.refuse(2, "count", "--remote", url)
+        self.assertIn("0.0.0.0:1", await self.refuse(6, "count", "--remote", url, "--insecure"))
+        await self.refuse(6, "--insecure", "count", "--remote", url)
+        self.let(insecure="1")
+        await self.refuse(6, "count", "--remote", url)
+        self.let(insecure="perhaps")
+        self.assertIn("perhaps", await self.refuse(2, "count", "--remote", url))
 
     async def test_the_wrong_path_of_the_server(self) -> None:
         url = self.url.replace("/blobs/", "/")
