@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
@@ -71,8 +70,9 @@ def _read_authorities(cert_file: str | os.PathLike[str]) -> Any:
         authorities = x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         raise ValueError(f"cert_file {os.fspath(cert_file)!r} holds no PEM certificate") from error
-    loaded = [Certificate.loadPEM(one.public_bytes(Encoding.PEM)) for one in authorities]
-    return trustRootFromCertificates(loaded)
+    return trustRootFromCertificates(
+        [Certificate(crypto.X509.from_cryptography(one)) for one in authorities]
+    )
 
 
 @implementer(IOpenSSLClientConnectionCreator)
