@@ -10,7 +10,7 @@ A :class:`BlobManager`, built on a :class:`BlobsSynchronizer`, composes
 
 It is given and gives
 
-- ``document``: :class:`BlobDoc`, what is put;
+- ``document``: :class:`BlobDoc`, what is put, and :class:`BlobReader`, what comes back;
 - ``model``: :class:`Flags`, :class:`Priority`, :class:`SyncStatus` and the rules for names;
 - ``errors``: one tree of errors, under :class:`BlobError`;
 - ``interfaces``: what stores, remotes and observers provide.
@@ -30,7 +30,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .document import BlobDoc
+from .document import BlobDoc, BlobReader
 from .errors import (
     BlobAlreadyExistsError,
     BlobError,
@@ -69,6 +69,7 @@ __all__ = [
     "BlobError",
     "BlobManager",
     "BlobNotFoundError",
+    "BlobReader",
     "BlobsSynchronizer",
     "CertificateError",
     "ClosedError",

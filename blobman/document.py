@@ -1,13 +1,15 @@
-"""The document that ``put`` takes."""
+"""The document that ``put`` takes, and the file that ``get`` gives."""
 
 from __future__ import annotations
 
+import io
 import uuid
 from typing import BinaryIO
 
-from .model import check_name
+from .errors import describe
+from .model import BlobKey, check_name
 
-__all__ = ["BlobDoc"]
+__all__ = ["BlobDoc", "BlobReader", "RawBlob"]
 
 
 class BlobDoc:
@@ -37,3 +39,55 @@ class BlobDoc:
 
     def __repr__(self) -> str:
         return f"<BlobDoc {self.blob_id}>"
+
+
+class RawBlob(io.RawIOBase):
+    """The unbuffered file below a :class:`BlobReader`; each kind of store has its own."""
+
+    def getvalue(self) -> bytes:
+        """Read all of it, without moving."""
+        raise NotImplementedError
+
+
+class BlobReader(io.BufferedReader):
+    """
+    A local copy as a seekable, read-only binary file, positioned at 0.
+
+    It holds one chunk of 1 MiB at most, and may be read in any thread. Reading it raises
+    :class:`~blobman.errors.ClosedError` once the store is closed,
+    :class:`~blobman.errors.BlobNotFoundError` if the blob was deleted and its bytes are gone,
+    and :class:`~blobman.errors.StoreError` if they can't be read or are damaged.
+
+    :ivar blob_id: the blob's id.
+    :ivar namespace: where it is.
+    :ivar size: how many bytes it has.
+    :ivar external: others sealed it: these are the bytes as they were delivered, and they
+        have not been verified.
+    """
+
+    def __init__(
+        self, raw: RawBlob, key: BlobKey, size: int, external: bool, buffer_size: int = 8192
+    ) -> None:
+        """
+        Read a copy that a store has.
+
+        :param buffer_size: how many bytes are read at a time at least.
+        """
+        self._blob = raw
+        super().__init__(raw, buffer_size)
+        self.namespace, self.blob_id = key
+        self.size = size
+        self.external = external
+
+    def __repr__(self) -> str:
+        return f"<BlobReader of {describe(self.blob_id, self.namespace)}, {self.size} bytes>"
+
+    def getvalue(self) -> bytes:
+        """
+        Read all of it, wherever the position is; that stays where it is.
+
+        :raise ValueError: the file is closed.
+        """
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        return self._blob.getvalue()

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from .document import BlobReader
 from .model import Flags, Priority, QueuedTransfer, SyncStatus, TransferProgress
 
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
@@ -131,12 +132,12 @@ class IBlobStore(Interface):
             if the file gives no bytes.
         """
 
-    def get(blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
+    def get(blob_id: str, namespace: str = "") -> Deferred[BlobReader | None]:
         """
         Open the local copy.
 
-        :return: fires with a seekable, read-only file with ``getvalue()``, or with None if there
-            is no local copy, or it is to be deleted.
+        :return: fires with a :class:`~blobman.BlobReader`, or with None if there is no local copy,
+            or it is to be deleted.
         """
 
     def open_payload(blob_id: str, namespace: str = "") -> Deferred[IPayload | None]:

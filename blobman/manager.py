@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -22,7 +22,7 @@ from .arguments import (
 )
 from .clocks import steady_clock
 from .crypto import check_secret, sealed_size
-from .document import BlobDoc
+from .document import BlobDoc, BlobReader
 from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
 from .interfaces import IStagedBlob, ITransferObserver, Progress
 from .local import BlobStore, as_bytes
@@ -204,15 +204,15 @@ class BlobManager(ServerQueries):
         blob_id: str,
         namespace: str = "",
         priority: Priority | int | str = Priority.DEFAULT,
-    ) -> Deferred[BinaryIO]:
+    ) -> Deferred[BlobReader]:
         """
         Open a blob, after downloading it if it is not in the store.
 
         Calls for one blob share one download; the most urgent of them counts.
 
-        :return: fires with a read-only binary file, at its start, that can seek, and has
-            ``getvalue()``. Fails with ``BlobNotFoundError``: neither here nor there;
-            ``MaximumRetriesError``: it did not verify in ``max_decrypt_retries`` attempts.
+        :return: fires with a read-only binary file, at its start, that can seek. Fails with
+            ``BlobNotFoundError``: neither here nor there; ``MaximumRetriesError``: it did not
+            verify in ``max_decrypt_retries`` attempts.
         """
 
         return self._operations.begin(partial(self._get, blob_id, namespace, priority))
@@ -319,7 +319,9 @@ class BlobManager(ServerQueries):
             age = self._transfers.permits.new_age()
             await self._putter.send(key, urgency, partial(self._upload, key, urgency, age))
 
-    async def _get(self, blob_id: str, namespace: str, priority: Priority | int | str) -> BinaryIO:
+    async def _get(
+        self, blob_id: str, namespace: str, priority: Priority | int | str
+    ) -> BlobReader:
         key = check_key(blob_id, namespace)
         urgency = Priority.parse(priority)
         store = self._store()

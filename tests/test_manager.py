@@ -70,7 +70,7 @@ class RoundTripTests(ServerTestCase):
             found = await phone.get(blob_id)
             self.assertEqual(found.tell(), 0)
             self.assertEqual(found.read(), data)
-            self.assertEqual(found.getvalue(), data)  # type: ignore[attr-defined]
+            self.assertEqual(found.getvalue(), data)
             for manager in (laptop, phone):
                 self.assertIs(await status_of(manager, blob_id), SyncStatus.SYNCED)
 
@@ -445,7 +445,7 @@ class GetTests(ServerTestCase):
         phone = self.manager()
         found = await phone.get("mail", "MX")
         self.assertEqual(found.read(), armored)
-        self.assertTrue(found.external)  # type: ignore[attr-defined]
+        self.assertTrue(found.external)
         self.assertIs(await status_of(phone, "mail", "MX"), SyncStatus.SYNCED)
 
     async def test_what_the_server_lost_is_given_back(self) -> None:

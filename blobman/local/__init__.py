@@ -23,7 +23,6 @@ from __future__ import annotations
 from .connection import as_bytes
 from .importing import import_soledad
 from .mapping import SoledadReport
-from .reader import BlobReader
 from .store import BlobStore
 
-__all__ = ["BlobReader", "BlobStore", "SoledadReport", "as_bytes", "import_soledad"]
+__all__ = ["BlobStore", "SoledadReport", "as_bytes", "import_soledad"]

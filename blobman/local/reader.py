@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..document import BlobReader, RawBlob
 from ..errors import BlobNotFoundError, ClosedError, StoreError, describe
 from ..model import BlobKey
 from .digests import is_intact
@@ -17,7 +17,7 @@ from .schema import CHUNK_SIZE
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["BlobReader", "Chunks"]
+__all__ = ["Chunks", "open_reader"]
 
 
 class Chunks:
@@ -87,7 +87,7 @@ class Chunks:
         return describe(self.key.blob_id, self.key.namespace)
 
 
-class _RawBlob(io.RawIOBase):
+class _RawBlob(RawBlob):
     """The unbuffered file; keeps the chunk that was read last."""
 
     def __init__(self, chunks: Chunks) -> None:
@@ -133,11 +133,14 @@ class _RawBlob(io.RawIOBase):
 
     def readall(self) -> bytes:
         self._check_open()
-        data = self.content_from(self._position)
+        data = self._content_from(self._position)
         self._position += len(data)
         return data
 
-    def content_from(self, position: int) -> bytes:
+    def getvalue(self) -> bytes:
+        return self._content_from(0)
+
+    def _content_from(self, position: int) -> bytes:
         """Read from a position to the end, without moving."""
         number, start = divmod(position, CHUNK_SIZE)
         if self._chunks.count == 1 and position == 0:
@@ -153,38 +156,8 @@ class _RawBlob(io.RawIOBase):
             raise ValueError("I/O operation on closed file")
 
 
-class BlobReader(io.BufferedReader):
-    """
-    A local copy as a seekable, read-only binary file, positioned at 0.
-
-    It holds one chunk of 1 MiB at most, and may be read in any thread. Reading it raises
-    :class:`~blobman.errors.ClosedError` once the store is closed,
-    :class:`~blobman.errors.BlobNotFoundError` if the blob was deleted and its bytes are gone,
-    and :class:`~blobman.errors.StoreError` if they can't be read or are damaged.
-
-    :ivar blob_id: the blob's id.
-    :ivar namespace: where it is.
-    :ivar size: how many bytes it has.
-    :ivar external: others sealed it: these are the bytes as they were delivered, and they
-        have not been verified.
-    """
-
-    def __init__(self, chunks: Chunks) -> None:
-        self._blob = _RawBlob(chunks)
-        super().__init__(self._blob, 65536 if chunks.count > 1 else 8192)
-        self.namespace, self.blob_id = chunks.key
-        self.size = chunks.payload.size
-        self.external = chunks.payload.external
-
-    def __repr__(self) -> str:
-        return f"<BlobReader of {describe(self.blob_id, self.namespace)}, {self.size} bytes>"
-
-    def getvalue(self) -> bytes:
-        """
-        Read all of it, wherever the position is; that stays where it is.
-
-        :raise ValueError: the file is closed.
-        """
-        if self.closed:
-            raise ValueError("I/O operation on closed file")
-        return self._blob.content_from(0)
+def open_reader(chunks: Chunks) -> BlobReader:
+    """Give the file of a local copy."""
+    payload = chunks.payload
+    buffer_size = 65536 if chunks.count > 1 else 8192
+    return BlobReader(_RawBlob(chunks), chunks.key, payload.size, payload.external, buffer_size)

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
+from ..document import BlobReader
 from ..errors import StoreError, describe
 from ..interfaces import IBlobStore, Ids, IPayload
 from ..model import BlobKey, Priority, SyncStatus, check_key, check_name, check_size
@@ -23,7 +24,7 @@ from .connection import as_bytes
 from .database import Database
 from .intake import Intake
 from .payload_writer import PayloadWriter
-from .reader import BlobReader, Chunks
+from .reader import Chunks, open_reader
 from .recent import Recent, RecentPayloads
 from .records import Payload, Removed
 from .schema import CHUNK_SIZE
@@ -176,8 +177,8 @@ class BlobStore(StatusStore):
         if number is not None and status is SyncStatus.PENDING_UPLOAD:
             self._recent.keep(key, Recent(number, payload))
 
-    def get(self, blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
-        """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.BlobReader`."""
+    def get(self, blob_id: str, namespace: str = "") -> Deferred[BlobReader | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.get`."""
         try:
             key = check_key(blob_id, namespace)
         except (TypeError, ValueError):
@@ -189,7 +190,7 @@ class BlobStore(StatusStore):
     ) -> list[BlobReader | None]:
         find = partial(batches.find_payloads, hidden=False)
         found = self._find_chunks(connection, keys, find)
-        return [BlobReader(found[key]) if key in found else None for key in keys]
+        return [open_reader(found[key]) if key in found else None for key in keys]
 
     def open_payload(self, blob_id: str, namespace: str = "") -> Deferred[IPayload | None]:
         """See :meth:`blobman.interfaces.IBlobStore.open_payload`."""

@@ -6,16 +6,17 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..document import BlobReader, RawBlob
 from ..errors import ClosedError, UnreadableContentError, WrongSizeError, describe
 from ..model import BlobKey
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["MemoryFile", "read_exactly"]
+__all__ = ["open_reader", "read_exactly"]
 
 
-class _Raw(io.RawIOBase):
+class _Raw(RawBlob):
     """Some bytes, as long as the store is open."""
 
     def __init__(self, content: bytes, is_closed: Callable[[], bool]) -> None:
@@ -51,32 +52,11 @@ class _Raw(io.RawIOBase):
             raise ClosedError("the store of this blob is closed")
 
 
-class MemoryFile(io.BufferedReader):
-    """
-    A local copy as a seekable, read-only binary file, positioned at 0.
-
-    :ivar blob_id: the blob's id.
-    :ivar namespace: where it is.
-    :ivar size: how many bytes it has.
-    :ivar external: others sealed it: these are the bytes as they were delivered.
-    """
-
-    def __init__(
-        self, key: BlobKey, content: bytes, external: bool, is_closed: Callable[[], bool]
-    ) -> None:
-        self._blob = _Raw(content, is_closed)
-        super().__init__(self._blob)
-        self.namespace, self.blob_id = key
-        self.size = len(content)
-        self.external = external
-
-    def getvalue(self) -> bytes:
-        """
-        Read all of it, wherever the position is; that stays where it is.
-
-        :raise ValueError: the file is closed.
-        """
-        return self._blob.getvalue()
+def open_reader(
+    key: BlobKey, content: bytes, external: bool, is_closed: Callable[[], bool]
+) -> BlobReader:
+    """Give the file of some bytes, which can be read as long as the store is open."""
+    return BlobReader(_Raw(content, is_closed), key, len(content), external)
 
 
 def read_exactly(file: BinaryIO, size: int, key: BlobKey) -> bytes:

@@ -8,10 +8,11 @@ from typing import BinaryIO
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from ..document import BlobReader
 from ..errors import BlobAlreadyExistsError, describe
 from ..interfaces import IBlobStore, Ids, IPayload, IStagedBlob
 from ..model import BlobKey, Priority, SyncStatus, check_key, check_size, is_legal_change
-from .files import MemoryFile, read_exactly
+from .files import open_reader, read_exactly
 from .statuses import MemoryStatusStore, illegal_change
 
 __all__ = ["MemoryStore"]
@@ -104,14 +105,14 @@ class MemoryStore(MemoryStatusStore):
 
         return self._about(blob_id, namespace, work)
 
-    def get(self, blob_id: str, namespace: str = "") -> Deferred[BinaryIO | None]:
-        """See :meth:`blobman.interfaces.IBlobStore.get`; fires with a :class:`.MemoryFile`."""
+    def get(self, blob_id: str, namespace: str = "") -> Deferred[BlobReader | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.get`."""
 
-        def work(key: BlobKey) -> BinaryIO | None:
+        def work(key: BlobKey) -> BlobReader | None:
             record = self._records.get(key)
             if record is None or record.content is None or not record.is_available:
                 return None
-            return MemoryFile(key, record.content, record.external, lambda: self._closed)
+            return open_reader(key, record.content, record.external, lambda: self._closed)
 
         return self._about(blob_id, namespace, work)
 

@@ -19,7 +19,7 @@ class HostileServerTests(ServerTestCase):
     async def get(self, blob_id: str, namespace: str = "") -> tuple[bytes, bool]:
         """Get a blob on a machine that does not have it."""
         blob = await self.manager(self.mktemp()).get(blob_id, namespace)
-        return blob.read(), getattr(blob, "external")  # noqa: B009
+        return blob.read(), blob.external
 
     async def test_an_older_blob_of_the_same_id(self) -> None:
         await self.put("letter", b"first")
