@@ -294,7 +294,9 @@ class BlobManager(ServerQueries):
     _closing: Deferred[None] | None = None
 
     async def _close(self) -> None:
-        await self._operations.close()
+        # Nothing begins any more, only to be cancelled.
+        with self._transfers.permits.held_back(), self._putter.held_back():
+            await self._operations.close()
         if self._server is not None:
             await self._server.close()
         if self.local is not None:

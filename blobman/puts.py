@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from ssl import RAND_bytes
 
 from .crypto import IV_SIZE, Preamble
@@ -96,6 +97,14 @@ class Putter:
     def limit_changed(self) -> None:
         """Ask for the limit at once."""
         self._permits.limit_changed()
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Let no put go on inside the context; see :meth:`.Permits.held_back`."""
+        with ExitStack() as stack:
+            for permits in (self._permits, *self._sending.values()):
+                stack.enter_context(permits.held_back())
+            yield
 
     def give_up(self, key: BlobKey, reason: Exception) -> None:
         """Have a put that still waits for its upload fail."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
@@ -98,6 +98,7 @@ class Permits:
         self._ages = itertools.count()
         self._queue: list[tuple[int, int, int, Waiter]] = []
         self._entries = itertools.count()
+        self._held_back = 0
 
     def new_age(self) -> int:
         """Take a number that is higher than all before: a place among equals, kept for later."""
@@ -149,13 +150,36 @@ class Permits:
         entry = (-waiter.priority, waiter.age, next(self._entries), waiter)
         heapq.heappush(self._queue, entry)
 
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """
+        Grant no permit inside the context, but afterwards.
+
+        Who cancels many at once does so inside it: else a permit that the first one gives back
+        starts another one, which is cancelled next.
+        """
+        self._held_back += 1
+        try:
+            yield
+        finally:
+            self._held_back -= 1
+            self._grant()
+
     def _grant(self) -> None:
-        while self._queue and self.active < max(1, self._limit()):
-            waiter = heapq.heappop(self._queue)[-1]
-            # A waiter that moved up is in the queue twice; one that was cancelled has fired.
-            if not waiter.granted.called:
-                self.active += 1
-                waiter.granted.callback(None)
+        # Who is granted a permit may give it back before `callback` returns. The loop that is
+        # running goes on then: any number can end at once without a call inside a call.
+        if self._held_back:
+            return
+        self._held_back += 1
+        try:
+            while self._queue and self.active < max(1, self._limit()):
+                waiter = heapq.heappop(self._queue)[-1]
+                # A waiter that moved up is in the queue twice; one that was cancelled has fired.
+                if not waiter.granted.called:
+                    self.active += 1
+                    waiter.granted.callback(None)
+        finally:
+            self._held_back -= 1
 
 
 class _Transfer:

@@ -39,6 +39,7 @@ from blobman import (
 from blobman.crypto import Method, Preamble, Scheme
 from blobman.limits import LIMITS
 from blobman.model import BlobKey
+from blobman.remote import BlobsClient
 
 from .certificates import Authority
 from .crypto.vectors import EXTERNAL_ID, EXTERNAL_STORED, LEGACY, sealed_bytes
@@ -714,6 +715,28 @@ class LocalOnlyManagerTests(ServerTestCase):
             self.assertTrue(one.called)
             with self.assertRaises(CancelledError):
                 await one
+
+    async def test_close_begins_nothing(self) -> None:
+        self.patch(puts, "SENDING", 20)
+        self.patch(BlobsClient, "upload", lambda *_: Deferred())
+        laptop = self.manager()
+        assert laptop.local is not None
+        begun: list[str] = []
+        look_up = laptop.local.get_sync_status
+
+        def noted(blob_id: str, *arguments: Any) -> Deferred[Any]:
+            begun.append(blob_id)
+            return look_up(blob_id, *arguments)
+
+        # An upload begins with this.
+        self.patch(laptop.local, "get_sync_status", noted)
+        putting = [laptop.put(doc(b"data"), 4) for _ in range(60)]
+        while len(await laptop.local_list()) < len(putting) or len(begun) < 3:
+            pass
+        await laptop.close()
+        self.assertEqual(len(begun), 3)
+        for one in putting:
+            self.failureResultOf(one, CancelledError)
 
     async def test_wrong_arguments(self) -> None:
         laptop = self.manager()

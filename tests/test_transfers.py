@@ -95,6 +95,35 @@ class PermitsTests(SynchronousTestCase):
         self.drain()
         self.assertEqual(self.started, ["first", "next"])
 
+    def test_any_number_may_end_at_once(self) -> None:
+        self.wait("first", 2)
+        for number in range(5000):
+            waiter = self.wait(str(number), 2)
+            waiter.granted.addCallback(lambda _: self.permits.release())
+        self.permits.release()
+        self.assertEqual(self.started, ["first", *map(str, range(5000))])
+        self.assertEqual(self.permits.active, 0)
+
+    def test_one_who_asks_while_another_is_granted(self) -> None:
+        self.wait("first", 2)
+        self.wait("second", 2).granted.addCallback(lambda _: self.wait("urgent", 4))
+        self.wait("third", 2)
+        self.drain()
+        self.assertEqual(self.started, ["first", "second", "urgent", "third"])
+
+    def test_held_back(self) -> None:
+        self.wait("first", 2)
+        waiters = [self.wait(name, 2) for name in ("gone", "kept")]
+        with self.permits.held_back():
+            self.permits.release()
+            waiters[0].granted.cancel()
+            self.wait("urgent", 4)
+            self.assertFalse(self.permits.take())
+            self.assertEqual(self.started, ["first"])
+        self.assertEqual(self.started, ["first", "urgent"])
+        self.drain()
+        self.assertEqual(self.started, ["first", "urgent", "kept"])
+
     def test_age_taken_earlier(self) -> None:
         age = self.permits.new_age()
         self.wait("first", 2)
@@ -197,6 +226,21 @@ class TransfersTests(SynchronousTestCase):
         self.successResultOf(first)
         self.failureResultOf(second, CancelledError)
         self.successResultOf(third)
+
+    def test_many_that_end_at_once(self) -> None:
+        async def work(place: Place) -> None:
+            async with self.transfers.permits.hold(place):
+                pass
+
+        self.share()
+        others = [
+            self.transfers.share(BlobKey("", f"{number}"), "upload", 2, work)
+            for number in range(1000)
+        ]
+        self.under_way[KEY].callback(None)
+        for one in others:
+            self.successResultOf(one)
+        self.assertEqual(self.transfers.permits.active, 0)
 
     def test_a_start_that_fails_at_once(self) -> None:
         def broken(_: Place) -> Deferred[None]:
