@@ -19,8 +19,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
 from blobman import BlobManager
-from blobman.server.app import BlobsService
-from blobman.server.auth import TokenFile
+from blobman.server.accounts.tokens import TokenFile
+from blobman.server.running.service import BlobsService
 
 from .meter import PauseProbe
 

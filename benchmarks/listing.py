@@ -18,8 +18,8 @@ import threading
 import time
 
 from blobman.protocol import write_authorization
-from blobman.server.admin import reindex
-from blobman.server.auth import TokenFile
+from blobman.server.accounts.tokens import TokenFile
+from blobman.server.running.administration import reindex
 
 from .comparison import USER, names
 

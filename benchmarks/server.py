@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet import reactor
 
 from blobman.cli.garbage import collect_rarely
-from blobman.server.app import BlobsService
-from blobman.server.auth import TokenFile
+from blobman.server.accounts.tokens import TokenFile
+from blobman.server.running.service import BlobsService
 
 from .calls import answer_calls
 from .figures import Cost

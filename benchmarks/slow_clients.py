@@ -23,8 +23,8 @@ from twisted.internet.task import LoopingCall, react
 from twisted.web.client import Agent
 
 from blobman.protocol import write_authorization
-from blobman.server.app import BlobsService
-from blobman.server.auth import TokenFile
+from blobman.server.accounts.tokens import TokenFile
+from blobman.server.running.service import BlobsService
 
 SLOW, SERVED, SIZE = 400, 100, 100_000
 

@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.trial.unittest import TestCase
 
 from blobman import BlobDoc, BlobManager
-from blobman.server.app import BlobsService
-from blobman.server.auth import TokenFile
+from blobman.server.accounts.tokens import TokenFile
+from blobman.server.running.service import BlobsService
 
 from .certificates import Authority
 

@@ -20,9 +20,9 @@ from zope.interface.verify import verifyObject
 from blobman import BlobManager
 from blobman.clocks import SteadyClock, steady_clock, use_monotonic_time
 from blobman.protocol import write_authorization
-from blobman.server.app import make_site
-from blobman.server.auth import TokenFile
+from blobman.server.accounts.tokens import TokenFile
 from blobman.server.memory import MemoryBackend
+from blobman.server.running.service import make_site
 
 from .server.talk import Talk
 

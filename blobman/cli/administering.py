@@ -36,7 +36,7 @@ def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -
 
     SIZE is in bytes of sealed blobs, such as 500MB, 2GiB, or none for no limit.
     """
-    from blobman.server import admin
+    from blobman.server.running import administration as admin
 
     if everyone == (user is not None):
         raise click.UsageError("give a user, or --default")
@@ -48,7 +48,7 @@ def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -
 @_data_option
 def unset_quota(user: str, data: str) -> None:
     """Give USER the default quota again."""
-    from blobman.server import admin
+    from blobman.server.running import administration as admin
 
     admin.unset_quota(data, user)
 
@@ -58,7 +58,7 @@ def unset_quota(user: str, data: str) -> None:
 @json_option()
 def show_quotas(data: str, as_json: bool) -> None:
     """List the quotas: the default one, then those of users that have their own."""
-    from blobman.server import admin
+    from blobman.server.running import administration as admin
 
     quotas = admin.read_quotas(data)
     sizes: list[tuple[str | None, int | None]] = [(None, quotas.default)]
@@ -82,7 +82,7 @@ def server() -> None:
 @json_option()
 def usage(data: str, as_json: bool) -> None:
     """List users: how many blobs they keep, how much that is, and their quota."""
-    from blobman.server import admin
+    from blobman.server.running import administration as admin
 
     users = admin.read_usage(data)
     if as_json:
@@ -100,7 +100,7 @@ def usage(data: str, as_json: bool) -> None:
 @_data_option
 def reindex(data: str) -> None:
     """Make the index of the folder anew from its files. No server may be running."""
-    from blobman.server import admin
+    from blobman.server.running import administration as admin
 
     blobs = admin.reindex(data)
     Screen().result(f"{blobs} {'blob' if blobs == 1 else 'blobs'}")

@@ -10,8 +10,8 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IListeningPort
 
-from blobman.server.app import DEFAULT_LIMITS, BlobsService
-from blobman.server.connections import allow
+from blobman.server.http.connections import allow
+from blobman.server.running.service import DEFAULT_LIMITS, BlobsService
 
 from .screen import Screen
 from .waiting import until_ended

@@ -11,8 +11,8 @@ from typing import Any
 from twisted.internet.endpoints import quoteStringArgument
 
 from blobman import BlobManager
-from blobman.server.app import BlobsService
-from blobman.server.auth import TokenFile
+from blobman.server.accounts.tokens import TokenFile
+from blobman.server.running.service import BlobsService
 
 from .certificates import make_certificates
 from .secretfiles import new_secret

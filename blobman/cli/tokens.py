@@ -50,7 +50,7 @@ def add(user: str, tokens: str, label: str, save: str | None) -> None:
     """
     if save is not None and os.path.lexists(save):
         raise FileExistsError(errno.EEXIST, "it exists, and is not overwritten", save)
-    from blobman.server.auth import TokenFile, digest
+    from blobman.server.accounts.tokens import TokenFile, digest
 
     file = TokenFile(tokens)
     made = file.add(user, label)
@@ -71,7 +71,7 @@ def add(user: str, tokens: str, label: str, save: str | None) -> None:
 @json_option()
 def list_tokens(user: str | None, tokens: str, as_json: bool) -> None:
     """List the tokens, of all users or of one: user, id, when it was made, and its label."""
-    from blobman.server.auth import TokenFile
+    from blobman.server.accounts.tokens import TokenFile
 
     screen = Screen(as_json)
     found = TokenFile(tokens).list(user)
@@ -98,7 +98,7 @@ def revoke(user: str, token: str | None, tokens: str, everything: bool) -> None:
     Forget a TOKEN of USER, named by its label or by the id that token list shows. A running
     server follows.
     """
-    from blobman.server.auth import TokenFile
+    from blobman.server.accounts.tokens import TokenFile
 
     if everything == (token is not None):
         raise click.UsageError("give the label or the id of a token, or --all")

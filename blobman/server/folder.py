@@ -19,6 +19,7 @@ from ..errors import BlobAlreadyExistsError, BlobError, StoreError
 from ..model import Flags
 from ..protocol import write_flags
 from . import disk, layout
+from .accounts.quotas import Accounts, QuotaFile
 from .backlog import Waiting
 from .flagsfile import read_flags_file
 from .index import Entry, Index
@@ -26,7 +27,6 @@ from .journal import NamedBlob
 from .ledger import Ledger
 from .locks import NameLocks
 from .places import Places
-from .quotas import Accounts, QuotaFile
 from .small_blobs import SmallBlobs
 from .storage import BlobName
 from .ways import Ways

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from twisted.logger import Logger
 
 from ..errors import StoreError
+from .accounts.quotas import Accounts
 from .index import Entry, Index
-from .quotas import Accounts
 from .storage import BlobName
 
 

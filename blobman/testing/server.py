@@ -9,9 +9,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 
-from ..server.app import make_site
-from ..server.auth import TokenFile
+from ..server.accounts.tokens import TokenFile
 from ..server.memory import MemoryBackend
+from ..server.running.service import make_site
 
 __all__ = ["MemoryServer"]
 

@@ -17,8 +17,8 @@ from twisted.trial.unittest import TestCase
 from blobman.cli.certificates import make_certificates
 from blobman.cli.entry import parse, report
 from blobman.cli.secretfiles import new_secret, write_secret
-from blobman.server.app import BlobsService
-from blobman.server.auth import TokenFile
+from blobman.server.accounts.tokens import TokenFile
+from blobman.server.running.service import BlobsService
 
 USER = "alice"
 NOWHERE = "https://127.0.0.1:1/blobs/"

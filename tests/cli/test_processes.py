@@ -16,7 +16,7 @@ from twisted.trial.unittest import SkipTest
 from twisted.web.http_headers import Headers
 
 from blobman.protocol import write_authorization
-from blobman.server.auth import TokenFile
+from blobman.server.accounts.tokens import TokenFile
 
 from .harness import ServerCase
 from .processes import Process

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 import blobman
 from blobman.cli.root import root
-from blobman.server.app import GRACE
+from blobman.server.running.service import GRACE
 
 from .processes import Process
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.internet.utils import getProcessOutputAndValue
 
 from blobman.server.filesystem import FilesystemBackend
-from blobman.server.plugin import Options
+from blobman.server.running.plugin import Options
 
 from ..server.blobs import sealed
 from ..server.certificates import write_certificate

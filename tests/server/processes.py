@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 _CODE = """
 import sys
 from twisted.internet import reactor
-from blobman.server.app import BlobsService
+from blobman.server.running.service import BlobsService
 
 service = BlobsService(sys.argv[1], sys.argv[2], ["tcp:0:interface=127.0.0.1"])
 service.startService()

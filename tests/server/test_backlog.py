@@ -21,11 +21,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError, QuotaExceededError
 from blobman.model import Flags
 from blobman.server import backlog, disk, filesystem, small_blobs
+from blobman.server.accounts.quotas import QuotaFile
 from blobman.server.backlog import PORTION, Backlog, Follower, Waiting
 from blobman.server.filesystem import FilesystemBackend
 from blobman.server.folder import BlobFolder
 from blobman.server.layout import folder_of
-from blobman.server.quotas import QuotaFile
 from blobman.server.small_blobs import SmallBlobs
 from blobman.server.storage import BlobName
 

@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import BlobAlreadyExistsError, QuotaExceededError, StoreError
 from blobman.model import Flags
+from blobman.server.accounts.quotas import Accounts, QuotaFile
 from blobman.server.filesystem import FilesystemBackend
 from blobman.server.folder import BlobFolder
 from blobman.server.index import NOTHING, Entry, Index
 from blobman.server.layout import folder_of
-from blobman.server.quotas import Accounts, QuotaFile
 from blobman.server.walking import compare, put_right, rebuild
 
 from .blobs import sealed

@@ -14,11 +14,11 @@ from blobman.errors import StoreError
 from blobman.model import Flags
 from blobman.protocol import ListQuery
 from blobman.server import walking
-from blobman.server.admin import reindex
+from blobman.server.accounts.quotas import QuotaFile
 from blobman.server.filesystem import FilesystemBackend
 from blobman.server.folder import BlobFolder
 from blobman.server.index import NOTHING, Entry, Index
-from blobman.server.quotas import QuotaFile
+from blobman.server.running.administration import reindex
 from blobman.server.storage import BlobName
 
 from .blobs import sealed

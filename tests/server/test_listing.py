@@ -15,18 +15,18 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from blobman.model import Flags
 from blobman.protocol import ListQuery
 from blobman.server import checking, listing, walking
-from blobman.server.admin import Usage, read_usage, set_quota
 from blobman.server.checkers import Checkers
 from blobman.server.filesystem import FilesystemBackend
 from blobman.server.folder import BlobFolder
 from blobman.server.layout import folder_of, sidecar
 from blobman.server.listing import Listing
+from blobman.server.running.administration import Usage, read_usage, set_quota
 from blobman.server.storage import BlobName
 from blobman.server.watching import INTERVAL
 
 from .blobs import sealed
 from .contract import name, query
-from .running import ServerMixin
+from .serving import ServerMixin
 
 LONG = "x" * 250
 

@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 blobman = ServiceMaker(
     "blobman",
-    "blobman.server.plugin",
+    "blobman.server.running.plugin",
     "A server for end-to-end encrypted blobs.",
     "blobman",
 )

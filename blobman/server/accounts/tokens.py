@@ -1,0 +1,352 @@
+"""
+Who is asking: tokens, the file that their hashes are in, and the portal that lets users in.
+
+A token is 32 random bytes, so one round of SHA-256 is all that its hash needs: there is
+nothing to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import ICredentials
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from zope.interface import Attribute, Interface, implementer
+
+from ...errors import StoreError
+from ...model import check_name
+from .. import disk
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorThreads
+    from twisted.python.failure import Failure
+
+TOKEN_BYTES = 32
+_ID_LENGTH = 12
+
+LONGEST_LABEL = 64
+"""Characters of a token's label."""
+
+KEPT = 60.0
+"""Seconds for which the tokens that were read last count while the file can't be read."""
+
+RETRY_AFTER = 1.0
+"""Seconds after which a file that could not be read is tried again, if it has not changed."""
+
+Version = tuple[int, ...] | None
+
+_NOBODY = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True)
+class TokenInfo:
+    """
+    A token as far as the server knows it.
+
+    :ivar token_id: names it, for ``revoke``; tells nothing about it.
+    :ivar created: seconds since the epoch.
+    :ivar digest: the token's SHA-256, in hex.
+    :ivar label: what its user calls it, such as ``phone``; empty if nothing.
+    """
+
+    user: str
+    token_id: str
+    created: int
+    digest: str = field(repr=False)
+    label: str = ""
+
+    def is_called(self, name: str) -> bool:
+        """Tell whether that is its id or its label."""
+        return bool(name) and name in (self.token_id, self.label)
+
+
+Tokens = list[TokenInfo]
+
+
+class TokenFile:
+    """
+    The hashes of all tokens, in one JSON file that only its owner can read.
+
+    All of this blocks. Several processes may change the file: each change takes a lock, and
+    replaces the file at once.
+
+    :param path: the file; it is made when the first token is added.
+    :param now: gives seconds since the epoch.
+    """
+
+    def __init__(self, path: str, now: Callable[[], float] = time.time) -> None:
+        self.path = os.path.abspath(path)
+        self._now = now
+
+    def add(self, user: str, label: str = "") -> str:
+        """
+        Make a token for a user. It is not kept: this is the only time it can be seen.
+
+        :param label: what to call it; no other token of the user may be called so.
+        :raise ValueError: that can't be a user's name, or the label of this token.
+        :raise StoreError: the file is not a token file.
+        :raise FileNotFoundError: the folder that it belongs in is missing.
+        """
+        check_name("user", user)
+        _check_label(label)
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        token_id = secrets.token_hex(_ID_LENGTH // 2)
+        with self._changing() as tokens:
+            if any(it.user == user and it.is_called(label) for it in tokens):
+                raise ValueError(f"{user} has a token that is called {label!r} already")
+            tokens.append(TokenInfo(user, token_id, int(self._now()), digest(token), label))
+        return token
+
+    def list(self, user: str | None = None) -> Tokens:
+        """
+        List the tokens of a user, or of all.
+
+        :raise StoreError: the file is not a token file.
+        """
+        return [it for it in self._read() if user is None or it.user == user]
+
+    def revoke(self, user: str, name: str | None = None) -> int:
+        """
+        Forget one token of a user, or all of them.
+
+        :param name: the id or the label of one; None for all.
+        :return: how many.
+        :raise StoreError: the file is not a token file.
+        """
+        with self._changing() as tokens:
+            before = len(tokens)
+            tokens[:] = [
+                it
+                for it in tokens
+                if it.user != user or (name is not None and not it.is_called(name))
+            ]
+            return before - len(tokens)
+
+    def version(self) -> tuple[int, ...]:
+        """Give what changes when the file does; empty if there is none."""
+        return disk.version_of(self.path)
+
+    def digests(self) -> dict[str, tuple[str, ...]]:
+        """
+        Read the hashes of each user's tokens.
+
+        :raise StoreError: the file is not a token file.
+        """
+        users: dict[str, tuple[str, ...]] = {}
+        for it in self._read():
+            users[it.user] = (*users.get(it.user, ()), it.digest)
+        return users
+
+    def _read(self) -> Tokens:
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                return [_read_entry(entry) for entry in json.load(file)["tokens"]]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError("the token file is damaged, or is none") from error
+
+    @contextmanager
+    def _changing(self) -> Iterator[Tokens]:
+        """Give the tokens to be changed, while nobody else can; write them at the end."""
+        with disk.replacing(self.path) as replace:
+            tokens = self._read()
+            yield tokens
+            replace(json.dumps({"tokens": [asdict(it) for it in tokens]}, indent=1).encode())
+
+
+def _read_entry(entry: dict[str, object]) -> TokenInfo:
+    info = TokenInfo(
+        user=check_name("user", entry["user"]),
+        token_id=str(entry["token_id"]),
+        created=int(str(entry["created"])),
+        digest=str(entry["digest"]),
+        # Files of earlier versions have none.
+        label=_check_label(str(entry.get("label") or "")),
+    )
+    if not re.fullmatch("[0-9a-f]{64}", info.digest):
+        raise ValueError("not a hash")
+    return info
+
+
+def _check_label(label: str) -> str:
+    if len(label) > LONGEST_LABEL or not label.isprintable() or label != label.strip():
+        raise ValueError(
+            f"a token's label must have at most {LONGEST_LABEL} characters that can be printed, "
+            "and no blanks around them"
+        )
+    if label.startswith("-"):
+        raise ValueError("a token's label must not look like an option: it begins with -")
+    if re.fullmatch(f"[0-9a-f]{{{_ID_LENGTH}}}", label):
+        raise ValueError("a token's label must not look like a token's id")
+    return label
+
+
+def digest(token: str) -> str:
+    """Hash a token, in hex."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class ITokenCredentials(ICredentials):
+    """A user's name and a token that should be theirs."""
+
+    user: str = Attribute("The user's name.")
+    token: str = Attribute("The token.")
+
+
+@implementer(ITokenCredentials)
+@dataclass(frozen=True)
+class TokenCredentials:
+    """What an Authorization header holds."""
+
+    user: str
+    token: str = field(repr=False)
+
+
+class IAccount(Interface):
+    """What a user is once let in."""
+
+    user: str = Attribute("The user's name.")
+
+
+@implementer(IAccount)
+@dataclass(frozen=True)
+class Account:
+    """A user that has been let in."""
+
+    user: str
+
+
+@implementer(ICredentialsChecker)
+class TokenChecker:
+    """
+    Compares tokens with those of a file, and reads it again when it has changed.
+
+    While the file can't be read, who has been revoked is not known. What it said last counts
+    for :data:`KEPT` seconds after it was last seen unchanged; then nobody is let in.
+
+    :param reactor: whose threads read the file; the global one if None.
+    :param now: gives seconds that never go back.
+    """
+
+    credentialInterfaces = (ITokenCredentials,)
+    _log = Logger()
+
+    def __init__(
+        self,
+        tokens: TokenFile,
+        reactor: IReactorThreads | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor as global_reactor
+
+            reactor = cast("IReactorThreads", global_reactor)
+        self._reactor = reactor
+        self._tokens = tokens
+        self._now = now
+        self._digests: dict[str, tuple[str, ...]] = {}
+        self._version: Version = None
+        self._known_at = -math.inf
+        self._failed_version: Version = None
+        self._failed_at = -math.inf
+        self._reading = DeferredLock()
+
+    def requestAvatarId(self, credentials: TokenCredentials) -> Deferred[bytes | tuple[()]]:
+        """
+        Check a token.
+
+        :return: fires with the user's name, as bytes. Fails with ``UnauthorizedLogin``, or
+            ``StoreError`` if the token file can't be read.
+        """
+        return Deferred.fromCoroutine(self._check(credentials))
+
+    async def _check(self, credentials: TokenCredentials) -> bytes:
+        if self._is_to_be_read(self._look()):
+            await self._reading.run(self._read_again)
+        if self._now() >= self._known_at + KEPT:
+            raise StoreError("the token file can't be read")
+        presented = digest(credentials.token)
+        known = self._digests.get(credentials.user, ())
+        # Every one is compared, and one if there are none: the time tells nothing.
+        matches = [hmac.compare_digest(presented, it) for it in known or (_NOBODY,)]
+        if known and any(matches):
+            return credentials.user.encode()
+        raise UnauthorizedLogin
+
+    def _look(self) -> Version:
+        """Give the file's version now; None if it can't be told."""
+        # In this thread: it takes a microsecond, and a revocation counts from the next request.
+        try:
+            version = self._tokens.version()
+        except OSError:
+            return None
+        if version == self._version:
+            self._known_at = self._now()
+        return version
+
+    def _is_to_be_read(self, version: Version) -> bool:
+        if version is not None and version == self._version:
+            return False
+        return version != self._failed_version or self._now() >= self._failed_at + RETRY_AFTER
+
+    def _read_again(self) -> Deferred[None]:
+        version = self._look()
+        if not self._is_to_be_read(version):
+            return succeed(None)
+        pool = self._reactor.getThreadPool()
+        reading = deferToThreadPool(self._reactor, pool, self._tokens.digests)
+        return reading.addCallbacks(
+            self._accept, self._keep, callbackArgs=(version,), errbackArgs=(version,)
+        )
+
+    def _accept(self, digests: dict[str, tuple[str, ...]], version: Version) -> None:
+        self._digests, self._version, self._known_at = digests, version, self._now()
+
+    def _keep(self, failure: Failure, version: Version) -> None:
+        self._failed_version, self._failed_at = version, self._now()
+        self._log.error(
+            "The token file can't be read; who it let in last is let in for "
+            "{seconds:.0f} seconds more: {reason}",
+            seconds=max(0.0, self._known_at + KEPT - self._now()),
+            reason=failure.getErrorMessage(),
+        )
+
+
+@implementer(IRealm)
+class AccountRealm:
+    """Gives every user an :class:`Account`."""
+
+    def requestAvatar(
+        self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]
+    ) -> Deferred[tuple[type[Interface], object, Callable[[], None]]]:
+        """
+        Let a user in.
+
+        :return: fires with ``IAccount``, the account, and a function that ends it.
+        """
+        if IAccount not in interfaces:
+            raise NotImplementedError("only IAccount is supported")
+        assert isinstance(avatarId, bytes)
+        return succeed((IAccount, Account(avatarId.decode()), lambda: None))
+
+
+def make_portal(tokens: TokenFile, reactor: IReactorThreads | None = None) -> Portal:
+    """Make the portal through which the users of a token file come in."""
+    return Portal(AccountRealm(), [TokenChecker(tokens, reactor)])

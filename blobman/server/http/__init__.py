@@ -1,0 +1,1 @@
+"""What a request goes through: connections, requests, bodies, resources, answers."""

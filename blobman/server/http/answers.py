@@ -1,0 +1,243 @@
+"""Answers: errors as statuses, short texts, JSON, and long bodies with back-pressure."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ...errors import ClosedError, InvalidBlob, StoreError
+from ...protocol import ANSWER_HEADER, DONE, REFUSALS, REFUSED, ProtocolError
+from .body import BodyTooLargeError, ClientGoneError
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
+    from .request import BlobsRequest
+
+JSON_TYPE = "application/json"
+
+PIECE = 256 * 1024
+"""Bytes of an answer that are sent at once; a client has a certain time to take them."""
+
+SHORT = 64 * 1024
+"""Bytes up to which an answer is sent without waiting for the client."""
+
+Headers = Iterable[tuple[str, str]]
+"""Names and values."""
+
+_log = Logger()
+
+
+class Refusal(Exception):
+    """
+    An answer that is not a success, decided on the spot.
+
+    :ivar code: the HTTP status.
+    :ivar word: what it is to a program, see :data:`ANSWER_HEADER`.
+    :ivar headers: further headers, as pairs.
+    """
+
+    def __init__(self, code: int, text: str, headers: Headers = ()) -> None:
+        super().__init__(text)
+        self.code = code
+        self.word = _WORDS.get((code, text), REFUSED)
+        self.headers = tuple(headers)
+
+
+_WORDS = {(refused.status, refused.text): refused.word for refused in REFUSALS}
+
+_REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
+    *((refused.error, refused.status, refused.text) for refused in REFUSALS),
+    (BodyTooLargeError, 413, "the body is too long"),
+    (ClosedError, 503, "the server is stopping"),
+)
+
+
+def refusal_for(error: Exception) -> Refusal:
+    """Say how an error is answered. What was not expected is logged, and answered with 500."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, (ProtocolError, InvalidBlob)):
+        return Refusal(400, str(error))
+    for kind, code, text in _REFUSALS:
+        if isinstance(error, kind):
+            return Refusal(code, text)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _log.error("The disk is full: {reason}", reason=error.strerror)
+        return Refusal(503, "the server's disk is full", [("Retry-After", "60")])
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        _log.error("Too many files are open: {reason}", reason=error.strerror)
+        return Refusal(503, "the server has too much to do", [("Retry-After", "5")])
+    if isinstance(error, StoreError):
+        _log.error("A request was refused: {reason}", reason=str(error))
+        return Refusal(503, "the server has to be looked after", [("Retry-After", "60")])
+    _log.failure("A request failed")
+    return Refusal(500, "the server failed")
+
+
+async def answer(
+    request: BlobsRequest,
+    code: int,
+    body: bytes = b"",
+    content_type: str = "",
+    headers: Headers = (),
+) -> None:
+    """
+    Send an answer and end it.
+
+    :raise ClientGoneError: the connection has ended.
+    """
+    await request.take_small_rest()
+    check_present(request)
+    head = [*headers, ("Content-Length", str(len(body)))]
+    if content_type:
+        head.append(("Content-Type", content_type))
+    if len(body) > SHORT and request.method != b"HEAD":
+        await _send_paced(request, code, head, body)
+    else:
+        set_head(request, code, head)
+        request.write(body)
+        request.finish()
+
+
+async def _send_paced(request: BlobsRequest, code: int, head: Headers, body: bytes) -> None:
+    with PacedWriter(request, code, head) as writer:
+        for start in range(0, len(body), PIECE):
+            writer.write(body[start : start + PIECE])
+            await writer.drained()
+        writer.finish()
+
+
+def set_head(request: BlobsRequest, code: int, headers: Headers) -> None:
+    """Say what the answer is, and whose, right before its first byte."""
+    request.setResponseCode(code)
+    request.responseHeaders.setRawHeaders(ANSWER_HEADER, [DONE])
+    for name, value in headers:
+        request.responseHeaders.setRawHeaders(name, [value])
+
+
+async def refuse(request: BlobsRequest, refusal: Refusal) -> None:
+    """
+    Send an answer that is not a success; if one has begun already, break the connection off,
+    so that nobody takes what came for the whole.
+
+    :raise ClientGoneError: the connection has ended.
+    """
+    if request.startedWriting:
+        request.connection.abortConnection()
+        raise ClientGoneError
+    headers = [(ANSWER_HEADER, refusal.word), *refusal.headers]
+    await answer(request, refusal.code, f"{refusal}\n".encode(), headers=headers)
+
+
+def check_present(request: BlobsRequest) -> None:
+    """
+    Look whether the client still is there.
+
+    :raise ClientGoneError: the connection has ended.
+    """
+    if request.is_gone:
+        raise ClientGoneError
+
+
+@implementer(IPushProducer)
+class PacedWriter:
+    """
+    Writes a long answer, no faster than the client takes it. It is a context manager, which lets
+    go of the request at every end.
+
+    What fails before the first :meth:`write` can still be answered: nothing has been said yet.
+
+    :param code: the status of the answer.
+    :param headers: the headers of the answer.
+    """
+
+    def __init__(self, request: BlobsRequest, code: int, headers: Headers) -> None:
+        check_present(request)
+        self._request = request
+        self._head: tuple[int, Headers] | None = code, headers
+        self._is_paused = False
+        self._drained: Deferred[None] | None = None
+        self._clock, self._patience = request.stall_clock
+        self._stall: IDelayedCall | None = None
+        request.registerProducer(self, True)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> PacedWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._stop_stall()
+        if self._request.producer is self and not self._request.is_gone:
+            self._request.unregisterProducer()
+
+    def _begin(self) -> None:
+        head, self._head = self._head, None
+        if head is not None:
+            set_head(self._request, *head)
+
+    def write(self, data: bytes) -> None:
+        """Send some more; wait for :meth:`drained` between two calls."""
+        if not self._request.is_gone:
+            self._begin()
+            self._request.write(data)
+
+    def drained(self) -> Deferred[None]:
+        """
+        Wait until more can be sent.
+
+        :return: fires when there is room. Fails with ``ClientGoneError``.
+        """
+        if self._request.is_gone:
+            return fail(ClientGoneError())
+        if not self._is_paused:
+            return succeed(None)
+        self._drained = Deferred()
+        return self._drained
+
+    def finish(self) -> None:
+        """End the answer."""
+        check_present(self._request)
+        self._let_go()
+        self._begin()
+        self._request.finish()
+
+    # -- IPushProducer -----------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """Hold on; the client is behind."""
+        self._is_paused = True
+        self._stop_stall()
+        self._stall = self._clock.callLater(self._patience, self._give_up)
+
+    def _give_up(self) -> None:
+        self._stall = None
+        self._request.connection.abortConnection()
+
+    def _stop_stall(self) -> None:
+        stall, self._stall = self._stall, None
+        if stall is not None:
+            stall.cancel()
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self._is_paused = False
+        self._stop_stall()
+        waiting, self._drained = self._drained, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def stopProducing(self) -> None:
+        """Give up: the connection has ended."""
+        self._stop_stall()
+        waiting, self._drained = self._drained, None
+        if waiting is not None:
+            waiting.errback(ClientGoneError())

@@ -1,0 +1,84 @@
+"""One blob's way out, whole or a range of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...protocol import TAG_SIZE, ProtocolError, read_range, write_tag
+from ..storage import IStoredBlob
+from .answers import PIECE, PacedWriter, Refusal, check_present, set_head
+
+if TYPE_CHECKING:
+    from .request import BlobsRequest
+
+
+async def send_blob(request: BlobsRequest, blob: IStoredBlob) -> None:
+    """
+    Answer with a blob, or the range of it that is asked for; close it at the end.
+
+    :raise Refusal: there is nothing in the range.
+    :raise ClientGoneError: the connection has ended.
+    :raise OSError: the blob can't be read.
+    """
+    try:
+        await request.take_small_rest()
+        check_present(request)
+        part = _read_range(request, blob.size)
+        start, end = part or (0, blob.size)
+        code, headers = 206 if part else 200, _headers(blob, start, end, part is not None)
+        if request.method == b"HEAD":
+            set_head(request, code, headers)
+            request.finish()
+            return
+        with PacedWriter(request, code, headers) as writer:
+            await send_part(writer, blob, start, end)
+            writer.finish()
+    finally:
+        blob.close()
+
+
+def _headers(blob: IStoredBlob, start: int, end: int, is_part: bool) -> list[tuple[str, str]]:
+    headers = [
+        ("Accept-Ranges", "bytes"),
+        ("Content-Type", "application/octet-stream"),
+        ("Content-Length", str(end - start)),
+    ]
+    if is_part:
+        headers.append(("Content-Range", f"bytes {start}-{end - 1}/{blob.size}"))
+    if len(blob.tag) == TAG_SIZE:
+        headers.append(("Tag", write_tag(blob.tag)))
+    return headers
+
+
+def _read_range(request: BlobsRequest, size: int) -> tuple[int, int] | None:
+    # Only a GET has ranges; and an answer has no validator, so that no condition on one holds.
+    if request.method != b"GET" or request.requestHeaders.hasHeader(b"if-range"):
+        return None
+    header = request.single_header("Range")
+    if header is None:
+        return None
+    try:
+        return read_range(header, size)
+    except ProtocolError as error:
+        raise Refusal(416, str(error), [("Content-Range", f"bytes */{size}")]) from error
+
+
+async def send_part(writer: PacedWriter, blob: IStoredBlob, start: int, end: int) -> None:
+    """
+    Send the bytes from ``start`` to before ``end``. The next are read while these are sent.
+
+    :raise ClientGoneError: the connection has ended.
+    :raise OSError: the blob can't be read.
+    """
+    reading = blob.read(start, min(start + PIECE, end))
+    try:
+        while start < end:
+            data = await reading
+            start += len(data)
+            if start < end:
+                reading = blob.read(start, min(start + PIECE, end))
+            writer.write(data)
+            await writer.drained()
+    finally:
+        # A read that nobody waits for any more may fail as it likes.
+        reading.addErrback(lambda _: b"")

@@ -1,0 +1,60 @@
+"""Figures for Prometheus. Needs the extra ``blobman[server]``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from ..http.access import Report
+from ..http.health import OpenResource, check_reading
+
+_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
+
+
+class Metrics:
+    """
+    What is counted. It names no user and no blob.
+
+    :param open_connections: tells how many connections are open.
+    """
+
+    def __init__(self, open_connections: Callable[[], int]) -> None:
+        registry = self._registry = CollectorRegistry()
+        labels = ["method", "code"]
+        self._requests = Counter("blobman_requests", "Requests.", labels, registry=registry)
+        self._received = Counter(
+            "blobman_received_bytes", "Bytes of request bodies.", registry=registry
+        )
+        self._sent = Counter("blobman_sent_bytes", "Bytes of answers.", registry=registry)
+        self._seconds = Histogram(
+            "blobman_request_seconds", "Time to answer.", ["method"], registry=registry
+        )
+        gauge = Gauge("blobman_open_connections", "Open connections.", registry=registry)
+        gauge.set_function(open_connections)
+
+    def observe(self, report: Report) -> None:
+        """Count a request."""
+        method = report.method if report.method in _METHODS else "other"
+        self._requests.labels(method, str(report.code)).inc()
+        self._received.inc(report.received)
+        self._sent.inc(report.sent)
+        self._seconds.labels(method).observe(report.seconds)
+
+    def text(self) -> bytes:
+        """Write the figures in Prometheus' format."""
+        return generate_latest(self._registry)
+
+
+class MetricsResource(OpenResource):
+    """``/metrics``."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._metrics = metrics
+
+    async def read(self, method: bytes) -> tuple[str, bytes]:
+        """Give the figures."""
+        check_reading(method)
+        return CONTENT_TYPE_LATEST, self._metrics.text()

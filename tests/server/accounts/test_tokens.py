@@ -1,0 +1,287 @@
+"""Tokens: the file, the checker, the portal."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import IRealm
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
+
+from blobman.errors import StoreError
+from blobman.server.accounts.tokens import (
+    AccountRealm,
+    IAccount,
+    ITokenCredentials,
+    TokenChecker,
+    TokenCredentials,
+    TokenFile,
+    make_portal,
+)
+
+
+class TokenFileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.path = os.path.join(folder, "tokens.json")
+        self.tokens = TokenFile(self.path, now=lambda: 1000.5)
+
+    def test_only_a_hash_is_kept(self) -> None:
+        token = self.tokens.add("alice")
+        self.assertGreaterEqual(len(token), 43)
+        self.assertNotIn(token, Path(self.path).read_text())
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
+
+    def test_list(self) -> None:
+        self.assertEqual(self.tokens.list(), [])
+        self.tokens.add("alice")
+        self.tokens.add("bob")
+        self.tokens.add("alice")
+        self.assertEqual([it.user for it in self.tokens.list()], ["alice", "bob", "alice"])
+        listed = self.tokens.list("alice")
+        self.assertEqual([it.created for it in listed], [1000, 1000])
+        self.assertEqual(len({it.token_id for it in listed}), 2)
+
+    def test_revoke(self) -> None:
+        for user in ("alice", "bob", "alice", "alice"):
+            self.tokens.add(user)
+        first = self.tokens.list("alice")[0]
+        self.assertEqual(self.tokens.revoke("bob", first.token_id), 0)
+        self.assertEqual(self.tokens.revoke("alice", first.token_id), 1)
+        self.assertEqual(self.tokens.revoke("alice", first.token_id), 0)
+        self.assertEqual(self.tokens.revoke("alice"), 2)
+        self.assertEqual([it.user for it in self.tokens.list()], ["bob"])
+
+    def test_labels(self) -> None:
+        for user, label in (("alice", "phone"), ("alice", "Zo\xeb's laptop"), ("bob", "phone")):
+            self.tokens.add(user, label)
+        self.tokens.add("alice")
+        self.assertEqual(
+            [it.label for it in self.tokens.list("alice")], ["phone", "Zo\xeb's laptop", ""]
+        )
+        self.assertEqual(self.tokens.revoke("alice", "phone"), 1)
+        self.assertEqual(self.tokens.revoke("alice", "phone"), 0)
+        self.assertEqual(self.tokens.revoke("alice", ""), 0)
+        self.assertEqual([it.label for it in self.tokens.list("bob")], ["phone"])
+        self.tokens.add("alice", "phone")
+        self.assertEqual(len(self.tokens.list("alice")), 3)
+
+    def test_labels_that_are_none(self) -> None:
+        self.tokens.add("alice", "phone")
+        before = Path(self.path).read_text()
+        an_id = self.tokens.list()[0].token_id
+        for label in ("phone", an_id, "0" * 12, "a\nb", "\x1b[2J", " a", "a ", "-a", "x" * 65):
+            with self.assertRaisesRegex(ValueError, "label|called"):
+                self.tokens.add("alice", label)
+        self.assertEqual(Path(self.path).read_text(), before)
+        self.tokens.add("alice", "x" * 64)
+
+    def test_a_file_of_before_there_were_labels(self) -> None:
+        self.tokens.add("alice")
+        content = json.loads(Path(self.path).read_text())
+        del content["tokens"][0]["label"]
+        Path(self.path).write_text(json.dumps(content))
+        self.tokens.add("alice", "phone")
+        self.assertEqual([it.label for it in self.tokens.list()], ["", "phone"])
+
+    def test_a_name_that_is_none(self) -> None:
+        for user in ("", "a:b", "../x", "x" * 255):
+            self.assertRaises(ValueError, self.tokens.add, user)
+
+    def test_a_file_that_is_none(self) -> None:
+        for text in ("", "[]", "{}", '{"tokens": [1]}', '{"tokens": [{"user": "a"}]}', "\0"):
+            Path(self.path).write_text(text)
+            self.assertRaises(StoreError, self.tokens.list)
+            self.assertRaises(StoreError, self.tokens.add, "alice")
+            self.assertEqual(Path(self.path).read_text(), text)
+
+    def test_through_a_symbolic_link(self) -> None:
+        link = os.path.join(self.mktemp(), "linked")
+        os.mkdir(os.path.dirname(link))
+        os.symlink(os.path.abspath(self.path), link)
+        # The link can be there before the file is.
+        linked = TokenFile(link)
+        for tokens in (linked, self.tokens):
+            tokens.add("alice")
+        self.assertEqual(len(self.tokens.list()), 2)
+        self.assertEqual(linked.revoke("alice"), 2)
+        self.assertEqual(self.tokens.list(), [])
+        self.assertTrue(os.path.islink(link))
+        self.assertEqual(os.listdir(os.path.dirname(link)), ["linked"])
+
+    def test_a_folder_that_is_missing(self) -> None:
+        missing = os.path.abspath(self.mktemp())
+        error = self.assertRaises(
+            FileNotFoundError, TokenFile(os.path.join(missing, "tokens")).add, "alice"
+        )
+        self.assertEqual(error.filename, missing)
+        self.assertIn("folder is missing", str(error))
+
+    def test_it_tells_no_hash(self) -> None:
+        self.tokens.add("alice")
+        self.assertNotIn(self.tokens.list()[0].digest, repr(self.tokens.list()))
+
+
+class ConcurrentTests(TestCase):
+    async def test_no_change_is_lost(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        os.symlink("tokens", os.path.join(folder, "linked"))
+        names = ("tokens", "linked")
+        files = [TokenFile(os.path.join(folder, it)) for it in names for _ in range(4)]
+        await gatherResults([deferToThread(it.add, "alice") for it in files for _ in range(5)])
+        self.assertEqual(len(files[0].list()), 40)
+
+
+class PortalTests(TestCase):
+    def setUp(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.tokens = TokenFile(os.path.join(folder, "tokens"))
+        self.portal = make_portal(self.tokens)
+
+    async def log_in(self, user: str, token: str) -> str:
+        _, avatar, log_out = await self.portal.login(TokenCredentials(user, token), None, IAccount)
+        log_out()
+        return IAccount(avatar).user
+
+    async def refused(self, user: str, token: str) -> None:
+        try:
+            await self.log_in(user, token)
+        except UnauthorizedLogin:
+            return
+        self.fail("let in")
+
+    def test_interfaces(self) -> None:
+        verifyObject(ICredentialsChecker, TokenChecker(self.tokens))
+        verifyObject(IRealm, AccountRealm())
+        verifyObject(ITokenCredentials, TokenCredentials("a", "b"))
+
+    def test_the_token_is_not_shown(self) -> None:
+        self.assertNotIn("secret", repr(TokenCredentials("alice", "secret")))
+
+    async def test_every_token_of_a_user_is_good(self) -> None:
+        for token in [self.tokens.add("alice") for _ in range(3)]:
+            self.assertEqual(await self.log_in("alice", token), "alice")
+
+    async def test_other_tokens_are_not(self) -> None:
+        token = self.tokens.add("alice")
+        self.tokens.add("bob")
+        await self.refused("bob", token)
+        await self.refused("carol", token)
+        await self.refused("carol", "")
+        await self.refused("alice", token + "x")
+        await self.refused("alice", self.tokens.list("alice")[0].digest)
+
+    async def test_no_file(self) -> None:
+        await self.refused("alice", "")
+
+    async def test_changes_are_seen(self) -> None:
+        first = self.tokens.add("alice")
+        await self.log_in("alice", first)
+        second = self.tokens.add("alice")
+        await self.log_in("alice", second)
+        self.tokens.revoke("alice", self.tokens.list("alice")[0].token_id)
+        await self.refused("alice", first)
+        await self.log_in("alice", second)
+
+
+class UnreadableTests(TestCase):
+    """The token file can't be read. Nothing here depends on who runs it: root reads everything."""
+
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+        os.mkdir(self.folder)
+        self.tokens = TokenFile(os.path.join(self.folder, "tokens"))
+        self.token = self.tokens.add("alice")
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.checker = TokenChecker(self.tokens, now=self.clock.seconds)
+        self.reads = 0
+
+    async def log_in(self) -> bytes | tuple[()]:
+        return await self.checker.requestAvatarId(TokenCredentials("alice", self.token))
+
+    async def refused(self, kind: type[Exception]) -> None:
+        await self.assertFailure(Deferred.fromCoroutine(self.log_in()), kind)
+
+    def break_reading(self) -> Callable[[], None]:
+        def fail() -> None:
+            self.reads += 1
+            raise OSError(errno.EMFILE, "too many files are open")
+
+        return self.patch(self.tokens, "digests", fail).restore  # type: ignore[no-any-return]
+
+    async def test_a_revocation_is_read_when_that_works_again(self) -> None:
+        await self.log_in()
+        self.tokens.revoke("alice")
+        mend = self.break_reading()
+        for _ in range(3):
+            await self.log_in()
+        self.assertEqual(self.reads, 1)
+        self.clock.advance(0.9)
+        await self.log_in()
+        self.assertEqual(self.reads, 1)
+        self.clock.advance(0.2)
+        await self.log_in()
+        self.assertEqual(self.reads, 2)
+        mend()
+        self.clock.advance(1)
+        await self.refused(UnauthorizedLogin)
+
+    async def test_it_is_not_believed_for_long(self) -> None:
+        await self.log_in()
+        self.clock.advance(40)
+        self.break_reading()
+        await self.log_in()
+        Path(self.tokens.path).touch()
+        self.clock.advance(59)
+        await self.log_in()
+        self.clock.advance(1)
+        await self.refused(StoreError)
+
+    async def test_never_read(self) -> None:
+        Path(self.tokens.path).write_text("damaged")
+        await self.refused(StoreError)
+
+    async def test_a_damaged_file_that_is_mended_counts_at_once(self) -> None:
+        await self.log_in()
+        whole = Path(self.tokens.path).read_text()
+        Path(self.tokens.path).write_text("damaged")
+        await self.log_in()
+        Path(self.tokens.path).write_text(whole)
+        other = TokenCredentials("alice", self.tokens.add("alice"))
+        await self.checker.requestAvatarId(other)
+
+    async def test_a_folder_that_can_not_be_reached(self) -> None:
+        await self.log_in()
+        os.rename(self.folder, self.folder + "-away")
+        Path(self.folder).touch()
+        await self.log_in()
+        self.clock.advance(60)
+        await self.refused(StoreError)
+        os.unlink(self.folder)
+        os.rename(self.folder + "-away", self.folder)
+        await self.log_in()
+
+    async def test_a_file_that_is_gone_lets_nobody_in(self) -> None:
+        await self.log_in()
+        os.unlink(self.tokens.path)
+        await self.refused(UnauthorizedLogin)
+
+    async def test_its_mode_is_looked_at(self) -> None:
+        await self.log_in()
+        version = self.tokens.version()
+        os.chmod(self.tokens.path, 0o640)
+        self.assertNotEqual(self.tokens.version(), version)
