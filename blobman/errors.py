@@ -23,7 +23,7 @@ Every error that blobman raises on purpose, as one tree.
     +-- MaximumRetriesError          they did not verify as often as was tried
     +-- UnauthorizedError            401 or 403: the token is not accepted
     +-- QuotaExceededError           507: the user's space on the server is used up
-    +-- CertificateError             the server's certificate is not to be trusted
+    +-- CertificateError             the server's certificate is not to be trusted, or it wants ours
     +-- ServerError                  any other answer: not a success, or not the server's
     +-- RetriableTransferError       it may work later: no connection, cut, timeout, 408, 429, 5xx
         +-- BlobNotFoundError        404: not there, or not there yet
@@ -145,7 +145,12 @@ class QuotaExceededError(BlobError):
 
 
 class CertificateError(BlobError):
-    """The server's TLS certificate is not signed by a trusted authority, or is not its own."""
+    """
+    The server's TLS certificate is not to be trusted, or the server wants one of the client.
+
+    The message says which: it has expired, is not valid yet, is not from a trusted authority, or
+    is not for the host in the URL. Nothing was sent.
+    """
 
 
 class ServerError(BlobError):

@@ -80,16 +80,24 @@ class Authority:
         if extensions is None:
             extensions = [x509.SubjectAlternativeName([alternative_name(host)])]
         certificate = self._sign(name, key, valid, extensions)
-        with open(os.open(path, os.O_CREAT | os.O_WRONLY, PRIVATE), "wb") as file:
-            file.write(
-                key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                )
+        return _write_pair(path, key, certificate)
+
+    def write_with_key(self, path: str) -> str:
+        """Write the authority's own key and certificate into one file."""
+        return _write_pair(path, self._key, self.certificate)
+
+
+def _write_pair(path: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> str:
+    with open(os.open(path, os.O_CREAT | os.O_WRONLY, PRIVATE), "wb") as file:
+        file.write(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
             )
-            file.write(certificate.public_bytes(serialization.Encoding.PEM))
-        return path
+        )
+        file.write(certificate.public_bytes(serialization.Encoding.PEM))
+    return path
 
 
 def alternative_name(host: str) -> x509.GeneralName:

@@ -56,11 +56,11 @@ class _SealedBlobsAgent:
         return requested.addCallbacks(_as_it_is, _name_server, errbackArgs=(uri,))
 
 
-_HEADERS_FOR_TREQ = (b"content-encoding", b"set-cookie", b"set-cookie2")
+_ACTED_ON_BY_TREQ = (b"content-encoding", b"set-cookie", b"set-cookie2")
 
 
 def _as_it_is(response: IResponse) -> IResponse:
-    for header in _HEADERS_FOR_TREQ:
+    for header in _ACTED_ON_BY_TREQ:
         response.headers.removeHeader(header)
     return response
 
@@ -105,9 +105,7 @@ class _ReadyURL(EncodedURL):
 
 
 class Connections:
-    """
-    The connections of one user to a server.
-    """
+    """The connections of one user to a server."""
 
     def __init__(
         self,

@@ -66,9 +66,9 @@ def alert_problem(alert: int, host: str) -> BlobError:
     if alert in _VERSION_ALERTS:
         return ServerError("the server speaks no version of TLS that we do")
     if alert == _HANDSHAKE_FAILURE:
-        return ServerError(
-            "the server refused TLS: it has no version or cipher in common with us, "
-            "or wants a client certificate"
+        return CertificateError(
+            "the server refused TLS: it wants a client certificate, "
+            "or has no version or cipher in common with us"
         )
     if alert in _PASSING_ALERTS:
         return RetriableTransferError(f"the server broke off TLS (alert {alert})")

@@ -96,6 +96,18 @@ class EverythingIsHere:
         return resolution
 
 
+def tls_with(path: str, **options: Any) -> CertificateOptions:
+    """
+    Make what a server begins TLS with.
+
+    :param path: the file of its key and certificate.
+    :param options: of Twisted's class.
+    """
+    with open(path, "rb") as file:
+        own = PrivateCertificate.loadPEM(file.read())
+    return CertificateOptions(own.privateKey.original, own.original, **options)
+
+
 class ListeningTestCase(TestCase):
     """Clients that trust one authority, and servers that may have any certificate."""
 
@@ -150,9 +162,7 @@ class ListeningTestCase(TestCase):
         :param options: of Twisted's class.
         """
         path = (signer or authority()).issue(self.path(), extensions=extensions, **(issue or {}))
-        with open(path, "rb") as file:
-            own = PrivateCertificate.loadPEM(file.read())
-        return CertificateOptions(own.privateKey.original, own.original, **options)
+        return tls_with(path, **options)
 
     def manager(self, port: int, host: str = "127.0.0.1", **options: Any) -> BlobManager:
         """Make a manager without a store that has the token ``the-token``. It is closed."""

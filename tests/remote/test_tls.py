@@ -11,7 +11,7 @@ from blobman import CertificateError
 
 from ..certificates import Authority, alternative_name
 from ..support import authority
-from .listening import ListeningTestCase, Recorder
+from .listening import ListeningTestCase, Recorder, tls_with
 
 HOST = "www.blobs.example"
 
@@ -163,6 +163,15 @@ class RightNamesTests(NamesTestCase):
         recorder = Recorder()
         port = await self.listen(recorder, self.tls(dns(HOST)))
         self.assertEqual(await self.manager(port, f"{HOST}.").count(), {"count": 0})
+
+    async def test_a_certificate_that_signed_itself(self) -> None:
+        own = Authority("server", extensions=names("127.0.0.1"))
+        port = await self.listen(Recorder(), tls_with(own.write_with_key(self.path())))
+        manager = self.manager(port, cert_file=own.write(self.path()))
+        self.assertEqual(await manager.count(), {"count": 0})
+        with self.assertRaises(CertificateError) as caught:
+            await self.manager(port).count()
+        self.assertIn("not from a trusted CA: it has signed itself", str(caught.exception))
 
     async def test_the_name_that_is_asked_for(self) -> None:
         asked: list[bytes | None] = []
