@@ -74,13 +74,16 @@ def is_empty_stream(request: Request) -> bool:
 
 
 class Hasty(Protocol):
-    """Answers an upload as soon as it begins."""
+    """Answers an upload as soon as it begins, a bit for each bit of it that comes."""
 
-    answer = b""
+    answers: tuple[bytes, ...] = ()
+
+    def connectionMade(self) -> None:
+        self.left = list(self.answers)
 
     def dataReceived(self, data: bytes) -> None:
-        if data.startswith(b"PUT") and self.transport is not None:
-            self.transport.write(self.answer)
+        if self.left and self.transport is not None:
+            self.transport.write(self.left.pop(0))
 
 
 class ScriptedTestCase(TestCase):
@@ -341,9 +344,9 @@ class HostileServerTests(ScriptedTestCase):
                 self.assertIn(words, str(caught.exception))
         self.assertEqual(await self.manager.sync_progress, {})
 
-    async def with_hasty(self, said: bytes) -> BlobManager:
-        """Make a manager whose server says that as soon as an upload begins."""
-        factory = Factory.forProtocol(type("", (Hasty,), {"answer": said}))
+    async def with_hasty(self, *answers: bytes) -> BlobManager:
+        """Make a manager whose server says that bit by bit as soon as an upload begins."""
+        factory = Factory.forProtocol(type("", (Hasty,), {"answers": answers}))
         factory.noisy = False
         port = _reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
@@ -355,10 +358,18 @@ class HostileServerTests(ScriptedTestCase):
     async def test_a_proxy_that_takes_no_long_bodies(self) -> None:
         page = b"<html>413 Request Entity Too Large</html>"
         head = b"HTTP/1.1 413 X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(page)
-        manager = await self.with_hasty(head + page)
-        with self.assertRaises(ServerError) as caught:
+        for answers in ((head + page,), (head, page), (head[:20], head[20:], page[:5], page[5:])):
+            manager = await self.with_hasty(*answers)
+            with self.assertRaises(ServerError) as caught:
+                await manager.put(doc(content(20 * MB), "x"), 20 * MB)
+            self.assertIn("something between here and the server", str(caught.exception))
+            self.assertEqual(await manager.sync_progress, {"PENDING_UPLOAD": 1})
+
+    async def test_an_early_answer_that_does_not_end(self) -> None:
+        head = b"HTTP/1.1 413 X\r\nContent-Length: 100000000\r\n\r\n"
+        manager = await self.with_hasty(head, *([b"x" * 10_000] * 50))
+        with self.assertRaises(ServerError):
             await manager.put(doc(content(20 * MB), "x"), 20 * MB)
-        self.assertIn("something between here and the server", str(caught.exception))
         self.assertEqual(await manager.sync_progress, {"PENDING_UPLOAD": 1})
 
     async def test_not_http(self) -> None:

@@ -188,6 +188,18 @@ class RunTests(SynchronousTestCase):
         self.finish("2-00")
         self.assertIsNone(self.successResultOf(running))
 
+    def test_what_a_stranger_says_is_tried_three_times(self) -> None:
+        self.queue(2, 2)
+        running = self.run_it()
+        self.finish("2-01")
+        page = ServerError("HTML", 200, may_pass=True)
+        for delay in (1, 11):
+            self.fail_with(page, "2-00")
+            self.clock.advance(delay)
+        self.assertNoResult(running)
+        self.fail_with(page, "2-00")
+        self.assertIs(self.successResultOf(running), page)
+
     def test_jitter_that_fails(self) -> None:
         def broken(seconds: float) -> float:
             raise ZeroDivisionError("the application's")

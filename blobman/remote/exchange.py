@@ -13,7 +13,14 @@ from twisted.web.iweb import IResponse
 
 from ..clocks import steady_clock
 from ..errors import BlobError, InvalidFlagsError, RetriableTransferError, ServerError
-from ..protocol import Answer, ProtocolError, Subject, answer_error, strange_answer
+from ..protocol import (
+    ANSWER_HEADER,
+    Answer,
+    ProtocolError,
+    Subject,
+    answer_error,
+    strange_answer,
+)
 from .agent import Connections
 from .bodies import Body
 from .failures import cause, transfer_error, was_cancelled
@@ -67,6 +74,7 @@ class Exchanges:
         self._idle_timeout = idle_timeout
         self.throttle = Throttle(self._clock) if throttle is None else throttle
         self._connections = Connections(reactor, user, token, cert_file)
+        self._server_has_words = False
 
     def run(
         self, subject: Subject, work: Callable[[IdleTimer], Coroutine[Deferred[Any], Any, T]]
@@ -140,6 +148,8 @@ class Exchanges:
                 raise CancelledError from error
             raise
         idle.reset()
+        if response.headers.hasHeader(ANSWER_HEADER):
+            self._server_has_words = True
         return response
 
     async def finish(
@@ -201,8 +211,9 @@ class Exchanges:
         :raise BlobError: what it says, unless it is the server's word that it is done.
         """
         answer = await self.finish(idle, response, subject)
-        if answer.body:
-            raise strange_answer(answer, subject, "an empty answer")
+        # Nothing is all that Soledad's server says; but a server that has words does not drop them.
+        if answer.body or (self._server_has_words and not answer.word):
+            raise strange_answer(answer, subject, "the server's answer")
 
     async def read(
         self,

@@ -31,7 +31,10 @@ SOCKET_PIECE = 256 * 1024
 """Bytes that a connection reads or sends in one turn of the reactor at most."""
 
 MAX_HEAD_SIZE = 64 * 1024
-"""Bytes that may come before the headers of an answer have ended."""
+"""
+Bytes that may come before an answer can be read: its headers, or all of it if it comes before the
+request has been sent.
+"""
 
 _NOTHING_CAME = (RequestNotSent, RequestTransmissionFailed, ResponseNeverReceived)
 
@@ -107,7 +110,7 @@ class _Connection:
         Make it.
 
         :return: as Twisted's does. Fails with ``DiedUnusedError``, too, and with ``ProtocolError``
-            if the headers do not end.
+            if more than :data:`MAX_HEAD_SIZE` bytes come before.
         """
         head = _Head(self._protocol)
         answered: Deferred[IResponse] = self._protocol.request(request)
@@ -116,7 +119,7 @@ class _Connection:
 
 
 class _Head:
-    """Counts the bytes until an answer's headers have ended: Twisted takes any number of them."""
+    """Takes what comes before an answer can be read. Twisted takes any number of bytes."""
 
     def __init__(self, protocol: Any) -> None:
         self._protocol: Any = protocol
@@ -127,11 +130,17 @@ class _Head:
     def _count(self, data: bytes) -> None:
         self._size += len(data)
         self._receive(data)
-        if self._protocol is not None and self._size > MAX_HEAD_SIZE:
+        if self._protocol is None:
+            return
+        if self._size > MAX_HEAD_SIZE:
             self._protocol.transport.abortConnection()
+        else:
+            # Twisted waits for the body to be asked for, but gives nobody an answer that comes
+            # before the request has been sent until it has all of it.
+            self._protocol.transport.resumeProducing()
 
     def ended(self, result: IResponse | Failure) -> IResponse | Failure:
-        """The headers have come, or never will."""
+        """The answer can be read, or never will be."""
         protocol, self._protocol = self._protocol, None
         del protocol.dataReceived
         if isinstance(result, Failure) and self._size > MAX_HEAD_SIZE:

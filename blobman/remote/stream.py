@@ -167,14 +167,14 @@ class BlobsStream:
             await self._exchanges.finish(idle, response, SUBJECT)
         try:
             await deliver(response, receiver)
+            if receiver.is_cut:
+                raise RetriableTransferError(f"{SUBJECT.title}: the answer was cut")
         except ProtocolError as error:
             answer = answer_of(response, bytes(receiver.header))
             raise strange_answer(answer, SUBJECT, "blobs", error) from error
         finally:
             idle.pause()
             await receiver.close()
-        if receiver.is_cut:
-            raise RetriableTransferError(f"{SUBJECT.title}: the answer was cut")
 
 
 def _check_place(code: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from blobman import BlobError, RetriableTransferError, ServerError, SyncStatus
-from blobman.protocol import write_tag
+from blobman.protocol import write_frame_header, write_tag
 from blobman.remote.pool import MAX_HEAD_SIZE
 
 from ..support import MB, content, doc
@@ -100,6 +100,62 @@ class MalformedTests(RawServerTestCase):
         with self.assertRaises(ServerError):
             await self.manager.put(doc(b"data", "x"), 4)
         self.assertIs(await status_of(self.manager, "x"), SyncStatus.PENDING_UPLOAD)
+
+
+class WordlessTests(RawServerTestCase):
+    async def test_a_server_that_has_words_does_not_drop_them(self) -> None:
+        def handle(server: RawServer, request: Request) -> None:
+            lines = () if request.method != "GET" else ("Blobs-Answer: done",)
+            server.answer(200, b'{"count": 0}' if lines else b"", *lines)
+
+        self.handle = handle
+        # An empty answer is all that Soledad's server says.
+        await self.manager.put(doc(b"data", "first"), 4)
+        await self.manager.count()
+        for ask in (
+            lambda: self.manager.put(doc(b"data", "x"), 4),
+            lambda: self.manager.set_flags("first", []),
+            lambda: self.manager.delete("first"),
+        ):
+            with self.assertRaises(ServerError) as caught:
+                await ask()
+            self.assertTrue(caught.exception.may_pass)
+        self.assertEqual(
+            await self.manager.sync_progress, {"PENDING_UPLOAD": 1, "PENDING_DELETE": 1}
+        )
+
+
+class StreamsWithoutLengthTests(RawServerTestCase):
+    """A stream that ends with its connection: what is in it tells whether it came whole."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.manager = self.make_manager(remote_stream=self.url.replace("blobs", "stream"))
+        blob = sealed(content(2000), "x")
+        self.whole = write_frame_header(len(blob), blob[-16:]) + blob
+        self.cut: int | None = None
+        self.handle = self.serve
+
+    def serve(self, server: RawServer, request: Request) -> None:
+        if request.body == b"[]\n":
+            server.answer(200, b"[]")
+        elif request.path.startswith("/stream"):
+            server.say_and_close(b"HTTP/1.0 200 OK\r\n\r\n" + self.whole[: self.cut])
+        else:
+            server.answer(404, b"no such blob\n")
+
+    async def test_whole(self) -> None:
+        self.assertEqual((await self.manager.get("x")).read(), content(2000))
+
+    async def test_cut(self) -> None:
+        assert self.manager.local is not None
+        for self.cut in (0, 5, 33, 1000, 2780):
+            with self.assertRaises(RetriableTransferError) as caught:
+                await self.manager.get("x")
+            self.assertIn("cut", str(caught.exception))
+            record = await self.manager.local.get_sync_status("x")
+            self.assertEqual(record, (SyncStatus.PENDING_DOWNLOAD, 0))
+        self.assertEqual(await self.manager.local_list(), [])
 
 
 class WithoutLengthTests(RawServerTestCase):
