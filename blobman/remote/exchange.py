@@ -23,7 +23,7 @@ from ..protocol import (
 )
 from .agent import Connections
 from .bodies import Body
-from .failures import cause, transfer_error, was_cancelled
+from .failures import cause, name_server, transfer_error, was_cancelled
 from .idle import IdleTimer
 from .pool import CACHED_CONNECTIONS, DiedUnusedError
 from .receivers import BEGINNING, Collector, deliver
@@ -96,8 +96,9 @@ class Exchanges:
                 raise ServerError(f"{subject.title}: {error}", may_pass=True) from error
             except (Exception, CancelledError) as error:
                 if idle.expired:
+                    where = name_server(subject.title, error)
                     silence = f"nothing moved for {self._idle_timeout:g} seconds"
-                    raise RetriableTransferError(f"{subject.title}: {silence}") from error
+                    raise RetriableTransferError(f"{where}: {silence}") from error
                 if was_cancelled(error):
                     raise CancelledError from error
                 raise transfer_error(error, subject.title) from cause(error)

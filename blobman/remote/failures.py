@@ -50,6 +50,19 @@ def cause(error: BaseException) -> BaseException:
     return error.reason if isinstance(error, RequestFailed) else error
 
 
+def name_server(action: str, error: BaseException) -> str:
+    """
+    Say which server a request went to, as far as the error tells.
+
+    :param action: what was being done.
+    :return: how a message about that begins.
+    """
+    for each in (error, error.__cause__):
+        if isinstance(each, RequestFailed):
+            return f"{action}: {each.server}"
+    return action
+
+
 def was_cancelled(error: BaseException) -> bool:
     """Whether it is what becomes of a cancelled request, at whatever point it was."""
     return any(isinstance(e, (CancelledError, ConnectingCancelledError)) for e in causes(error))
@@ -71,8 +84,7 @@ def transfer_error(error: BaseException, action: str) -> BaseException:
     for each in inner:
         if isinstance(each, BlobError):
             return each
-        if isinstance(each, RequestFailed):
-            action = f"{action}: {each.server}"
+    action = name_server(action, error)
     for each in inner:
         if isinstance(each, TLSFailed):
             return each.error.about(action)
