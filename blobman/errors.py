@@ -16,6 +16,7 @@ Every error that blobman raises on purpose, as one tree.
     |   the local store's
     +-- StoreError                   the database is locked, full or damaged
     |   +-- WrongKeyError            the key does not open the database
+    |   +-- StoreFullError           the disk has no room left
     +-- IllegalStatusChange          a change that is not in ``model.STATUS_CHANGES``
     |
     |   the server's, or the way there
@@ -54,6 +55,7 @@ __all__ = [
     "ServerError",
     "SoledadError",
     "StoreError",
+    "StoreFullError",
     "UnauthorizedError",
     "UnreadableContentError",
     "WrongKeyError",
@@ -122,6 +124,10 @@ class StoreError(BlobError):
 
 class WrongKeyError(StoreError):
     """The key does not open the local database; the file was left as it was."""
+
+
+class StoreFullError(StoreError):
+    """The disk of the local store has no room left; nothing half-written remains."""
 
 
 class IllegalStatusChange(BlobError):

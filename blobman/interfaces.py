@@ -166,11 +166,11 @@ class IBlobStore(Interface):
         :return: fires with those that are PENDING_UPLOAD and not larger, by their ids.
         """
 
-    def mark_uploaded(blob_ids: Ids, namespace: str) -> Deferred[None]:
+    def mark_uploaded(blob_ids: Ids, namespace: str) -> Deferred[Ids]:
         """
         Make SYNCED those that are PENDING_UPLOAD; others stay.
 
-        :return: fires when it is durable.
+        :return: fires, when it is durable, with those that are not SYNCED now.
         """
 
     def stage(blob_id: str, namespace: str = "") -> IStagedBlob:

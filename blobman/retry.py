@@ -9,6 +9,7 @@ from .errors import (
     CertificateError,
     RetriableTransferError,
     ServerError,
+    StoreFullError,
     UnauthorizedError,
 )
 
@@ -23,6 +24,9 @@ MAX_DELAY = 60.0
 
 MAX_RETRY_AFTER = 3600.0
 """Seconds that a server can make us wait at most."""
+
+ATTEMPTS = 10
+"""How often a transfer is tried in one run, in all: for some five minutes."""
 
 STRANGE_ATTEMPTS = 3
 """How often a transfer is tried in all that is answered by something other than the server."""
@@ -40,12 +44,18 @@ def is_retriable(error: BaseException, attempts: int = 1) -> bool:
     """
     if isinstance(error, ServerError):
         return error.may_pass and attempts < STRANGE_ATTEMPTS
-    return isinstance(error, RetriableTransferError) and not isinstance(error, BlobNotFoundError)
+    if isinstance(error, BlobNotFoundError):
+        return False
+    return isinstance(error, RetriableTransferError) and attempts < ATTEMPTS
 
 
 def ends_run(error: BaseException) -> bool:
-    """Whether every other transfer would fail in the same way: the server and we do not agree."""
-    return isinstance(error, (UnauthorizedError, CertificateError))
+    """
+    Whether every other transfer would fail in the same way.
+
+    The server and we do not agree, or nothing more can be recorded here.
+    """
+    return isinstance(error, (UnauthorizedError, CertificateError, StoreFullError))
 
 
 def retry_delay(failures: int, jitter: Jitter, retry_after: float | None = None) -> float:

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from .bundles import Bundlers, Outcome, Passenger
-from .errors import BlobAlreadyExistsError, QuotaExceededError, ServerError
+from .errors import (
+    BlobAlreadyExistsError,
+    DeletedMeanwhile,
+    QuotaExceededError,
+    ServerError,
+    describe,
+)
 from .interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress
 from .model import BlobKey, SyncStatus
 from .transfers import Permits, Place
@@ -54,9 +60,9 @@ class Uploader:
         """
         Upload a blob, if it is still to be.
 
-        :return: fires with None. Fails with ``BlobAlreadyExistsError``: another blob has the id;
-            it is FAILED_UPLOAD now; or with what else the server or the store said; it is as it
-            was.
+        :return: fires with None when it is SYNCED. Fails with ``BlobAlreadyExistsError``: another
+            blob has the id; it is FAILED_UPLOAD now; ``DeletedMeanwhile``: it is not to be uploaded
+            any more; or with what else the server or the store said; it is as it was.
         """
         if self._stream is None:
             return Deferred.fromCoroutine(self._upload_alone(key, place, report))
@@ -72,20 +78,19 @@ class Uploader:
         """Find out whether the server's blob of that id is ours, and record it if so."""
         payload = await self._store.open_payload(key.blob_id, key.namespace)
         if payload is not None and await self._remote.holds(key.blob_id, payload, key.namespace):
-            await self._set_status(key, SyncStatus.SYNCED)
+            await self._store.mark_uploaded([key.blob_id], key.namespace)
 
     async def _upload_alone(self, key: BlobKey, place: Place, report: Progress) -> None:
         async with self._permits.hold(place):
             await self._upload_now(key, report)
 
     async def _upload_now(self, key: BlobKey, report: Progress) -> None:
-        store, remote = self._store, self._remote
-        record = await store.get_sync_status(key.blob_id, key.namespace)
-        if record is None or record[0] is not SyncStatus.PENDING_UPLOAD:
+        remote = self._remote
+        if await self._is_uploaded(key):
             return
         payload = await self._open_to_seal(key)
         if payload is None:
-            return
+            raise self._deleted(key)
         try:
             await remote.upload(key.blob_id, payload, key.namespace, report)
         except BlobAlreadyExistsError:
@@ -93,7 +98,28 @@ class Uploader:
                 await self._set_status(key, SyncStatus.FAILED_UPLOAD)
                 raise
         self._note_uploaded(key)
-        await self._set_status(key, SyncStatus.SYNCED)
+        if await self._store.mark_uploaded([key.blob_id], key.namespace):
+            # Another manager of this store decided otherwise meanwhile.
+            await self._is_uploaded(key)
+
+    async def _is_uploaded(self, key: BlobKey) -> bool:
+        """
+        Look up whether a blob is still to be uploaded.
+
+        :raise DeletedMeanwhile: it is neither to be uploaded, nor is it.
+        """
+        record = await self._store.get_sync_status(key.blob_id, key.namespace)
+        status = None if record is None else record[0]
+        if status is SyncStatus.FAILED_UPLOAD:
+            # Another manager of this store met a refusal. This one finds out which.
+            await self._set_status(key, SyncStatus.PENDING_UPLOAD)
+        elif status not in (SyncStatus.PENDING_UPLOAD, SyncStatus.SYNCED):
+            raise self._deleted(key)
+        return status is SyncStatus.SYNCED
+
+    @staticmethod
+    def _deleted(key: BlobKey) -> DeletedMeanwhile:
+        return DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
 
     async def _open_to_seal(self, key: BlobKey) -> IPayload | None:
         """Open a blob with the preamble that every attempt seals it with, once it is recorded."""
@@ -123,13 +149,13 @@ class Uploader:
         ]
         for blob_id in created:
             self._note_uploaded(by_id[blob_id].key)
-        await self._store.mark_uploaded(created, namespace)
+        refused = set(await self._store.mark_uploaded(created, namespace))
         for blob_id, payload in payloads.items():
             passenger = by_id[blob_id]
             result = results.get(blob_id)
             if result == "created":
                 passenger.report(payload.size, payload.size)
-            passenger.arrive(_outcome(passenger, result))
+            passenger.arrive(Outcome.ALONE if blob_id in refused else _outcome(passenger, result))
 
     async def _set_status(self, key: BlobKey, status: SyncStatus) -> None:
         await self._store.update_sync_status(key.blob_id, status, key.namespace)

@@ -22,6 +22,7 @@ from blobman import (
     BlobNotFoundError,
     CertificateError,
     ClosedError,
+    DeletedMeanwhile,
     Flags,
     InvalidBlob,
     InvalidFlagsError,
@@ -354,6 +355,38 @@ class AtOnceTests(ServerTestCase):
         await gatherResults(putting)
         self.assertEqual(await laptop.sync_progress, {"SYNCED": 2})
         self.assertEqual(sorted(await laptop.remote_list()), ["a", "b"])
+
+    async def test_success_is_synced(self) -> None:
+        """The other manager of a store meets the refusal, while this one still waits."""
+        self.patch(puts, "SENDING", 1)
+        laptop, beside = self.manager(), self.manager()
+        laptop.concurrent_transfers_limit = 1
+        permits = laptop._transfers.permits
+        await permits.acquire(Priority.URGENT).granted
+        putting = laptop.put(doc(b"ours", "x"), 4)
+        while not await beside.local_list():
+            pass
+        await self.manager("other").put(doc(b"theirs", "x"), 6)
+        with self.assertRaises(BlobAlreadyExistsError):
+            await beside.sync()
+        permits.release()
+        with self.assertRaises(BlobAlreadyExistsError):
+            await putting
+        self.assertIs(await status_of(laptop, "x"), SyncStatus.FAILED_UPLOAD)
+
+    async def test_deleted_by_another_manager(self) -> None:
+        laptop, beside = self.manager(), self.manager()
+        laptop.concurrent_transfers_limit = 1
+        permits = laptop._transfers.permits
+        await permits.acquire(Priority.URGENT).granted
+        putting = laptop.put(doc(b"ours", "x"), 4)
+        while not await beside.local_list():
+            pass
+        await beside.delete("x")
+        permits.release()
+        with self.assertRaises(DeletedMeanwhile):
+            await putting
+        self.assertEqual((await laptop.remote_list(), await laptop.sync_progress), ([], {}))
 
     async def test_two_deletes(self) -> None:
         laptop = self.manager()

@@ -14,6 +14,8 @@ from blobman import (
     QuotaExceededError,
     RetriableTransferError,
     ServerError,
+    StoreError,
+    StoreFullError,
     UnauthorizedError,
 )
 from blobman.retry import ends_run, is_retriable, retry_delay
@@ -68,10 +70,17 @@ class RetryTests(SynchronousTestCase):
     def test_what_a_stranger_says_is_tried_three_times(self) -> None:
         page = ServerError("HTML", 200, may_pass=True)
         self.assertEqual([is_retriable(page, n) for n in (1, 2, 3, 4)], [True, True, False, False])
-        self.assertTrue(is_retriable(RetriableTransferError("cut"), 1000))
+
+    def test_a_run_ends(self) -> None:
+        cut = RetriableTransferError("cut")
+        self.assertEqual(
+            [is_retriable(cut, n) for n in (1, 9, 10, 1000)], [True, True, False, False]
+        )
 
     def test_what_ends_a_run(self) -> None:
         self.assertTrue(ends_run(UnauthorizedError("x")))
         self.assertTrue(ends_run(CertificateError("x")))
+        self.assertTrue(ends_run(StoreFullError("x")))
+        self.assertFalse(ends_run(StoreError("x")))
         self.assertFalse(ends_run(QuotaExceededError("x")))
         self.assertFalse(ends_run(RetriableTransferError("x")))

@@ -16,18 +16,20 @@ from blobman import (
     ITransferObserver,
     MaximumRetriesError,
     RetriableTransferError,
+    StoreFullError,
     SyncStatus,
     TransferProgress,
     UnauthorizedError,
 )
+from blobman.remote import BlobsClient
 
 from .support import MB, ServerTestCase, content, doc
 from .test_manager import status_of
 
 
-async def put(manager: BlobManager, *blob_ids: str, namespace: str = "") -> None:
+async def put(manager: BlobManager, *blob_ids: str, namespace: str = "", size: int = 100) -> None:
     await gatherResults(
-        [manager.put(doc(content(100, i), i), 100, namespace=namespace) for i in blob_ids]
+        [manager.put(doc(content(size, i), i), size, namespace=namespace) for i in blob_ids]
     )
 
 
@@ -262,6 +264,31 @@ class SyncTests(ServerTestCase):
         )
         for manager in (self.phone, beside):
             self.assertEqual(await manager.sync_progress, {"SYNCED": 200})
+
+
+class FullDiskTests(ServerTestCase):
+    async def test_the_rest_is_not_downloaded_for_nothing(self) -> None:
+        laptop, phone = self.manager("laptop"), self.manager("phone")
+        await put(laptop, *(f"{number:02}" for number in range(40)), size=100_000)
+        await phone.refresh_sync_status_from_server()
+        store: Any = phone.local
+        await store._database.write(
+            lambda connection: connection.execute("PRAGMA max_page_count=30").fetchall()
+        )
+        begun: list[str] = []
+        download = BlobsClient.download
+
+        def noted(client: BlobsClient, blob_id: str, *arguments: Any) -> Deferred[None]:
+            begun.append(blob_id)
+            return download(client, blob_id, *arguments)
+
+        self.patch(BlobsClient, "download", noted)
+        with self.assertRaises(StoreFullError):
+            await phone.fetch_missing()
+        self.assertLess(len(begun), 12)
+        progress = await phone.sync_progress
+        self.assertEqual(set(progress), {"SYNCED", "PENDING_DOWNLOAD"})
+        self.assertEqual(sum(progress.values()), 40)
 
 
 class SyncInStreamsTests(SyncTests):

@@ -225,14 +225,27 @@ def _publish_one(connection: apsw.Connection, arrival: Arrival) -> int | None:
     return number
 
 
-def mark_uploaded(connection: apsw.Connection, keys: Sequence[BlobKey]) -> None:
-    """Make SYNCED those that wait to be uploaded; others stay."""
+def mark_uploaded(connection: apsw.Connection, keys: Sequence[BlobKey]) -> list[str]:
+    """
+    Make SYNCED those that wait to be uploaded; others stay.
+
+    :return: the ids of those that are not SYNCED now.
+    """
+    others: list[str] = []
     for part in _portions(keys):
         connection.execute(
             f"UPDATE blobs SET status = ?, retries = 0 FROM {_table(len(part), 2)}"
             f" WHERE {_IS_ONE} AND +status = ?",
             (SyncStatus.SYNCED, *_flat(part), SyncStatus.PENDING_UPLOAD),
         )
+        if connection.changes() < len(part):
+            others += [key.blob_id for key in part if not _is_synced(connection, key)]
+    return others
+
+
+def _is_synced(connection: apsw.Connection, key: BlobKey) -> bool:
+    record = records.find(connection, key)
+    return record is not None and record.status is SyncStatus.SYNCED
 
 
 # Looking up

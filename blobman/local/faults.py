@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import apsw
 
-from ..errors import BlobError, StoreError
+from ..errors import BlobError, StoreError, StoreFullError
 
 __all__ = ["store_error", "store_errors"]
 
@@ -16,7 +16,6 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _CAUSES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((apsw.BusyError, apsw.LockedError), "is locked by another process"),
-    ((apsw.FullError,), "has no room left: the disk is full"),
     ((apsw.CorruptError, apsw.NotADBError), "is damaged"),
     ((apsw.ReadOnlyError,), "may not be written: it is read-only"),
     ((apsw.CantOpenError, apsw.PermissionsError, apsw.AuthError), "can't be opened"),
@@ -25,9 +24,13 @@ _CAUSES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 )
 
 
-def _is_full(error: Exception) -> bool:
+def _is_full(error: Exception, system_errno: int) -> bool:
     """Whether the room ran out: SQLite reports a reached size limit as an I/O error only."""
-    return isinstance(error, OSError) and error.errno in _FULL
+    if isinstance(error, apsw.IOError):
+        return system_errno in _FULL
+    return isinstance(error, apsw.FullError) or (
+        isinstance(error, OSError) and error.errno in _FULL
+    )
 
 
 def store_error(error: Exception, path: str, system_errno: int = 0) -> StoreError:
@@ -38,11 +41,12 @@ def store_error(error: Exception, path: str, system_errno: int = 0) -> StoreErro
     :param system_errno: the last error number that SQLite got from the operating system.
     :return: a :class:`StoreError` with ``error`` as its cause.
     """
-    if _is_full(error) or (isinstance(error, apsw.IOError) and system_errno in _FULL):
-        what = "has no room left: the disk is full"
+    told: StoreError
+    if _is_full(error, system_errno):
+        told = StoreFullError(f"{path} has no room left: the disk is full ({error})")
     else:
         what = next((text for kinds, text in _CAUSES if isinstance(error, kinds)), "can't be used")
-    told = StoreError(f"{path} {what} ({error})")
+        told = StoreError(f"{path} {what} ({error})")
     told.__cause__ = error
     return told
 

@@ -89,12 +89,12 @@ class StatusStore:
         change = partial(records.change_status, status=status, priority=priority)
         return self._write_about(blob_id, namespace, change)
 
-    def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[None]:
+    def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.mark_uploaded`."""
 
-        def work(connection: apsw.Connection) -> None:
+        def work(connection: apsw.Connection) -> Ids:
             keys = [check_key(blob_id, namespace) for blob_id in blob_ids]
-            batches.mark_uploaded(connection, keys)
+            return batches.mark_uploaded(connection, keys)
 
         return self._database.write(work)
 

@@ -173,14 +173,18 @@ class MemoryStatusStore:
 
         return self._about(blob_id, namespace, work)
 
-    def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[None]:
+    def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.mark_uploaded`."""
 
-        def work() -> None:
+        def work() -> Ids:
+            others = []
             for blob_id in blob_ids:
                 record = self._records.get(check_key(blob_id, namespace))
                 if record is not None and record.status is SyncStatus.PENDING_UPLOAD:
                     record.status, record.retries = SyncStatus.SYNCED, 0
+                elif record is None or record.status is not SyncStatus.SYNCED:
+                    others.append(blob_id)
+            return others
 
         return self._do(work)
 

@@ -327,6 +327,17 @@ class StoreContract(TestCase):
             self.assertTrue(b"".join(reversed(chunks)) == data)
             self.assertEqual(len({len(chunk) for chunk in chunks[1:]}), min(1, len(chunks[1:])))
 
+    async def test_mark_uploaded(self) -> None:
+        for name in "abcd":
+            await self.put(name)
+        await self.store.update_sync_status("b", S.FAILED_UPLOAD)
+        await self.store.update_sync_status("c", S.PENDING_DELETE)
+        await self.store.update_sync_status("d", S.SYNCED)
+        self.assertEqual(await self.store.mark_uploaded([*"abcdx"], ""), ["b", "c", "x"])
+        found = [await self.store.get_sync_status(name) for name in "abcd"]
+        expected = [S.SYNCED, S.FAILED_UPLOAD, S.PENDING_DELETE, S.SYNCED]
+        self.assertEqual([record and record[0] for record in found], expected)
+
     async def test_a_preamble_is_recorded_once(self) -> None:
         async def preamble_of(blob_id: str) -> bytes:
             payload = await self.store.open_payload(blob_id)

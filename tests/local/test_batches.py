@@ -192,6 +192,9 @@ class ManyTests(BatchesTestCase):
             def last_insert_rowid(self) -> int:
                 return connection.last_insert_rowid()
 
+            def changes(self) -> int:
+                return connection.changes()
+
         watched: Any = Watched()
         keys = [key(n) for n in range(3)]
         entries = [Entry(it, payload("x"), S.PENDING_UPLOAD, 2) for it in keys]

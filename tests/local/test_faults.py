@@ -13,7 +13,7 @@ import apsw
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.trial.unittest import TestCase
 
-from blobman.errors import BlobNotFoundError, StoreError, WrongKeyError
+from blobman.errors import BlobNotFoundError, StoreError, StoreFullError, WrongKeyError
 from blobman.local import BlobStore, payload_writer
 from blobman.local.connection import connect, derive_key
 from blobman.model import SyncStatus
@@ -291,7 +291,8 @@ class FullTests(DiskTestCase):
         await store._database.write(
             lambda connection: connection.execute("PRAGMA max_page_count=30").fetchall()
         )
-        await self.refuses(put(store, "b", content(900_000)), "disk is full")
+        error = await self.refuses(put(store, "b", content(900_000)), "disk is full")
+        self.assertIsInstance(error, StoreFullError)
         self.assertEqual(await store.list(), ["a"])
         await put(store, "c", content(10))
         work = [put(store, "d", content(900_000)), put(store, "e", content(10))]
