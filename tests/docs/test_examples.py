@@ -20,7 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from ..support import SECRET, ServerTestCase
 from .pages import Example, find_examples, make_script, split_output
-from .reader import Reader
+from .reader import PASSPHRASE, Reader
+from .soledads import secrets_file
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -36,6 +37,7 @@ FILES: dict[str, dict[str, bytes]] = {
         "store/alice_blobs.db": (SOLEDADS / "alice_blobs.db").read_bytes(),
         "soledad.key": json.loads((SOLEDADS / "alice_blobs.json").read_bytes())["key"].encode(),
     },
+    "how-to/port-from-soledad.md": {"soledad.json": secrets_file(PASSPHRASE)},
 }
 """What a page takes for granted."""
 
@@ -110,6 +112,9 @@ class ScriptTests(ExampleCase):
 
     async def test_from_soledad(self) -> None:
         await self.run_page("how-to/from-soledad.md")
+
+    async def test_port_from_soledad(self) -> None:
+        await self.run_page("how-to/port-from-soledad.md")
 
     async def test_tls(self) -> None:
         if shutil.which("openssl") is None:
