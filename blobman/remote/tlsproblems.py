@@ -5,7 +5,7 @@ from __future__ import annotations
 from OpenSSL import SSL
 from OpenSSL.SSL import X509VerificationCodes as Code
 
-from ..errors import BlobError, CertificateError, RetriableTransferError, ServerError
+from ..errors import BlobError, CertificateError, ServerError
 
 _NOT_TRUSTED = "is not from a trusted CA"
 
@@ -49,7 +49,6 @@ _CLIENT_CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 49, 116})
 _VERSION_ALERTS = frozenset({70, 71})
 _HANDSHAKE_FAILURE = 40
 _UNRECOGNIZED_NAME = 112
-_PASSING_ALERTS = frozenset({20, 90})  # bytes were damaged on the way; a user cancelled
 
 
 def alert_problem(alert: int, host: str) -> BlobError:
@@ -70,25 +69,24 @@ def alert_problem(alert: int, host: str) -> BlobError:
             "the server refused TLS: it wants a client certificate, "
             "or has no version or cipher in common with us"
         )
-    if alert in _PASSING_ALERTS:
-        return RetriableTransferError(f"the server broke off TLS (alert {alert})")
-    return ServerError(f"the server broke off TLS (alert {alert})")
+    return ServerError(f"the server broke off TLS (alert {alert})", may_pass=True)
 
 
 _NOT_TLS = frozenset({"wrong version number", "http request", "packet length too long"})
 _OLD_TLS = frozenset({"unsupported protocol", "no protocols available"})
 
 
-def other_problem(error: SSL.Error) -> BlobError:
+def other_problem(error: SSL.Error) -> ServerError:
     """
     Say why TLS failed here.
 
     :param error: pyOpenSSL's, which has OpenSSL's name of the reason and not its number.
     """
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    reasons = {entry[-1] for entry in queue}
-    if reasons & _NOT_TLS:
+    reasons = [entry[-1] for entry in queue]
+    if _NOT_TLS.intersection(reasons):
         return ServerError("the server does not speak TLS there")
-    if reasons & _OLD_TLS:
+    if _OLD_TLS.intersection(reasons):
         return ServerError("the server speaks no version of TLS that we do")
-    return RetriableTransferError("TLS with the server failed")
+    words = ", ".join(reasons) or type(error).__name__
+    return ServerError(f"TLS with the server failed ({words})", may_pass=True)

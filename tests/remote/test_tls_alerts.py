@@ -15,12 +15,12 @@ from blobman import (
     ServerError,
     SyncStatus,
 )
+from blobman.retry import STRANGE_ATTEMPTS, is_retriable
 
 from ..support import KEY, MB, content, doc
 from .listening import ListeningTestCase, Recorder
 
 CERTIFICATE_ALERTS = (42, 43, 44, 45, 46, 48, 49, 116)
-PASSING_ALERTS = (20, 90)
 
 
 class Alerting(Protocol):
@@ -68,18 +68,12 @@ class AlertTests(ListeningTestCase):
         self.assertIn("version or cipher", str(error))
         self.assertIn("client certificate", str(error))
 
-    async def test_what_may_pass(self) -> None:
-        for alert in PASSING_ALERTS:
+    async def test_any_other_may_pass_but_not_for_ever(self) -> None:
+        for alert in (10, 20, 22, 47, 50, 51, 80, 86, 90, 109, 110, 113, 115, 120, 255):
             error = await self.after(alert)
-            self.assertIsInstance(error, RetriableTransferError, alert)
-            self.assertIn(f"(alert {alert})", str(error))
-
-    async def test_any_other(self) -> None:
-        known = {*CERTIFICATE_ALERTS, *PASSING_ALERTS, 40, 70, 71, 112}
-        for alert in (10, 22, 47, 50, 51, 80, 86, 109, 110, 113, 115, 120, 255):
-            self.assertNotIn(alert, known)
-            error = await self.after(alert)
-            self.assertIsInstance(error, ServerError, alert)
+            assert isinstance(error, ServerError), alert
+            self.assertTrue(error.may_pass)
+            self.assertFalse(is_retriable(error, STRANGE_ATTEMPTS))
             self.assertIn(f"(alert {alert})", str(error))
 
 
@@ -122,6 +116,14 @@ class NotTLSTests(ListeningTestCase):
                 await self.manager(port).count()
             self.assertIn("the server does not speak TLS there", str(caught.exception))
             self.assertNotIn(b"uthorization", recorder.received)
+
+    async def test_what_is_hardly_tls(self) -> None:
+        # A message of the handshake that is none.
+        port = await self.listen(Recorder(greeting=b"\x16\x03\x03\x00\x04\xff\x00\x00\x00"))
+        with self.assertRaises(ServerError) as caught:
+            await self.manager(port).count()
+        self.assertIn(f"127.0.0.1:{port}: TLS with the server failed (", str(caught.exception))
+        self.assertFalse(is_retriable(caught.exception, STRANGE_ATTEMPTS))
 
     async def test_it_hangs_up(self) -> None:
         port = await self.listen(Recorder(answer=b""))
