@@ -89,6 +89,10 @@ STANDS_ON: dict[str, set[str]] = {
     "testing": {"", "errors", "model", "document", "protocol", "crypto", "interfaces", "server"},
 }
 
+ROOMS_OF_THE_SERVER = tuple(
+    f"blobman.server.{room}." for room in ("accounts", "http", "running", "storage")
+)
+
 # What these are given is all they know: no Twisted, no clock, no randomness, no I/O.
 PURE = {"errors", "model", "protocol", "crypto", "retry"}
 PURE_IMPORTS = {
@@ -197,6 +201,27 @@ def modules() -> list[Module]:
     return found
 
 
+def circles(graph: dict[str, set[str]]) -> Iterator[set[str]]:
+    """Find who is imported by what it imports, however indirectly: sets of modules."""
+    reached = {name: _reachable(graph, name) for name in graph}
+    seen: set[str] = set()
+    for name in sorted(graph):
+        circle = {it for it in reached[name] if name in reached.get(it, ())}
+        if circle and name not in seen:
+            seen |= circle
+            yield circle
+
+
+def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        more = graph.get(waiting.pop(), set()) - found
+        found |= more
+        waiting += more
+    return found
+
+
 class RuleTests(SynchronousTestCase):
     def test_every_room_has_its_place(self) -> None:
         rooms = {module.room for module in modules()}
@@ -215,6 +240,21 @@ class RuleTests(SynchronousTestCase):
         for room, stands_on in STANDS_ON.items():
             self.assertEqual(stands_on - below, set(), f"{room!r} stands on what is not below it")
             below.add(room)
+
+    def test_no_modules_import_each_other_in_a_circle(self) -> None:
+        # Also for types: who needs the other's types needs the other.
+        names = {module.name for module in modules()}
+        graph = {
+            module.name: {
+                target
+                for item in module.imports
+                for target in (item.full_name, item.name)
+                if target in names and target != module.name
+            }
+            for module in modules()
+            if module.name.startswith(ROOMS_OF_THE_SERVER)
+        }
+        self.assertEqual([*circles(graph)], [])
 
     def test_the_rules_that_matter_most(self) -> None:
         # Whoever edits the table has to come past these.
@@ -305,6 +345,11 @@ class ImportReaderTests(SynchronousTestCase):
             ("blobmanager", None),
         ):
             self.assertEqual(room_of(name), room)
+
+    def test_circles(self) -> None:
+        graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": set(), "f": {"f", "e"}}
+        self.assertEqual([*circles(graph)], [{"a", "b", "c"}, {"f"}])
+        self.assertEqual([*circles({"a": {"b"}, "b": set()})], [])
 
     def test_the_package_is_read(self) -> None:
         found = {module.name: module for module in modules()}

@@ -1,24 +1,22 @@
-"""Answers: errors as statuses, short texts, JSON, and long bodies with back-pressure."""
+"""Answers: short texts, JSON, and long bodies with back-pressure."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IPushProducer
-from twisted.logger import Logger
 from zope.interface import implementer
 
-from ...errors import ClosedError, InvalidBlob, StoreError
-from ...protocol import ANSWER_HEADER, DONE, REFUSALS, REFUSED, ProtocolError
-from .body import BodyTooLargeError, ClientGoneError
+from ...protocol import ANSWER_HEADER, DONE
+from .body import ClientGoneError
+from .refusals import Headers, Refusal, refusal_for
+from .request import BlobsRequest
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
-
-    from .request import BlobsRequest
 
 JSON_TYPE = "application/json"
 
@@ -27,58 +25,6 @@ PIECE = 256 * 1024
 
 SHORT = 64 * 1024
 """Bytes up to which an answer is sent without waiting for the client."""
-
-Headers = Iterable[tuple[str, str]]
-"""Names and values."""
-
-_log = Logger()
-
-
-class Refusal(Exception):
-    """
-    An answer that is not a success, decided on the spot.
-
-    :ivar code: the HTTP status.
-    :ivar word: what it is to a program, see :data:`ANSWER_HEADER`.
-    :ivar headers: further headers, as pairs.
-    """
-
-    def __init__(self, code: int, text: str, headers: Headers = ()) -> None:
-        super().__init__(text)
-        self.code = code
-        self.word = _WORDS.get((code, text), REFUSED)
-        self.headers = tuple(headers)
-
-
-_WORDS = {(refused.status, refused.text): refused.word for refused in REFUSALS}
-
-_REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
-    *((refused.error, refused.status, refused.text) for refused in REFUSALS),
-    (BodyTooLargeError, 413, "the body is too long"),
-    (ClosedError, 503, "the server is stopping"),
-)
-
-
-def refusal_for(error: Exception) -> Refusal:
-    """Say how an error is answered. What was not expected is logged, and answered with 500."""
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, (ProtocolError, InvalidBlob)):
-        return Refusal(400, str(error))
-    for kind, code, text in _REFUSALS:
-        if isinstance(error, kind):
-            return Refusal(code, text)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        _log.error("The disk is full: {reason}", reason=error.strerror)
-        return Refusal(503, "the server's disk is full", [("Retry-After", "60")])
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        _log.error("Too many files are open: {reason}", reason=error.strerror)
-        return Refusal(503, "the server has too much to do", [("Retry-After", "5")])
-    if isinstance(error, StoreError):
-        _log.error("A request was refused: {reason}", reason=str(error))
-        return Refusal(503, "the server has to be looked after", [("Retry-After", "60")])
-    _log.failure("A request failed")
-    return Refusal(500, "the server failed")
 
 
 async def answer(
@@ -120,6 +66,22 @@ def set_head(request: BlobsRequest, code: int, headers: Headers) -> None:
     request.responseHeaders.setRawHeaders(ANSWER_HEADER, [DONE])
     for name, value in headers:
         request.responseHeaders.setRawHeaders(name, [value])
+
+
+async def answer_errors(request: BlobsRequest, handling: Awaitable[None]) -> None:
+    """
+    Handle a request, and answer the error if that fails.
+
+    :param handling: answers the request, or raises what is to be answered.
+    """
+    # Nobody is left to be told what fails once the client has gone.
+    with suppress(ClientGoneError):
+        try:
+            await handling
+        except ClientGoneError:
+            raise
+        except Exception as error:
+            await refuse(request, refusal_for(error, request.log))
 
 
 async def refuse(request: BlobsRequest, refusal: Refusal) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...protocol import TAG_SIZE, ProtocolError, read_range, write_tag
 from ..storage import IStoredBlob
-from .answers import PIECE, PacedWriter, Refusal, check_present, set_head
-
-if TYPE_CHECKING:
-    from .request import BlobsRequest
+from .answers import PIECE, PacedWriter, check_present, set_head
+from .refusals import Refusal
+from .request import BlobsRequest
 
 
 async def send_blob(request: BlobsRequest, blob: IStoredBlob) -> None:

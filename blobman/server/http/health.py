@@ -11,8 +11,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ..storage import IBlobsBackend
-from .answers import Refusal, answer, refusal_for, refuse
-from .body import ClientGoneError
+from .answers import answer, answer_errors
+from .refusals import Refusal
 from .request import BlobsRequest
 
 CHECK_EVERY = 1.0
@@ -26,22 +26,14 @@ class OpenResource(Resource):
 
     def render(self, request: Any) -> int:
         """Begin to answer."""
-        Deferred.fromCoroutine(self._serve(request))
+        Deferred.fromCoroutine(answer_errors(request, self._serve(request)))
         return NOT_DONE_YET
 
     async def _serve(self, request: BlobsRequest) -> None:
-        try:
-            try:
-                if request.postpath not in ([], [b""]):
-                    raise Refusal(404, "no such place")
-                content_type, text = await self.read(request.method)
-                await answer(request, 200, text, content_type)
-            except ClientGoneError:
-                raise
-            except Exception as error:
-                await refuse(request, refusal_for(error))
-        except ClientGoneError:
-            pass
+        if request.postpath not in ([], [b""]):
+            raise Refusal(404, "no such place")
+        content_type, text = await self.read(request.method)
+        await answer(request, 200, text, content_type)
 
     async def read(self, method: bytes) -> tuple[str, bytes]:
         """

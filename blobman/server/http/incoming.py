@@ -11,20 +11,18 @@ import os
 import struct
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from twisted.cred.portal import Portal
 
 from ...model import Flags, is_name
 from ...protocol import ProtocolError
+from ..accounts.admission import Admission
 from ..storage import BlobName, IBlobsBackend
-from .answers import Refusal, answer
-from .blobs import Handler, Target, UserResource
-from .limits import Admission
+from .answers import answer
+from .refusals import Refusal
+from .request import BlobsRequest
 from .upload import write_body
-
-if TYPE_CHECKING:
-    from .request import BlobsRequest
+from .users import Handler, Target, UserResource
 
 NAMESPACE = "MX"
 """Where what is delivered goes."""

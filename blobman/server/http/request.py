@@ -26,13 +26,12 @@ from twisted.web.http import parse_qs
 from twisted.web.server import Request
 
 from ...protocol import ProtocolError
-from .access import CLIENT_GONE, UNKNOWN, Report, shown
+from .access import CLIENT_GONE, UNKNOWN, Report, RequestLog, shown
 from .body import Body
+from .channel import BlobsChannel
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
-
-    from .site import BlobsChannel
 
 LINGER = 30.0
 """Seconds that a client gets to read an answer that came before the end of its body."""
@@ -47,12 +46,11 @@ class BlobsRequest(Request):
 
     :ivar body: the body; nothing before the headers have come.
     :ivar is_gone: whether the connection ended before the answer did.
-    :ivar account: who asks, once that is known.
+    :ivar log: for all that is logged about it; knows who asks.
     """
 
     defaultContentType = b"text/plain; charset=utf-8"
     is_gone = False
-    account = ""
     _has_begun = False
     _is_reported = False
     _is_finishing = False
@@ -61,6 +59,7 @@ class BlobsRequest(Request):
     def __init__(self, channel: BlobsChannel, *arguments: Any, **options: Any) -> None:
         super().__init__(channel, *arguments, **options)  # type: ignore[no-untyped-call]
         self.body = Body(0, self._pause, self._resume)
+        self.log = RequestLog()
         self._channel = channel
         self._site = channel.site
         self._began_at = self._site.clock.seconds()
@@ -195,10 +194,11 @@ class BlobsRequest(Request):
             return
         self._is_reported = True
         report = Report(
+            request_id=self.log.request_id,
             peer=self._channel.peer,
             method=shown(self.method) if self.path else UNKNOWN,
             path=shown(self.path) if self.path else UNKNOWN,
-            user=self.account,
+            user=self.log.user,
             code=code,
             received=self.body.received,
             sent=self.sentLength,

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...errors import InvalidBlob
 from ...protocol import MIN_SEALED_SIZE
 from ..storage import BlobName, IBlobsBackend, IUpload
 from .answers import check_present
-
-if TYPE_CHECKING:
-    from .request import BlobsRequest
-
+from .request import BlobsRequest
 
 SMALL = 144 * 1024
 """

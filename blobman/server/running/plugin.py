@@ -73,9 +73,6 @@ class Options(BaseOptions):
 
 
 def _make_service(options: Options) -> BlobsService:
-    from twisted.internet import reactor
-
-    use_monotonic_time(reactor)
     allow(DEFAULT_LIMITS.connections)
     return BlobsService(
         options["data"],
@@ -90,6 +87,9 @@ def _make_service(options: Options) -> BlobsService:
 
 def makeService(options: Options) -> BlobsService:
     """Give the service. If it can't start, the process ends with a code that says so."""
+    from twisted.internet import reactor
+
+    use_monotonic_time(reactor)
     service: BlobsService = options["service"]
     service.when_listening().addErrback(_give_up, service)
     return service

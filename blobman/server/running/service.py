@@ -11,13 +11,15 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from ...clocks import steady_clock
-from ..accounts.tokens import TokenFile, make_portal
+from ..accounts.admission import Admission
+from ..accounts.portal import make_portal
+from ..accounts.tokens import TokenFile
 from ..filesystem import FilesystemBackend
 from ..http.blobs import BlobsResource
 from ..http.connections import Connections
 from ..http.health import HealthResource, Root
 from ..http.incoming import IncomingResource
-from ..http.limits import Admission, Limits
+from ..http.limits import Limits
 from ..http.site import BlobsSite
 from ..http.stream import StreamResource
 from ..storage import IBlobsBackend

@@ -19,15 +19,15 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from blobman.errors import StoreError
-from blobman.server.accounts.tokens import (
+from blobman.server.accounts.portal import (
     AccountRealm,
     IAccount,
     ITokenCredentials,
     TokenChecker,
     TokenCredentials,
-    TokenFile,
     make_portal,
 )
+from blobman.server.accounts.tokens import TokenFile
 
 
 class TokenFileTests(SynchronousTestCase):

@@ -14,7 +14,8 @@ from blobman.errors import (
     UnauthorizedError,
 )
 from blobman.protocol import REFUSALS, Answer, Subject, answer_error
-from blobman.server.http.answers import refusal_for
+from blobman.server.http.access import RequestLog
+from blobman.server.http.refusals import refusal_for
 
 from ..blobs import sealed
 from ..serving import Answer as Received
@@ -84,7 +85,7 @@ class WordsTests(ServerMixin, TestCase):
 class RefusalTests(SynchronousTestCase):
     def test_each_has_its_word(self) -> None:
         for refused in REFUSALS:
-            refusal = refusal_for(refused.error("x"))
+            refusal = refusal_for(refused.error("x"), RequestLog())
             if refused.error is not UnauthorizedError:
                 self.assertEqual((refusal.code, refusal.word), (refused.status, refused.word))
-        self.assertEqual(refusal_for(QuotaExceededError("x")).word, "quota")
+        self.assertEqual(refusal_for(QuotaExceededError("x"), RequestLog()).word, "quota")

@@ -18,9 +18,8 @@ from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http import health
 from blobman.server.http.access import Report
-from blobman.server.http.answers import Refusal
 from blobman.server.http.connections import Connections, allow
-from blobman.server.http.limits import Admission, Limits
+from blobman.server.http.limits import Limits
 from blobman.server.http.site import BlobsSite
 from blobman.server.memory import MemoryBackend
 from blobman.server.running.service import make_incoming_site, make_metrics_site, make_site
@@ -194,34 +193,6 @@ class ConnectionsTests(SynchronousTestCase):
         for files, most in ((1024, 448), (8192, 4032), (10, 1), (resource.RLIM_INFINITY, 10_000)):
             self.patch(resource, "getrlimit", lambda _, files=files: (files, files))
             self.assertEqual(Connections(10_000, self.clock).most, most)
-
-
-class AdmissionTests(SynchronousTestCase):
-    def test_each_user_by_itself(self) -> None:
-        admission = Admission(2, 100)
-        with admission.entered("alice"), admission.entered("alice"):
-            with self.assertRaises(Refusal) as caught, admission.entered("alice"):
-                pass
-            self.assertEqual(caught.exception.code, 429)
-            with admission.entered("bob"):
-                pass
-        with admission.entered("alice"):
-            pass
-
-    def test_what_is_held_for_each_user(self) -> None:
-        admission = Admission(2, 100)
-        with admission.holding("alice") as hold, admission.holding("alice") as hold_too:
-            hold(60)
-            self.assertRaises(Refusal, hold_too, 41)
-            hold_too(40)
-            self.assertRaises(Refusal, hold, 1)
-            with admission.holding("bob") as hold_for_bob:
-                hold_for_bob(100)
-        with admission.holding("alice") as hold, admission.holding("alice") as hold_too:
-            hold(101)
-            self.assertRaises(Refusal, hold_too, 1)
-        with admission.holding("alice") as hold:
-            hold(100)
 
 
 class RunningTests(ServerMixin, TestCase):

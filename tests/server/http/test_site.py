@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from blobman.errors import StoreError
 from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http.access import Report
+from blobman.server.http.channel import PIPELINED
 from blobman.server.http.limits import Limits
-from blobman.server.http.site import PIPELINED
 from blobman.server.memory import MemoryBackend, MemoryBlob
 from blobman.server.running.service import make_site
 
@@ -485,3 +487,33 @@ class UnreadableTests(SiteCase):
             wire.loseConnection()
             self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
             self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class LogTests(SiteCase):
+    """All that is logged about a request has its id, and its user."""
+
+    def test_an_error_and_the_line_of_its_request(self) -> None:
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for error in (OSError(errno.ENOSPC, "full"), StoreError("damaged"), OSError(5, "lost")):
+            events.clear()
+            self.patch(self.backend, "read", lambda _, error=error: fail(error))
+            protocol, wire = self.connect()
+            protocol.dataReceived(self.get(b"/blobs/alice/a") * 2)
+            wire.loseConnection()
+            ids = [it["request_id"] for it in events]
+            # An error, and the line of the request; and so for the other request.
+            self.assertEqual(ids, [ids[0], ids[0], ids[2], ids[2]])
+            self.assertNotEqual(ids[0], ids[2])
+            self.assertEqual(ids[::2], [it.request_id for it in self.reports[-2:]])
+            for event in events:
+                self.assertIn("user=alice", formatEvent(event))
+                self.assertIn(f"request={event['request_id']}", formatEvent(event))
+        self.flushLoggedErrors(OSError)
+
+    def test_nobody_yet(self) -> None:
+        self.answer_to(b"GET /blobs/alice/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        (report,) = self.reports
+        self.assertEqual((report.user, len(report.request_id)), ("", 12))

@@ -28,7 +28,8 @@ from blobman.protocol import (
 from blobman.server.accounts.quotas import QuotaFile
 from blobman.server.http import stream as streams
 from blobman.server.http.body import Body
-from blobman.server.http.stream import IDS_LIMIT, LINE_LIMIT, StreamReader, check_number
+from blobman.server.http.stream import IDS_LIMIT, LINE_LIMIT, check_number
+from blobman.server.http.stream_upload import StreamReader
 
 from ..blobs import sealed
 from ..serving import ServerMixin

@@ -6,8 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from twisted.internet import reactor
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -147,7 +149,9 @@ class PluginTests(SynchronousTestCase):
              "--incoming", "tcp:0", "--incoming-tokens", "services", "--grace", "3"]
         )  # fmt: skip
         self.assertEqual((options["listen"], options["grace"]), (["tcp:0", "tcp:0"], 3.0))
+        self.patch(reactor, "seconds", time.time)
         self.assertIsInstance(makeService(options), BlobsService)
+        self.assertIs(getattr(reactor, "seconds"), time.monotonic)  # noqa: B009
 
     def test_what_is_missing(self) -> None:
         for arguments in (
