@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
@@ -126,6 +126,29 @@ class Body:
         if self._paused is not None:
             await self._paused
             self._idle.reset()
+
+
+B = TypeVar("B", bound=Body)
+
+
+class Bodies(Generic[B]):
+    """
+    Makes a body for each attempt at a request: none can be sent twice.
+
+    :ivar last: the one of the present attempt, or of the first.
+    """
+
+    def __init__(self, make: Callable[[], B]) -> None:
+        self._make = make
+        self.last = make()
+        self._is_used = False
+
+    def __call__(self) -> B:
+        """Give the body of the next attempt."""
+        if self._is_used:
+            self.last = self._make()
+        self._is_used = True
+        return self.last
 
 
 class SealedBody(Body):

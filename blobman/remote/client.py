@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from twisted.internet.defer import Deferred
@@ -36,7 +35,7 @@ from ..protocol import (
     write_flags,
     write_tag,
 )
-from .bodies import SealedBody, sealed_tag
+from .bodies import Bodies, SealedBody, sealed_tag
 from .exchange import Exchanges, MakeBody, answer_of
 from .idle import IdleTimer
 from .receivers import IdsReceiver, OpeningReceiver, deliver
@@ -137,16 +136,14 @@ class BlobsClient:
         subject = Subject("put", blob_id, namespace)
 
         async def send(idle: IdleTimer) -> None:
-            bodies: deque[SealedBody] = deque(maxlen=1)
-
             def make_body() -> SealedBody:
                 sealer = make_sealer(self._secret, payload.preamble, payload.size)
-                bodies.append(SealedBody(payload, sealer, idle, self._exchanges.throttle, progress))
-                return bodies[0]
+                return SealedBody(payload, sealer, idle, self._exchanges.throttle, progress)
 
-            response = await self._request(idle, "PUT", subject, make_body)
-            if not bodies[0].complete:
-                await self._exchanges.refused_early(idle, response, subject, bodies[0])
+            bodies = Bodies(make_body)
+            response = await self._request(idle, "PUT", subject, bodies)
+            if not bodies.last.complete:
+                await self._exchanges.refused_early(idle, response, subject, bodies.last)
             await self._exchanges.expect_done(idle, response, subject)
 
         return self._exchanges.run(subject, send)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock
 from zope.interface import implementer
@@ -20,7 +20,7 @@ from ..protocol import (
     write_ids,
     write_manifest,
 )
-from .bodies import SealedStream
+from .bodies import Bodies, SealedStream
 from .exchange import Exchanges, answer_of
 from .frames import FramesReceiver
 from .idle import IdleTimer
@@ -33,6 +33,8 @@ RESULT_SIZE = 512
 """Bytes that an answer says of each blob of an upload, at most."""
 
 SUBJECT = Subject("in a stream")
+
+T = TypeVar("T")
 
 
 @implementer(IRemoteStream)
@@ -67,7 +69,7 @@ class BlobsStream:
         async def send() -> dict[str, str]:
             if not await self._are_known():
                 return {}
-            return await self._exchanges.run(SUBJECT, lambda idle: self._send(idle, url, payloads))
+            return await self._run(lambda idle: self._send(idle, url, payloads))
 
         url = stream_url(self._url, self._exchanges.user, "upload", namespace)
         return Deferred.fromCoroutine(send())
@@ -91,10 +93,19 @@ class BlobsStream:
 
         async def receive() -> None:
             if await self._are_known():
-                await self._exchanges.run(SUBJECT, receive_from)
+                await self._run(receive_from)
 
         url = stream_url(self._url, self._exchanges.user, "download", namespace)
         return Deferred.fromCoroutine(receive())
+
+    async def _run(self, work: Callable[[IdleTimer], Coroutine[Deferred[Any], Any, T]]) -> T:
+        try:
+            return await self._exchanges.run(SUBJECT, work)
+        except ServerError as error:
+            if error.code not in (404, 405):
+                raise
+            text = f"{SUBJECT.title}: the server has no streams there ({error.code})"
+            raise ServerError(text, error.code, may_pass=error.may_pass) from error
 
     # -- whether the server knows them -------------------------------------------------
 
@@ -107,7 +118,7 @@ class BlobsStream:
         await self._asking.acquire()
         try:
             if self._known is None:
-                self._known = await self._exchanges.run(SUBJECT, self._ask)
+                self._known = await self._run(self._ask)
             return self._known
         finally:
             self._asking.release()
@@ -115,28 +126,20 @@ class BlobsStream:
     async def _ask(self, idle: IdleTimer) -> bool:
         url = stream_url(self._url, self._exchanges.user, "upload")
         response = await self._exchanges.request(idle, "POST", url, lambda: write_manifest([]))
-        _check_place(response.code)
         wanted = "the answer to an empty stream"
         return await self._exchanges.read(idle, response, SUBJECT, wanted, _read_whether_known)
 
     # -- up ----------------------------------------------------------------------------
 
     async def _send(self, idle: IdleTimer, url: str, payloads: Payloads) -> dict[str, str]:
-        first = self._body(idle, payloads)
-        if self._refused_size is not None and first.length >= self._refused_size:
+        bodies = Bodies(lambda: self._body(idle, payloads))
+        size = bodies.last.length
+        if self._refused_size is not None and size >= self._refused_size:
             return {}
-        bodies = deque([first], maxlen=1)
-        unused = [first]
-
-        def make_body() -> SealedStream:
-            bodies.append(unused.pop() if unused else self._body(idle, payloads))
-            return bodies[0]
-
-        response = await self._exchanges.request(idle, "POST", url, make_body)
-        _check_place(response.code)
+        response = await self._exchanges.request(idle, "POST", url, bodies)
         try:
-            if not bodies[0].complete:
-                await self._exchanges.refused_early(idle, response, SUBJECT, bodies[0])
+            if not bodies.last.complete:
+                await self._exchanges.refused_early(idle, response, SUBJECT, bodies.last)
             limit = RESULT_SIZE * (len(payloads) + 1)
             results = await self._exchanges.read(
                 idle, response, SUBJECT, "what became of each blob", read_results, limit
@@ -144,7 +147,7 @@ class BlobsStream:
         except ServerError as error:
             if error.code != 413:
                 raise
-            self._refused_size = first.length
+            self._refused_size = size
             return {}
         sent = {blob_id for blob_id, _ in payloads}
         return {blob_id: result for blob_id, result in results if blob_id in sent}
@@ -162,7 +165,6 @@ class BlobsStream:
         self, idle: IdleTimer, url: str, blob_ids: Ids, receiver: FramesReceiver
     ) -> None:
         response = await self._exchanges.request(idle, "POST", url, lambda: write_ids(blob_ids))
-        _check_place(response.code)
         if response.code != 200:
             await self._exchanges.finish(idle, response, SUBJECT)
         try:
@@ -175,11 +177,6 @@ class BlobsStream:
         finally:
             idle.pause()
             await receiver.close()
-
-
-def _check_place(code: int) -> None:
-    if code in (404, 405):
-        raise ServerError(f"{SUBJECT.title}: the server has no streams there ({code})", code)
 
 
 def _read_whether_known(body: bytes) -> bool:

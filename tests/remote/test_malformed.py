@@ -144,6 +144,16 @@ class StreamsWithoutLengthTests(RawServerTestCase):
         else:
             server.answer(404, b"no such blob\n")
 
+    async def test_no_streams_there(self) -> None:
+        self.handle = lambda server, request: server.answer(404, b"<html>" + b" " * 20_000)
+        for _ in range(3):
+            with self.assertRaises(ServerError) as caught:
+                await self.manager.get("x")
+            self.assertIn("no streams there (404)", str(caught.exception))
+            self.assertTrue(caught.exception.may_pass)
+        # The answers have been read, so that one connection has done.
+        self.assertEqual([request.number for request in self.requests], [0, 1, 2])
+
     async def test_whole(self) -> None:
         self.assertEqual((await self.manager.get("x")).read(), content(2000))
 
