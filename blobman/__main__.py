@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -11,13 +12,18 @@ def main() -> int:
 
     :return: the exit code; see ``blobman.cli.failures``.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # As long as there is nothing to be ended well, Ctrl-C just ends the process.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         import click  # noqa: F401
     except ModuleNotFoundError:
         print("blobman: this command needs click: pip install 'blobman[cli]'", file=sys.stderr)
         return 1
     from .cli.entry import run_command_line
+    from .cli.streams import replace_closed
 
+    replace_closed()
     return run_command_line(sys.argv[1:])
 
 

@@ -8,9 +8,10 @@ A command line is taken through these steps:
   ``work`` to be done, as a function of a reactor; ``commands`` has what they have in common;
 - ``options`` lists the settings, ``settings`` takes their values from the command line, the
   environment and the ``configuration``, opens the keys, and makes the manager;
-- ``running`` does the work under the reactor, and ends it on Ctrl-C; ``garbage`` keeps Python's
-  collector from taking part in it;
-- ``screen`` is told the results, ``failures`` gives each error its line and its exit code.
+- ``running`` does the work under the reactor, and ends it on Ctrl-C, even while a host is looked up
+  (``lookups``); ``garbage`` keeps Python's collector from taking part in it;
+- ``screen`` is told the results, ``failures`` gives each error its line and its exit code;
+  ``streams`` stands in for standard streams that were closed.
 
 Help comes at once: what takes long to import (Twisted, the manager, the server, cryptography) is
 imported when a command uses it. So a command that does much is only its options, and its work is in

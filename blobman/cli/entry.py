@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -22,16 +24,31 @@ def run_command_line(arguments: Sequence[str]) -> int:
     :return: the exit code.
     """
     try:
-        work = parse(arguments)
-        code = work if isinstance(work, int) else _run(work)
-        sys.stdout.flush()
-        return code
+        with _interruptible():
+            work = parse(arguments)
+            code = work if isinstance(work, int) else _run(work)
+            sys.stdout.flush()
+            return code
     except BrokenPipeError:
         # Who reads has had enough. Python would complain about it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except KeyboardInterrupt:
+        return report(click.Abort())
     except Exception as error:
         return report(error)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise inside what can be ended well; outside, it just ends the process."""
+    outside = signal.getsignal(signal.SIGINT)
+    if outside is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, outside)
 
 
 def _run(work: Work) -> int:

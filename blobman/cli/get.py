@@ -11,12 +11,15 @@ import click
 from .commands import Session, client_command, namespace_option
 from .paths import complete_file
 from .screen import Screen
+from .streams import need_output
 
 
 def _check(output: str | None, force: bool, **_: object) -> None:
     from .targets import check_target
 
-    if output is not None and output != "-":
+    if output in (None, "-"):
+        need_output("the content", ": give -o FILE")
+    else:
         check_target(output, force)
 
 

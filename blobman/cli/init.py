@@ -22,6 +22,7 @@ from .questions import NO_SERVER, Answers, ask_for_settings, check_settings
 from .recovery import get_seed, put_keys_aside, read_old_keys
 from .secretfiles import replace_file
 from .seeds import SEED_SIZE, write_code
+from .streams import need_output
 from .terminal import tell
 
 _MADE_HERE = ("key_file", "secret_file")
@@ -70,6 +71,7 @@ def _begin(
     keyring: bool,
     passphrase_file: str | None,
 ) -> None:
+    need_output("the recovery code")
     _refuse_to_overwrite(configuration, wishes)
     answers = ask_for_settings(wishes, wishes.get("store") or configuration.default_store)
     _refuse_foreign_store(answers)

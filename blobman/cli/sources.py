@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from twisted.internet.defer import CancelledError
 
+from .streams import is_closed
 from .waiting import in_thread
 
 STDIN = "-"
@@ -96,6 +98,8 @@ async def open_source(reactor: Any, path: str) -> BinaryIO:
     :raise OSError: it can't be read.
     """
     if path == STDIN:
+        if is_closed(sys.stdin):
+            raise OSError(errno.EBADF, "standard input is closed", STDIN)
         return await _spool(reactor, sys.stdin.fileno())
     if stat.S_ISREG(os.stat(path).st_mode) or os.path.isdir(path):
         return open(path, "rb")

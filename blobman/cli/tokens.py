@@ -13,6 +13,7 @@ from .options import json_option
 from .paths import complete_file
 from .screen import Screen
 from .secretfiles import write_secret
+from .streams import need_output
 from .terminal import tell
 
 tokens_option = click.option(
@@ -52,6 +53,8 @@ def add(user: str, tokens: str, label: str, save: str | None) -> None:
         raise FileExistsError(errno.EEXIST, "it exists, and is not overwritten", save)
     from blobman.server.accounts.tokens import TokenFile, digest
 
+    if save is None:
+        need_output("the token", ": give --save FILE")
     file = TokenFile(tokens)
     made = file.add(user, label)
     if save is None:
