@@ -20,7 +20,7 @@ from twisted.internet.task import react
 
 from blobman import BlobManager
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.running.service import BlobsService
+from blobman.server.running.configuration import make_service
 
 from .meter import PauseProbe
 
@@ -62,7 +62,7 @@ async def compare(reactor: Any, folder: str, number: int) -> None:
     ids, data, tokens = names(number), os.path.join(folder, "data"), os.path.join(folder, "tokens")
     fill_server(data, ids)
     token = TokenFile(tokens).add(USER)
-    service = BlobsService(data, tokens, ["tcp:0:interface=127.0.0.1"], reactor)
+    service = make_service(data, tokens, ["tcp:0:interface=127.0.0.1"], reactor)
     service.startService()
     (port,) = await service.when_listening()
     url = f"http://127.0.0.1:{port.getHost().port}/blobs/"  # type: ignore[attr-defined]

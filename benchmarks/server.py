@@ -9,7 +9,7 @@ from twisted.internet import reactor
 
 from blobman.cli.garbage import collect_rarely
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.running.service import BlobsService
+from blobman.server.running.configuration import make_service
 
 from .calls import answer_calls
 from .figures import Cost
@@ -29,7 +29,7 @@ class Server:
         """
         tokens = os.path.join(folder, "tokens")
         token = TokenFile(tokens).add(USER)
-        service = BlobsService(os.path.join(folder, "server"), tokens, [endpoint(pem)])
+        service = make_service(os.path.join(folder, "server"), tokens, [endpoint(pem)])
         service.startService()
         reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
         (port,) = await service.when_listening()

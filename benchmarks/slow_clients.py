@@ -24,7 +24,7 @@ from twisted.web.client import Agent
 
 from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.running.service import BlobsService
+from blobman.server.running.configuration import make_service
 
 SLOW, SERVED, SIZE = 400, 100, 100_000
 
@@ -105,7 +105,7 @@ async def measure(reactor: Any, folder: str) -> None:
     tokens = TokenFile(os.path.join(folder, "tokens"))
     authorization = write_authorization("app", tokens.add("app"))
     data = os.path.join(folder, "data")
-    service = BlobsService(data, tokens.path, ["tcp:0:interface=127.0.0.1"], reactor, grace=0.0)
+    service = make_service(data, tokens.path, ["tcp:0:interface=127.0.0.1"], reactor, grace=0.0)
     service.startService()
     (listening,) = await service.when_listening()
     port: int = listening.getHost().port  # type: ignore[attr-defined]

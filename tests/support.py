@@ -6,7 +6,7 @@ import functools
 import hashlib
 import io
 import os
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.interfaces import IListeningPort
@@ -14,6 +14,8 @@ from twisted.trial.unittest import TestCase
 
 from blobman import BlobDoc, BlobManager
 from blobman.server.accounts.tokens import TokenFile
+from blobman.server.filesystem import FilesystemBackend
+from blobman.server.running.configuration import make_service
 from blobman.server.running.service import BlobsService
 
 from .certificates import Authority
@@ -63,7 +65,7 @@ class ServerTestCase(TestCase):
 
     async def start_server(self) -> None:
         """Start the server, on the port that it had."""
-        self.service = BlobsService(self.data, self.tokens, [self.endpoint()], grace=0.0)
+        self.service = make_service(self.data, self.tokens, [self.endpoint()], grace=0.0)
         self.service.startService()
         self.addCleanup(self.stop_server)
         (listening,) = await self.service.when_listening()
@@ -118,7 +120,8 @@ class ServerTestCase(TestCase):
     def server_file(self, blob_id: str, namespace: str = "default") -> str:
         """Where the server keeps a blob. Files that it was to make later are made now."""
         if self.service is not None:
-            small = self.service._backend._folder.small
+            backend = cast(FilesystemBackend, self.service._backend)
+            small = backend._folder.small
             small.place(small.backlog.names())
         return os.path.join(
             self.data, USER, namespace, blob_id[0], blob_id[:3], blob_id[:6], blob_id

@@ -20,9 +20,10 @@ from zope.interface.verify import verifyObject
 from blobman import BlobManager
 from blobman.clocks import SteadyClock, steady_clock, use_monotonic_time
 from blobman.protocol import write_authorization
+from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.memory import MemoryBackend
-from blobman.server.running.service import make_site
+from blobman.server.running.sites import make_site
 
 from .server.talk import Talk
 
@@ -162,7 +163,7 @@ class WallClockTests(TestCase):
         tokens = TokenFile(os.path.join(folder, "tokens"))
         self.token = tokens.add("alice")
         self.backend = MemoryBackend()
-        self.site = make_site(self.backend, tokens)
+        self.site = make_site(self.backend, make_portal(tokens))
         endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
         self.port = await endpoint.listen(self.site)
         self.number = self.port.getHost().port

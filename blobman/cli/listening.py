@@ -11,7 +11,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IListeningPort
 
 from blobman.server.http.connections import allow
-from blobman.server.running.service import DEFAULT_LIMITS, BlobsService
+from blobman.server.running.configuration import make_service
+from blobman.server.running.service import BlobsService
+from blobman.server.running.sites import DEFAULT_LIMITS
 
 from .screen import Screen
 from .waiting import until_ended
@@ -23,12 +25,12 @@ async def run_server(
     """
     Run a server until this is cancelled, and show where it listens.
 
-    :param options: see ``BlobsService``.
+    :param options: see ``make_service``.
     :raise click.UsageError: an option is wrong.
     """
     allow(DEFAULT_LIMITS.connections)
     try:
-        service = BlobsService(data, tokens, listen, reactor, **options)
+        service = make_service(data, tokens, listen, reactor, **options)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from error
     except ImportError as error:

@@ -12,7 +12,7 @@ from twisted.internet.endpoints import quoteStringArgument
 
 from blobman import BlobManager
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.running.service import BlobsService
+from blobman.server.running.configuration import make_service
 
 from .certificates import make_certificates
 from .secretfiles import new_secret
@@ -51,7 +51,7 @@ class Stage:
         )
         listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
         # The files are shown: they should be there at once.
-        service = BlobsService(self.data, self._tokens.path, [listen], self._reactor, backlog=0)
+        service = make_service(self.data, self._tokens.path, [listen], self._reactor, backlog=0)
         service.startService()
         try:
             [port] = await service.when_listening()

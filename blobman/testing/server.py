@@ -9,9 +9,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 
+from ..server.accounts.portal import make_portal
 from ..server.accounts.tokens import TokenFile
 from ..server.memory import MemoryBackend
-from ..server.running.service import make_site
+from ..server.running.sites import make_site
 
 __all__ = ["MemoryServer"]
 
@@ -42,7 +43,7 @@ class MemoryServer:
         self._folder = tempfile.TemporaryDirectory()
         tokens = TokenFile(os.path.join(self._folder.name, "tokens"))
         self.token = tokens.add(user)
-        self._site = make_site(self._backend, tokens, reactor)
+        self._site = make_site(self._backend, make_portal(tokens, reactor), reactor)
         self._port: IListeningPort | None = None
         self.remote = ""
         self.remote_stream = ""

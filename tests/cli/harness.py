@@ -18,7 +18,7 @@ from blobman.cli.certificates import make_certificates
 from blobman.cli.entry import parse, report
 from blobman.cli.secretfiles import new_secret, write_secret
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.running.service import BlobsService
+from blobman.server.running.configuration import make_service
 
 USER = "alice"
 NOWHERE = "https://127.0.0.1:1/blobs/"
@@ -139,7 +139,7 @@ class ServerCase(CommandCase):
         )
         listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
         # Some tests look at the files: they should be there at once.
-        service = BlobsService(self.path("data"), self.tokens.path, [listen], reactor, backlog=0)
+        service = make_service(self.path("data"), self.tokens.path, [listen], reactor, backlog=0)
         service.startService()
         self.addCleanup(service.stopService)
         [port] = await service.when_listening()

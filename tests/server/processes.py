@@ -15,9 +15,9 @@ from twisted.python.failure import Failure
 _CODE = """
 import sys
 from twisted.internet import reactor
-from blobman.server.running.service import BlobsService
+from blobman.server.running.configuration import make_service
 
-service = BlobsService(sys.argv[1], sys.argv[2], ["tcp:0:interface=127.0.0.1"])
+service = make_service(sys.argv[1], sys.argv[2], ["tcp:0:interface=127.0.0.1"])
 service.startService()
 service.when_listening().addCallback(lambda ports: print(ports[0].getHost().port, flush=True))
 reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials
@@ -181,6 +181,6 @@ class AccountRealm:
         return succeed((IAccount, Account(avatarId.decode()), lambda: None))
 
 
-def make_portal(tokens: TokenFile, reactor: IReactorThreads | None = None) -> Portal:
+def make_portal(tokens: TokenFile, reactor: Any = None) -> Portal:
     """Make the portal through which the users of a token file come in."""
     return Portal(AccountRealm(), [TokenChecker(tokens, reactor)])

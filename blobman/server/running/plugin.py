@@ -12,7 +12,9 @@ from twisted.python.usage import UsageError
 
 from ...clocks import use_monotonic_time
 from ..http.connections import allow
-from .service import DEFAULT_LIMITS, GRACE, BlobsService
+from .configuration import make_service
+from .service import GRACE, BlobsService
+from .sites import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore
@@ -74,7 +76,7 @@ class Options(BaseOptions):
 
 def _make_service(options: Options) -> BlobsService:
     allow(DEFAULT_LIMITS.connections)
-    return BlobsService(
+    return make_service(
         options["data"],
         options["tokens"],
         options["listen"],

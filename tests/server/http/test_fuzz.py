@@ -18,9 +18,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.protocol import write_authorization
 from blobman.server import filesystem
+from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.filesystem import FilesystemBackend
-from blobman.server.running.service import make_site
+from blobman.server.running.sites import make_site
 
 from ..blobs import sealed
 from ..contract import name
@@ -151,7 +152,7 @@ class FuzzTests(SynchronousTestCase):
         )
         self.successResultOf(self.backend.open())
         self.addCleanup(self.backend.close)
-        self.site = make_site(self.backend, tokens, self.clock)
+        self.site = make_site(self.backend, make_portal(tokens, self.clock), self.clock)
         self.successResultOf(
             self.backend.store([(name("secret", "bob"), SECRET), (name("a"), sealed())])
         )

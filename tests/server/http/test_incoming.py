@@ -13,10 +13,11 @@ from twisted.internet.endpoints import serverFromString
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.model import Flags
+from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.quotas import QuotaFile
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http.incoming import external_preamble
-from blobman.server.running.service import make_incoming_site
+from blobman.server.running.sites import make_incoming_site
 
 from ..contract import name
 from ..serving import ServerMixin
@@ -42,7 +43,7 @@ class IncomingTests(ServerMixin, TestCase):
         services = TokenFile(os.path.join(self.root, "services"))
         self.mx = services.add("mx")
         self.users_port = self.port
-        self.incoming = make_incoming_site(self.backend, services)
+        self.incoming = make_incoming_site(self.backend, make_portal(services))
         self.port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(
             self.incoming
         )

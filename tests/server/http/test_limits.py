@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.protocol import write_authorization
+from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http import health
 from blobman.server.http.access import Report
@@ -22,7 +23,7 @@ from blobman.server.http.connections import Connections, allow
 from blobman.server.http.limits import Limits
 from blobman.server.http.site import BlobsSite
 from blobman.server.memory import MemoryBackend
-from blobman.server.running.service import make_incoming_site, make_metrics_site, make_site
+from blobman.server.running.sites import make_incoming_site, make_metrics_site, make_site
 
 from ..blobs import sealed
 from ..serving import ServerMixin
@@ -51,7 +52,7 @@ class TimeTests(SynchronousTestCase):
         self.backend = MemoryBackend()
         tokens = TokenFile(self.mktemp())
         limits = Limits(idle=60, headers=20, stalled=300)
-        self.site = make_site(self.backend, tokens, self.clock, limits)
+        self.site = make_site(self.backend, make_portal(tokens, self.clock), self.clock, limits)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def connect(self) -> tuple[Any, Wire]:
@@ -161,9 +162,9 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_no_more_than_that_at_all_sites(self) -> None:
         connections = Connections(3, self.clock)
-        tokens = TokenFile(self.mktemp())
+        portal = make_portal(TokenFile(self.mktemp()), self.clock)
         users, services = [
-            make(MemoryBackend(), tokens, self.clock, connections=connections)
+            make(MemoryBackend(), portal, self.clock, connections=connections)
             for make in (make_site, make_incoming_site)
         ]
         admitted = [self.connect(site) for site in (users, services, users)]

@@ -7,18 +7,18 @@ from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import StoreError
 from blobman.protocol import write_authorization
+from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http.access import Report
 from blobman.server.http.channel import PIPELINED
 from blobman.server.http.limits import Limits
 from blobman.server.memory import MemoryBackend, MemoryBlob
-from blobman.server.running.service import make_site
+from blobman.server.running.sites import make_site
 
 from ..blobs import sealed
 from ..contract import name
@@ -69,14 +69,14 @@ class SlowWire(Wire):
 
 class SiteCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock: Clock = InstantReactor()
+        self.clock = InstantReactor()
         self.backend = MemoryBackend()
         tokens = TokenFile(self.mktemp())
         credentials = write_authorization("alice", tokens.add("alice"))
         self.headers = f"Host: x\r\nAuthorization: {credentials}\r\n".encode()
-        self.site = make_site(
-            self.backend, tokens, self.clock, Limits(idle=60, headers=20, stalled=300)
-        )
+        limits = Limits(idle=60, headers=20, stalled=300)
+        portal = make_portal(tokens, self.clock)
+        self.site = make_site(self.backend, portal, self.clock, limits)
         self.reports: list[Report] = []
         self.site.observers.append(self.reports.append)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))

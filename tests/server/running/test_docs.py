@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.administration import set_quota
-from blobman.server.running.service import BlobsService
+from blobman.server.running.configuration import make_service
 
 PAGE = Path(__file__).parent.parent.parent.parent / "docs" / "protocol.md"
 EXAMPLE = re.compile(r"```sh\n(.*?)```\n```text\n(.*?)```\n", re.DOTALL)
@@ -35,7 +35,7 @@ class ProtocolPageTests(TestCase):
             "SERVICE_TOKEN": services.add("mx"),
         }
         set_quota(f"{folder}/data", "alice", 1_000_000)
-        service = BlobsService(
+        service = make_service(
             f"{folder}/data",
             tokens.path,
             [LOOPBACK],

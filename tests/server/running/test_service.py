@@ -16,6 +16,7 @@ from twisted.trial.unittest import TestCase
 from blobman.errors import StoreError
 from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
+from blobman.server.running.configuration import make_service
 from blobman.server.running.service import BlobsService
 
 from ..blobs import sealed
@@ -38,7 +39,7 @@ class ServiceTests(TestCase):
         self.token = TokenFile(self.tokens).add("alice")
 
     def service(self, *listen: str, data: str = "data", **options: Any) -> BlobsService:
-        service = BlobsService(
+        service = make_service(
             os.path.join(self.folder, data), self.tokens, listen or [LOOPBACK], **options
         )
         self.addCleanup(service.stopService)

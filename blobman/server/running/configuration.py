@@ -1,0 +1,68 @@
+"""A server as it is configured: the only place that knows paths and endpoint descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..accounts.portal import make_portal
+from ..accounts.tokens import TokenFile
+from ..filesystem import FilesystemBackend
+from ..http.limits import Limits
+from .endpoints import make_endpoint, make_private_endpoint
+from .service import GRACE, Accounts, BlobsService, Listeners
+from .sites import DEFAULT_LIMITS, reactor_or_global
+
+BACKLOG = 16 * 1024 * 1024
+"""Bytes of small blobs that may wait in memory, and in the journal, until their files are made."""
+
+
+def make_service(
+    data: str,
+    tokens: str,
+    listen: Sequence[str],
+    reactor: Any = None,
+    grace: float = GRACE,
+    limits: Limits = DEFAULT_LIMITS,
+    incoming: Sequence[str] = (),
+    incoming_tokens: str = "",
+    metrics: Sequence[str] = (),
+    backlog: int = BACKLOG,
+) -> BlobsService:
+    """
+    Make a server of a data folder and token files.
+
+    :param data: the data folder.
+    :param tokens: the token file.
+    :param listen: endpoint descriptions, such as ``tcp:8080:interface=127.0.0.1``.
+    :param reactor: the global one if None.
+    :param grace: seconds that requests under way get to end when the server stops.
+    :param limits: what clients can't exceed.
+    :param incoming: endpoint descriptions for ``/incoming/``. One that names no interface is on
+        loopback.
+    :param incoming_tokens: the token file of the services that deliver there.
+    :param metrics: endpoint descriptions for ``/metrics``; needs ``blobman[server]``. One that
+        names no interface is on loopback.
+    :param backlog: how many bytes of small blobs may wait in memory, and in the journal, until
+        their files are made; 0 to have all files made at once.
+    :raise ValueError: an endpoint description is wrong, or names a key that can't be read; or
+        ``incoming`` is given and ``incoming_tokens`` is not.
+    :raise ImportError: ``metrics`` is given, and ``blobman[server]`` is not installed.
+    """
+    if incoming and not incoming_tokens:
+        raise ValueError("a listener for incoming needs its own token file")
+    reactor = reactor_or_global(reactor)
+    services = make_portal(TokenFile(incoming_tokens), reactor) if incoming else None
+    listeners = Listeners(
+        [make_endpoint(reactor, "listen", it) for it in listen],
+        [make_private_endpoint(reactor, "incoming", it) for it in incoming],
+        [make_private_endpoint(reactor, "metrics", it) for it in metrics],
+    )
+    return BlobsService(
+        FilesystemBackend(data, reactor, backlog=backlog),
+        Accounts(make_portal(TokenFile(tokens), reactor), services),
+        listeners,
+        limits,
+        reactor,
+        grace,
+    )
