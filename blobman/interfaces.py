@@ -343,7 +343,8 @@ class IRemote(Interface):
         """
         List ids; or tombstones, with ``deleted``.
 
-        :return: fires with ids.
+        :return: fires with ids. Fails with ``ServerError``, too, if the list is longer than
+            32 MiB or 900,000 ids.
         """
 
     def count(

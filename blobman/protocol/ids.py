@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from ..model import MAX_NAME_LENGTH
 from .messages import ProtocolError
 
-MAX_IDS = 500_000
-"""How many ids a list has at most."""
-
 MAX_LIST_SIZE = 32 * 1024 * 1024
 """Bytes of the longest list that is read."""
+
+MAX_IDS = 900_000
+"""How many ids a list has at most: about as many as of 32 characters are in the longest one."""
 
 _STEP = 64 * 1024
 """Bytes that are read at a time: a regular expression takes memory for all that it matches."""
