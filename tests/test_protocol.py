@@ -338,8 +338,23 @@ class JsonTests(SynchronousTestCase):
 class RetryAfterTests(SynchronousTestCase):
     def test_read_retry_after(self) -> None:
         self.assertEqual(protocol.read_retry_after(" 0 "), 0.0)
-        for bad in (None, "", "-1", "1.5", "9" * 10, "\u0661", "Wed, 21 Oct 2015 07:28:00 GMT"):
+        for bad in (
+            None,
+            "",
+            "-1",
+            "1.5",
+            "3\x1d",
+            "\u20033",
+            "9" * 10,
+            "\u0661",
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+        ):
             self.assertIsNone(protocol.read_retry_after(bad))
+
+    @given(st.text(max_size=12) | st.from_regex(r"\s*\d+\s*", fullmatch=True))
+    def test_garbage(self, value: str) -> None:
+        seconds = protocol.read_retry_after(value)
+        self.assertTrue(seconds is None or seconds >= 0)
 
 
 class FrameTests(SynchronousTestCase):

@@ -78,6 +78,5 @@ def read_retry_after(value: str | None) -> float | None:
 
     :return: seconds, or None if there is no such header or it can't be read.
     """
-    if value is None or not re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
-        return None
-    return float(value)
+    match = re.fullmatch(r"[ \t]*(\d{1,9})[ \t]*", value or "", re.ASCII)
+    return None if match is None else float(match.group(1))
