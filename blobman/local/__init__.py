@@ -16,6 +16,8 @@ The encrypted SQLite store on this machine.
   of each row; :mod:`.rebuilding`, :mod:`.takeover`: a new one from it, and in its place;
   :mod:`.importing`: the same with a report
 - :mod:`.connection`, :mod:`.lock`, :mod:`.faults`: encryption, who has it open, what goes wrong
+- :mod:`.connections`: opening it, and what is checked before; :mod:`.wal`, :mod:`.acknowledged`:
+  whether its log lost anything; :mod:`.room`: room for deletions on a full disk
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def connect(
     pragmas: tuple[str, ...] = (),
 ) -> apsw.Connection:
     """
-    Open a database with AEGIS-256.
+    Open a database with AEGIS-256. Closing it leaves its log as it is.
 
     :param target: a path, or a ``file:`` URI.
     :param patience: how many seconds to wait for a lock that somebody else holds.
@@ -140,7 +140,7 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
 
 
 def _verify(connection: apsw.Connection, path: str, page_size: int) -> None:
-    # With a wrong key, closing must not touch what another process left in the log.
+    # Closing must not touch the log: the key may be wrong, or the log not what it was.
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     pragma(connection, f"page_size={page_size}")
     try:
@@ -149,7 +149,6 @@ def _verify(connection: apsw.Connection, path: str, page_size: int) -> None:
         if _is_plain(path):
             raise StoreError(f"{path} is not encrypted, so it is not a store") from error
         raise WrongKeyError(f"the key does not open {path}") from error
-    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
 
 
 def _is_plain(path: str) -> bool:

@@ -7,11 +7,8 @@ payloads), so that no kind of work waits for another kind.
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,12 +17,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 
 from ..errors import StoreError
-from . import records, schema, strays
-from .connection import connect, derive_key, pragma, transaction
-from .faults import store_error, store_errors
-from .lock import StoreLock
+from . import records
+from .connections import Connections
+from .faults import store_error
 from .payloads import PayloadFiles
-from .takeover import TakeOver
 from .workers import Job, Kind, Outbox, Relay, TwoSteps, Workers, run_together
 from .writer import Writer
 
@@ -34,13 +29,9 @@ __all__ = ["Database"]
 T = TypeVar("T")
 G = TypeVar("G")
 
-_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "cache_size=-2048")
 _READERS = 2
 _READ_TOGETHER = 16
 """How many reads of a kind are done together at most: each can bring a chunk into memory."""
-
-_LOOK_AGAIN = 0.01
-"""Seconds between two attempts at what SQLite does not wait for."""
 
 _FILERS = 3
 _BATCH = 500
@@ -62,18 +53,12 @@ class Database:
     ) -> None:
         self.path = path
         self.payloads = PayloadFiles(path.with_suffix(".payloads"))
-        self._key = derive_key(key)
-        self._take_over = TakeOver(path, key, self._key, patience, self.is_closed)
+        self._connections = Connections(path, key, patience, self.is_closed, self.payloads)
         self._reactor = reactor
-        self._patience = patience
-        self._opening = threading.Lock()
-        self._lock: StoreLock | None = None
-        self._local = threading.local()
-        self._connections: list[apsw.Connection] = []
         self._trigger: Any = None
         self._closing: Deferred[None] | None = None
         outbox = self._outbox = Outbox(reactor)
-        writer = Writer(self._connection, str(path))
+        writer = Writer(self._connections)
         self._writer = Workers(
             "writer", 1, writer.run, outbox, _BATCH, mixed=True, rest=writer.checkpoint
         )
@@ -102,6 +87,8 @@ class Database:
         self,
         work: Callable[[apsw.Connection], T],
         undo: Callable[[T | None], object] | None = None,
+        *,
+        uses_reserve: bool = False,
     ) -> Deferred[T]:
         """
         Write in a thread, in a transaction.
@@ -111,11 +98,12 @@ class Database:
             taken back.
         :param undo: called when work that was cancelled has ended: with what it returned if it
             was committed all the same, else with None.
+        :param uses_reserve: whether it is to be done on a full disk, too; it is small.
         :return: fires with what it returns when it is durable; fails with what it raises, with
             ``StoreError`` or ``ClosedError``. Cancelling takes it back unless it is being
             committed.
         """
-        return self._begin_job(self._writer, Job(work, undo))
+        return self._begin_job(self._writer, Job(work, undo, uses_reserve))
 
     def read_together(self, kind: Kind[T], item: object) -> Deferred[T]:
         """
@@ -164,7 +152,7 @@ class Database:
         :param undo: as for :meth:`write`.
         :return: as :meth:`write` does.
         """
-        steps = TwoSteps(lambda _: read(self._connection()), kind, undo)
+        steps = TwoSteps(lambda _: read(self._connections.get()), kind, undo)
         return self._begin_job(self._filers, steps)
 
     def _begin_job(self, workers: Workers, job: Job[T]) -> Deferred[T]:
@@ -185,23 +173,25 @@ class Database:
 
     def _forget(self, gone: Sequence[str]) -> None:
         # Nobody waits for it: if it fails, the next start looks for these files once more.
-        noting = self.write(lambda connection: records.forget_gone(connection, gone))
+        noting = self.write(
+            lambda connection: records.forget_gone(connection, gone), uses_reserve=True
+        )
         noting.addErrback(lambda _: None)
 
     def _run_reads(self, batch: Sequence[Job[Any]]) -> None:
         if len(batch) > 1:
             try:
-                run_together(self._connection(), batch)
+                run_together(self._connections.get(), batch)
             except Exception:
                 pass  # Each of them tells by itself.
             else:
                 return
         for job in batch:
-            self._run(job, self._connection)
+            self._run(job, self._connections.get)
 
     def _run_files(self, batch: Sequence[Job[Any]]) -> None:
         for job in batch:
-            self._run(job, self._be_open)
+            self._run(job, self._connections.be_open)
 
     def _run(self, job: Job[Any], argument: Callable[[], object]) -> None:
         try:
@@ -210,76 +200,6 @@ class Database:
             job.fail(store_error(error, str(self.path)))
         except Exception as error:
             job.fail(error)
-
-    # Opening
-
-    def _connection(self) -> apsw.Connection:
-        """
-        Give this thread its connection.
-
-        :raise StoreError: the database can't be opened; the next call tries again.
-        """
-        connection: apsw.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            with self._opening, store_errors(str(self.path)):
-                connection = self._local.connection = self._open()
-        return connection
-
-    def _be_open(self) -> None:
-        # Before a file is made: opening sweeps away those that nobody has recorded.
-        if self._lock is None:
-            self._connection()
-
-    def _open(self) -> apsw.Connection:
-        first = self._lock is None
-        if first:
-            self._make_files()
-        connection = self._take_over.open(self._connect) if first else self._connect()
-        try:
-            if first:
-                self._begin(connection)
-        except BaseException:
-            connection.close()
-            raise
-        self._connections.append(connection)
-        return connection
-
-    def _connect(self) -> apsw.Connection:
-        return connect(str(self.path), self._key, patience=self._patience, pragmas=_PRAGMAS)
-
-    def _make_files(self) -> None:
-        _make_folder(self.path.parent)
-        try:
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            pass
-
-    def _begin(self, connection: apsw.Connection) -> None:
-        self._keep_a_log(connection)
-        schema.upgrade(connection, str(self.path))
-        lock = StoreLock(self.path.with_suffix(".lock"))
-        try:
-            lock.share(lambda: self._settle_files(connection))
-        except BaseException:
-            lock.release()
-            raise
-        self._lock = lock
-
-    def _keep_a_log(self, connection: apsw.Connection) -> None:
-        # For this SQLite does not wait by itself while another one has the database open.
-        deadline = time.monotonic() + self._patience
-        while not _log_is_kept(connection):
-            if time.monotonic() >= deadline:
-                raise StoreError(f"{self.path} is locked by another process")
-            time.sleep(_LOOK_AGAIN)
-
-    def _settle_files(self, connection: apsw.Connection) -> None:
-        gone = self.payloads.remove(records.list_going(connection))
-        strays.settle(self.payloads.folder, records.list_files(connection))
-        # Without room they stay noted, until there is some.
-        if gone:
-            with suppress(apsw.Error), transaction(connection):
-                records.forget_gone(connection, gone)
 
     # Closing
 
@@ -330,11 +250,7 @@ class Database:
         for workers in self._all_workers:
             workers.join()
         self.payloads.close()
-        for connection in self._connections:
-            with suppress(apsw.Error):
-                connection.close()
-        if self._lock is not None:
-            self._lock.release()
+        self._connections.close()
         self._reactor.callFromThread(self._finish_closing)
 
     def _finish_closing(self) -> None:
@@ -342,18 +258,3 @@ class Database:
         self._outbox.fire()
         assert self._closing is not None
         self._closing.callback(None)
-
-
-def _make_folder(path: Path) -> None:
-    # Not os.makedirs: it would give the folders above the mode that the umask leaves.
-    if not path.exists():
-        _make_folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
-
-
-def _log_is_kept(connection: apsw.Connection) -> bool:
-    try:
-        pragma(connection, "journal_mode=WAL")
-    except apsw.BusyError:
-        return False
-    return True

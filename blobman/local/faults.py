@@ -10,7 +10,7 @@ import apsw
 
 from ..errors import BlobError, StoreError, StoreFullError
 
-__all__ = ["store_error", "store_errors"]
+__all__ = ["is_full", "store_error", "store_errors"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -24,10 +24,15 @@ _CAUSES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 )
 
 
-def _is_full(error: Exception, system_errno: int) -> bool:
-    """Whether the room ran out: SQLite reports a reached size limit as an I/O error only."""
-    if isinstance(error, apsw.IOError):
-        return system_errno in _FULL
+def is_full(error: Exception, system_errno: int = 0) -> bool:
+    """
+    Whether the room ran out. SQLite reports a reached size limit as an I/O error only.
+
+    :param system_errno: the last error number that SQLite got from the operating system.
+    """
+    if isinstance(error, (apsw.IOError, apsw.CantOpenError)):
+        code = getattr(error, "extendedresult", 0)
+        return system_errno in _FULL or code == apsw.SQLITE_IOERR_SHMSIZE
     return isinstance(error, apsw.FullError) or (
         isinstance(error, OSError) and error.errno in _FULL
     )
@@ -42,7 +47,7 @@ def store_error(error: Exception, path: str, system_errno: int = 0) -> StoreErro
     :return: a :class:`StoreError` with ``error`` as its cause.
     """
     told: StoreError
-    if _is_full(error, system_errno):
+    if is_full(error, system_errno):
         told = StoreFullError(f"{path} has no room left: the disk is full ({error})")
     else:
         what = next((text for kinds, text in _CAUSES if isinstance(error, kinds)), "can't be used")

@@ -107,8 +107,11 @@ class Intake:
                 await database.handle_files(lambda: writer.append(source.chunks(_STEP)))
                 self.flush(writer)
             await database.handle_files(writer.finish)
-        except BaseException:
+        except CancelledError:
             self.discard(writer)
+            raise
+        except BaseException:
+            await self.discard(writer)
             raise
         return writer
 
@@ -147,7 +150,8 @@ class Intake:
 
     def _take_back(self, writer: PayloadWriter | None, payload: int | None) -> None:
         if payload is not None:
-            removed = self._database.write(partial(records.take_back, payload=payload))
+            work = partial(records.take_back, payload=payload)
+            removed = self._database.write(work, uses_reserve=True)
             if writer is None:
                 removed.addErrback(lambda _: None)
             else:

@@ -24,21 +24,22 @@ class StoreLock:
     The operating system drops it when the process ends, however it ends.
 
     :param path: the lock's file; it is made, and stays.
+    :ivar descriptor: the file; what it holds is for :mod:`.acknowledged`.
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
-    def share(self, clean: Callable[[], None]) -> None:
+    def share(self, prepare: Callable[[], None]) -> None:
         """
         Take it.
 
-        :param clean: called first if nobody else has it; nobody gets it before that is done.
+        :param prepare: called first if nobody else has it; nobody gets it before that is done.
         :raise OSError: it can't be taken.
         """
-        if self._try(fcntl.LOCK_EX):
-            clean()
-        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        if self.try_alone():
+            prepare()
+        fcntl.flock(self.descriptor, fcntl.LOCK_SH)
 
     def exclude(self, patience: float, wanted: Callable[[], bool]) -> bool:
         """
@@ -51,7 +52,7 @@ class StoreLock:
         :raise StoreError: others share it.
         """
         deadline = time.monotonic() + patience
-        while not self._try(fcntl.LOCK_EX):
+        while not self.try_alone():
             if not wanted():
                 return False
             if time.monotonic() > deadline and self._try(fcntl.LOCK_SH):
@@ -59,13 +60,21 @@ class StoreLock:
             time.sleep(_POLL)
         return True
 
+    def try_alone(self) -> bool:
+        """
+        Take it, if nobody else has it.
+
+        :return: whether it was taken. If not, it may be lost even if it was shared before.
+        """
+        return self._try(fcntl.LOCK_EX)
+
     def _try(self, kind: int) -> bool:
         try:
-            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
     def release(self) -> None:
         """Let go of it."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)

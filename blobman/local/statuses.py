@@ -96,7 +96,7 @@ class StatusStore:
             keys = [check_key(blob_id, namespace) for blob_id in blob_ids]
             return batches.mark_uploaded(connection, keys)
 
-        return self._database.write(work)
+        return self._database.write(work, uses_reserve=True)
 
     def get_priority(self, blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get_priority`."""
@@ -155,7 +155,7 @@ class StatusStore:
         count = 0
         for part in gone:
             work = partial(comparison.apply_tombstones, deleted=part, namespace=namespace)
-            swept = await self._database.write(work, undo=self._remove_files)
+            swept = await self._database.write(work, self._remove_files, uses_reserve=True)
             await self._remove_files(swept)
             count += swept.number
         return count
@@ -184,7 +184,9 @@ class StatusStore:
         undo: Callable[[T | None], object] | None = None,
     ) -> Deferred[T]:
         return self._database.write(
-            lambda connection: work(connection, check_key(blob_id, namespace)), undo
+            lambda connection: work(connection, check_key(blob_id, namespace)),
+            undo,
+            uses_reserve=True,
         )
 
     def close(self) -> Deferred[None]:

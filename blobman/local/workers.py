@@ -47,6 +47,7 @@ class Job(Generic[T]):
 
     :param undo: called in the reactor's thread when work that was cancelled has ended: with its
         result if it was too late to take it back, else with None.
+    :param uses_reserve: whether it is to be done on a full disk, too.
     :ivar work: what is to be done; called in a thread with what the worker works with.
     :ivar kind: does it together with others of its kind; None if it is only done by itself.
     :ivar item: what ``kind`` is to be given for it.
@@ -54,10 +55,26 @@ class Job(Generic[T]):
     :ivar deferred: tells how it went; gone afterwards.
     """
 
-    __slots__ = ("_failure", "_result", "_undo", "cancelled", "deferred", "item", "kind", "work")
+    __slots__ = (
+        "_failure",
+        "_result",
+        "_undo",
+        "cancelled",
+        "deferred",
+        "item",
+        "kind",
+        "uses_reserve",
+        "work",
+    )
 
-    def __init__(self, work: Callable[[Any], T], undo: Callable[[T | None], object] | None) -> None:
+    def __init__(
+        self,
+        work: Callable[[Any], T],
+        undo: Callable[[T | None], object] | None,
+        uses_reserve: bool = False,
+    ) -> None:
         self.work = work
+        self.uses_reserve = uses_reserve
         self.kind: Kind[T] | None = None
         self.item: Any = None
         self.cancelled = False
