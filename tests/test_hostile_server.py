@@ -417,6 +417,31 @@ class HostileServerTests(ScriptedTestCase):
         self.assertEqual((await self.manager.get("x")).read(), b"data")
         self.assertEqual(len(self.resource.requests), 7)
 
+    async def test_a_page_for_a_moment(self) -> None:
+        good = sealed(b"data", "x")
+        pages = 0
+
+        def answer(request: Request) -> bytes:
+            nonlocal pages
+            if pages:
+                pages -= 1
+                return b"<!DOCTYPE html><title>Locked</title>"
+            request.setHeader("tag", write_tag(good[-16:]))
+            return good
+
+        self.resource.answer = answer
+        assert self.manager.local is not None
+        await self.manager.local.update_sync_status("x", SyncStatus.PENDING_DOWNLOAD)
+        pages = 7
+        for left in (4, 1):
+            with self.assertRaises(ServerError):
+                await self.manager.fetch_missing()
+            self.assertEqual(pages, left)
+            record = await self.manager.local.get_sync_status("x")
+            self.assertEqual(record, (SyncStatus.PENDING_DOWNLOAD, 0))
+        await self.manager.fetch_missing()
+        self.assertEqual((await self.manager.get("x")).read(), b"data")
+
     async def test_token_is_sent_as_the_protocol_has_it(self) -> None:
         self.with_body(b"[]")
         await self.manager.remote_list("mail", "+date", True, "FAILED")
