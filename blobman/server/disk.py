@@ -307,6 +307,24 @@ def check_case(folder: str) -> None:
             remove(path)
 
 
+def read_regular_file(path: str) -> bytes:
+    """
+    Read a small file.
+
+    :raise StoreError: it is something else, such as a folder, or a pipe that nobody writes to.
+    :raise OSError: it can't be read.
+    """
+    # Opening a pipe would wait for somebody who writes.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise StoreError(f"{path} is not a regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
 def read_exactly(descriptor: int, start: int, end: int) -> bytes:
     """
     Read the bytes from ``start`` to before ``end``.

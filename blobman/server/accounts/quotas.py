@@ -115,15 +115,14 @@ class QuotaFile:
 
     def _read(self) -> Quotas:
         try:
-            with open(self._path, encoding="utf-8") as file:
-                content = json.load(file)
+            content = json.loads(disk.read_regular_file(self._path))
             users = {check_name("user", it): _check(size) for it, size in content["users"].items()}
             return Quotas(_check(content["default"]), users)
         except FileNotFoundError:
             return Quotas()
         except OSError as error:
             raise StoreError(f"the quota file can't be read: {error}") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StoreError(f"the quota file is damaged: {self._path}") from error
 
 

@@ -62,9 +62,12 @@ class TokenFile:
 
     :param path: the file; it is made when the first token is added.
     :param now: gives seconds since the epoch.
+    :raise ValueError: the path is empty.
     """
 
     def __init__(self, path: str, now: Callable[[], float] = time.time) -> None:
+        if not path:
+            raise ValueError("the path of the token file must not be empty")
         self.path = os.path.abspath(path)
         self._now = now
 
@@ -129,11 +132,11 @@ class TokenFile:
 
     def _read(self) -> Tokens:
         try:
-            with open(self.path, encoding="utf-8") as file:
-                return [_read_entry(entry) for entry in json.load(file)["tokens"]]
+            content = json.loads(disk.read_regular_file(self.path))
+            return [_read_entry(entry) for entry in content["tokens"]]
         except FileNotFoundError:
             return []
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise StoreError("the token file is damaged, or is none") from error
 
     @contextmanager

@@ -56,7 +56,6 @@ class BlobsChannel(HTTPChannel):
     Of requests that are sent without waiting for answers, it takes some in a turn of the reactor,
     and none while the client has yet to take earlier answers. The rest is held meanwhile.
 
-    :ivar peer: the address that it comes from.
     """
 
     site: ChannelSite
@@ -68,11 +67,14 @@ class BlobsChannel(HTTPChannel):
     _in_a_row = 0
     _held = b""
     _next_turn: IDelayedCall | None = None
-    peer = UNKNOWN
+
+    @property
+    def peer(self) -> str:
+        """The address that it comes from; behind a proxy that tells it, only once it has."""
+        return peer_of(self.transport)
 
     def connectionMade(self) -> None:
         """Be known to the site, if there is room for one more."""
-        self.peer = peer_of(self.transport)
         self._is_admitted = self.site.connections.enter()
         if not self._is_admitted:
             self.abort()

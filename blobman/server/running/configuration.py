@@ -45,10 +45,13 @@ def make_service(
         names no interface is on loopback.
     :param backlog: how many bytes of small blobs may wait in memory, and in the journal, until
         their files are made; 0 to have all files made at once.
-    :raise ValueError: an endpoint description is wrong, or names a key that can't be read; or
-        ``incoming`` is given and ``incoming_tokens`` is not.
+    :raise ValueError: a path is empty; an endpoint description is wrong, or names a key that can't
+        be read; or ``incoming`` is given and ``incoming_tokens`` is not.
     :raise ImportError: ``metrics`` is given, and ``blobman[server]`` is not installed.
     """
+    for name, path in (("data", data), ("tokens", tokens)):
+        if not path:
+            raise ValueError(f"{name} must be a path, and is empty")
     if incoming and not incoming_tokens:
         raise ValueError("a listener for incoming needs its own token file")
     reactor = reactor_or_global(reactor)

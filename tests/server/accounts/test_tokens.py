@@ -100,7 +100,15 @@ class TokenFileTests(SynchronousTestCase):
             self.assertRaises(ValueError, self.tokens.add, user)
 
     def test_a_file_that_is_none(self) -> None:
-        for text in ("", "[]", "{}", '{"tokens": [1]}', '{"tokens": [{"user": "a"}]}', "\0"):
+        for text in (
+            "",
+            "[]",
+            "{}",
+            '{"tokens": [1]}',
+            '{"tokens": [{"user": "a"}]}',
+            "\0",
+            "[" * 99999,
+        ):
             Path(self.path).write_text(text)
             self.assertRaises(StoreError, self.tokens.list)
             self.assertRaises(StoreError, self.tokens.add, "alice")
@@ -119,6 +127,14 @@ class TokenFileTests(SynchronousTestCase):
         self.assertEqual(self.tokens.list(), [])
         self.assertTrue(os.path.islink(link))
         self.assertEqual(os.listdir(os.path.dirname(link)), ["linked"])
+
+    def test_what_is_no_file(self) -> None:
+        os.mkfifo(self.path)
+        # Nobody writes to the pipe: reading it would never end.
+        self.assertRaisesRegex(StoreError, "not a regular file", self.tokens.list)
+        os.unlink(self.path)
+        os.mkdir(self.path)
+        self.assertRaisesRegex(StoreError, "not a regular file", self.tokens.list)
 
     def test_a_folder_that_is_missing(self) -> None:
         missing = os.path.abspath(self.mktemp())

@@ -113,6 +113,24 @@ class ServiceTests(TestCase):
                 self.service(LOOPBACK, **given)
             self.service(LOOPBACK, **given | {kind: ["unix:" + os.path.join(self.folder, kind)]})
 
+    async def test_behind_a_proxy_that_tells_who_asks(self) -> None:
+        service = self.service("haproxy:" + LOOPBACK)
+        service.startService()
+        await service.when_listening()
+        peers: list[str] = []
+        for site, _ in service._endpoints:
+            site.observers.append(lambda report: peers.append(report.peer))
+        talk = await self.talk(service)
+        talk.send(b"PROXY TCP4 203.0.113.9 127.0.0.1 4000 443\r\n")
+        talk.send(self.request("GET", "/blobs/alice/", "Connection: close"))
+        self.assertIn(b"HTTP/1.1 200", await talk.closed)
+        self.assertEqual(peers, ["203.0.113.9"])
+
+    def test_paths_that_are_empty(self) -> None:
+        for arguments in (("", "t", [LOOPBACK]), ("d", "", [LOOPBACK])):
+            self.assertRaisesRegex(ValueError, "must be a path", make_service, *arguments)
+        self.assertRaises(ValueError, TokenFile, "")
+
     async def test_again_after_a_stop(self) -> None:
         service = self.service()
         for _ in range(2):
