@@ -18,6 +18,7 @@ from .model import Flags, Priority, QueuedTransfer, SyncStatus, TransferProgress
 
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
 Ids = list[str]
+Paths = list[str]
 Sizes = list[tuple[str, int]]
 FlagList = list[Flags]
 Queue = list[QueuedTransfer]
@@ -210,6 +211,13 @@ class IBlobStore(Interface):
         List the namespaces.
 
         :return: fires with the namespaces of all that is recorded, sorted.
+        """
+
+    def list_found() -> Deferred[Paths]:
+        """
+        List the files of content that the store does not know, and keeps aside.
+
+        :return: fires with their paths, sorted.
         """
 
     def get_size_list(status: SyncStatus, namespace: str = "") -> Deferred[Sizes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -149,9 +150,10 @@ async def status(session: Session, status: str | None, namespace: str | None) ->
     """
     Count the blobs here by status, or list those of one.
 
-    Counts all namespaces, unless one is given. Lists are of one namespace, the most urgent
-    blob first. STATUS is SYNCED, PENDING_UPLOAD, PENDING_DOWNLOAD, FAILED_UPLOAD,
-    FAILED_DOWNLOAD, PENDING_DELETE or LOCAL_ONLY.
+    Counts all namespaces, unless one is given, and says if there are files of blobs that the
+    store does not know. Lists are of one namespace, the most urgent blob first. STATUS is SYNCED,
+    PENDING_UPLOAD, PENDING_DOWNLOAD, FAILED_UPLOAD, FAILED_DOWNLOAD, PENDING_DELETE or
+    LOCAL_ONLY.
     """
     async with session.manager(server=False) as manager:
         if status is not None:
@@ -159,6 +161,13 @@ async def status(session: Session, status: str | None, namespace: str | None) ->
             _show(session, [_Entry(blob_id) for blob_id in ids], long=False)
             return
         counts = await _count_statuses(manager, namespace)
+        assert manager.local is not None
+        found = await manager.local.list_found()
+    if found:
+        session.screen.warning(
+            f"{len(found)} file{'s' * (len(found) > 1)} of blobs that the store does not know: "
+            f"{os.path.dirname(found[0])}"
+        )
     if session.screen.as_json:
         session.screen.result("", **counts)
     elif counts:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import apsw
 from twisted.internet.defer import Deferred, succeed
 
-from ..interfaces import Ids, Queue, Sizes
+from ..interfaces import Ids, Paths, Queue, Sizes
 from ..model import (
     BlobKey,
     Priority,
@@ -18,7 +18,7 @@ from ..model import (
     check_key,
     check_namespace,
 )
-from . import batches, comparison, listings, records
+from . import batches, comparison, listings, records, strays
 from .comparison import Swept
 from .database import Database
 
@@ -52,6 +52,13 @@ class StatusStore:
     def list_namespaces(self) -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.list_namespaces`."""
         return self._database.read(listings.list_namespaces)
+
+    def list_found(self) -> Deferred[Paths]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_found`."""
+        folder = strays.found_in(self._database.payloads.folder)
+        return self._database.handle_files(
+            lambda: sorted(str(folder / name) for name in strays.payload_names(folder))
+        )
 
     def get_size_list(self, status: SyncStatus, namespace: str = "") -> Deferred[Sizes]:
         """See :meth:`blobman.interfaces.IBlobStore.get_size_list`."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from ..errors import ClosedError, IllegalStatusChange, describe
-from ..interfaces import Ids, Queue, Sizes
+from ..interfaces import Ids, Paths, Queue, Sizes
 from ..model import (
     UNAVAILABLE_STATUSES,
     BlobKey,
@@ -87,6 +87,10 @@ class MemoryStatusStore:
     def list_namespaces(self) -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.list_namespaces`."""
         return self._do(lambda: sorted({key.namespace for key in self._records}))
+
+    def list_found(self) -> Deferred[Paths]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_found`; there are no files."""
+        return self._do(list)
 
     def get_size_list(self, status: SyncStatus, namespace: str = "") -> Deferred[Sizes]:
         """See :meth:`blobman.interfaces.IBlobStore.get_size_list`."""

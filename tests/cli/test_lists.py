@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from .harness import NOWHERE, ServerCase
 
 
@@ -100,6 +102,16 @@ class ListTests(ServerCase):
             (await self.succeed("status", "--json")).records,
             [{"SYNCED": 2, "PENDING_UPLOAD": 1, "LOCAL_ONLY": 1}],
         )
+
+    async def test_files_that_the_store_does_not_know(self) -> None:
+        (database,) = Path(self.path("store")).glob("*.db")
+        folder = database.with_suffix(".payloads")
+        folder.mkdir(exist_ok=True)
+        (folder / ("ab" * 16)).write_bytes(b"of a newer database")
+        outcome = await self.run_command("status")
+        self.assertEqual((outcome.code, len(outcome.lines)), (0, 3))
+        said = f"blobman: 1 file of blobs that the store does not know: {folder / 'found'}\n"
+        self.assertIn(said, outcome.err)
 
     async def test_one_status(self) -> None:
         self.assertEqual((await self.succeed("status", "local_only")).lines, ["kept"])

@@ -48,8 +48,14 @@ class OlderDatabaseTests(StrayTestCase):
         self.assertEqual(len(self.found_files()), 3)
         await self.check_filled()
 
+        store = self.open()
+        found = [str(self.found / name) for name in self.found_files()]
+        self.assertEqual(await store.list_found(), found)
+        await store.close()
+
         shutil.copy(newer, self.path)
         store = self.open()
+        self.assertEqual(await store.list_found(), [])
         for number in range(3):
             there = await read(store, f"newer{number}")
             self.assertTrue(there == content(2 * MIB, str(number)))
