@@ -60,7 +60,7 @@ class Victim(ProcessProtocol):
 
 
 class KillTests(ServerTestCase):
-    timeout = 60 + 10 * KILLS
+    timeout = 900 + 10 * KILLS
 
     async def test_killed_at_random(self) -> None:
         chance = random.Random(os.environ.get("BLOBMAN_TEST_SEED", "1"))

@@ -140,8 +140,6 @@ SIZE = 1_000_000
 class TransferTests(ServerTestCase):
     """An hour passes in no time."""
 
-    timeout = 60
-
     def limited(self, name: str, **options: Any) -> BlobManager:
         self.time = ReactorWithClock()
         return self.manager(name, **{"reactor": self.time, "limit_rate": RATE, **options})

@@ -11,9 +11,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest
 from twisted.web.http_headers import Headers
+from zope.interface import provider
 
 from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
@@ -131,7 +132,7 @@ class ProcessTests(ServerCase):
         await self.put(b"a", "--id", "a")
         process = self.start("sync", "--watch", "1")
         await process.when_written(b"1 in step\n")
-        await deferLater(reactor, 2.2)
+        await self.lists_asked_for(4)
         self.another_machine()
         await self.put(b"b", "--id", "b")
         await process.when_written(b"2 in step\n")
@@ -141,6 +142,24 @@ class ProcessTests(ServerCase):
             process.err.decode().splitlines(),
             ["1 in step", "fetched b, 754 B", "2 in step", "blobman: interrupted by SIGTERM"],
         )
+
+    async def lists_asked_for(self, number: int) -> None:
+        """Wait until the server has been asked for some lists; there are two to each look."""
+        asked: Deferred[None] = Deferred()
+        events = []
+
+        @provider(ILogObserver)
+        def note(event: LogEvent) -> None:
+            if event.get("method") == "GET" and event.get("path") == "/blobs/alice/":
+                events.append(event)
+                if len(events) == number:
+                    asked.callback(None)
+
+        globalLogPublisher.addObserver(note)
+        try:
+            await asked
+        finally:
+            globalLogPublisher.removeObserver(note)
 
     async def test_terminating_a_get(self) -> None:
         connected = await self.serve_silence()

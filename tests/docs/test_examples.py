@@ -70,7 +70,6 @@ class ExampleCase(TestCase):
 class ScriptTests(ExampleCase):
     """The commands and programs of each page, in a fresh folder."""
 
-    timeout = 60
     if shutil.which("bash") is None:
         skip = "needs bash"
 

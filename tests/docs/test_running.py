@@ -32,7 +32,6 @@ SHIMS = {
 
 
 class RunningTests(ExampleCase):
-    timeout = 60
     if shutil.which("bash") is None:
         skip = "needs bash"
 

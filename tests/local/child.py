@@ -46,6 +46,25 @@ def start(folder: Path, lines: str) -> subprocess.Popen[str]:
     )
 
 
+_KILLED = """
+import threading
+
+left = [{calls}]
+
+def count(*_):
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), 9)
+
+threading.setprofile(count)
+"""
+
+
+def start_dying(folder: Path, lines: str, calls: int) -> subprocess.Popen[str]:
+    """Start such a process, which kills itself at a call of a function in the store's threads."""
+    return start(folder, _KILLED.format(calls=calls) + textwrap.dedent(lines))
+
+
 def run(folder: Path, lines: str) -> subprocess.CompletedProcess[str]:
     """
     Run such a process to its end.
@@ -53,6 +72,6 @@ def run(folder: Path, lines: str) -> subprocess.CompletedProcess[str]:
     :raise AssertionError: it failed otherwise than by being killed.
     """
     process = start(folder, lines)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=900)
     assert process.returncode in (0, -9), err
     return subprocess.CompletedProcess([], process.returncode, out, err)

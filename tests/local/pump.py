@@ -39,7 +39,7 @@ class Pump:
 
     def step(self) -> None:
         """Run the next thing that a thread hands over."""
-        self._calls.get(timeout=60)()
+        self._calls.get(timeout=900)()
 
     def wait(self, work: Deferred[T]) -> T:
         """Run until it has fired, and give or raise what it fired with."""

@@ -25,7 +25,7 @@ class CrashTests(DiskTestCase):
         assert process.stdout is not None
         words = [process.stdout.readline().strip() for _ in range(said)]
         process.send_signal(signal.SIGKILL)
-        rest, errors = process.communicate(timeout=60)
+        rest, errors = process.communicate(timeout=900)
         self.assertEqual(process.returncode, -signal.SIGKILL, errors)
         return [*words, *rest.split()]
 
@@ -129,7 +129,7 @@ class TwoProcessesTests(DiskTestCase):
         for number in range(100):
             await put(store, f"own{number}", content(20_000))
         for child in children:
-            _, errors = child.communicate(timeout=100)
+            _, errors = child.communicate(timeout=900)
             self.assertEqual(child.returncode, 0, errors)
         there = await store.list()
         self.assertEqual(len(there), 100 + 2 * 301)

@@ -11,7 +11,6 @@ from typing import Any
 from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from blobman.errors import ClosedError
 from blobman.local import BlobStore
@@ -20,7 +19,7 @@ from blobman.local.lock import StoreLock
 from blobman.local.payload_writer import PayloadWriter
 from blobman.local.soledad import is_soledads
 
-from .child import start
+from .child import start, start_dying
 from .contract import MIB
 from .old import connect_old, make_large
 from .test_faults import KEY
@@ -28,6 +27,9 @@ from .test_soledad import OldTestCase
 
 ROUNDS = int(os.environ.get("BLOBMAN_TEST_KILLS", "6"))
 COUNT, SIZE = 5, 2 * MIB + 7
+
+CALLS = 10_000
+"""About as many functions are called for a take-over."""
 
 STEPS = (
     "takeover.OldDatabase.seize",
@@ -97,7 +99,7 @@ class KillTests(TakeOverTestCase):
             await store.list()
         """
         process = start(self.folder, lines)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=900)
         self.assertEqual(process.returncode, -signal.SIGKILL, errors)
 
     async def check_killed_at(self, step: str) -> None:
@@ -112,12 +114,9 @@ class KillTests(TakeOverTestCase):
     async def test_killed_at_random(self) -> None:
         chance = random.Random(3)
         for _ in range(ROUNDS):
-            process = start(self.folder, "say('go')\nawait store.list()")
-            assert process.stdout is not None
-            process.stdout.readline()
-            await self.sleep(chance.uniform(0, 0.4))
-            process.kill()
-            process.communicate()
+            process = start_dying(self.folder, "await store.list()", chance.randrange(1, CALLS))
+            _, errors = process.communicate(timeout=900)
+            self.assertIn(process.returncode, (-signal.SIGKILL, 0), errors)
             if is_soledads(self.path, KEY):
                 self.check_old(self.path)
             else:
@@ -125,11 +124,6 @@ class KillTests(TakeOverTestCase):
                 self.path.unlink()
                 self.kept.rename(self.path)
         await self.check()
-
-    def sleep(self, seconds: float) -> Deferred[None]:
-        from twisted.internet import reactor
-
-        return deferLater(reactor, seconds, lambda: None)
 
 
 def _add_kill_test(step: str) -> None:
@@ -239,7 +233,7 @@ class ManyTests(TakeOverTestCase):
             child.stdin.flush()
         said = []
         for child in children:
-            out, errors = child.communicate(timeout=60)
+            out, errors = child.communicate(timeout=900)
             self.assertEqual(child.returncode, 0, errors)
             said += out.splitlines()
         self.assertEqual(sorted(said), [str(COUNT)] * 4 + ["takes over"])
