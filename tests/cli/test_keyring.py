@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
 import sys
 
 import keyring
 import keyring.backend
+import keyring.backends.chainer
 import keyring.backends.fail
 import keyring.backends.null
 import keyring.errors
+from twisted.trial.unittest import SkipTest
 
 from blobman.cli import keyrings
 from blobman.cli.configuration import Configuration
@@ -42,6 +45,23 @@ class LockedKeyring(MemoryKeyring):
 
     def set_password(self, service: str, username: str, password: str) -> None:
         raise keyring.errors.KeyringLocked("it stays locked")
+
+
+class UnreachableKeyring(MemoryKeyring):
+    """Lets through what goes wrong below it, as backends do."""
+
+    def get_password(self, service: str, username: str) -> str | None:
+        raise OSError("no bus")
+
+
+class Chain(keyring.backends.chainer.ChainerBackend):
+    """Asks one keyring after another."""
+
+    backends: list[keyring.backend.KeyringBackend] = []  # noqa: RUF012
+
+    def __init__(self, backends: list[keyring.backend.KeyringBackend]) -> None:
+        super().__init__()
+        self.backends = backends
 
 
 class KeyringTests(SetUpCase):
@@ -118,10 +138,35 @@ class KeyringTests(SetUpCase):
             line = await self.refuse(code, "init", *self.required(), "--keyring")
             self.assertIn(named, line)
             self.assertIn("leave out --keyring", line)
-        keyring.set_keyring(self.keyring)
+
+    async def test_a_keyring_out_of_reach_has_lost_nothing(self) -> None:
         await self.init("--keyring")
-        keyring.set_keyring(keyring.backends.fail.Keyring())
-        self.assertIn("does not have the passphrase", await self.refuse(2, "ls"))
+        for backend in (keyring.backends.fail.Keyring(), keyring.backends.null.Keyring()):
+            keyring.set_keyring(backend)
+            line = await self.refuse(1, "ls")
+            self.assertIn("can't be reached from here", line)
+            self.assertNotIn("recover", line)
+        self.use(UnreachableKeyring())
+        line = await self.refuse(1, "ls")
+        self.assertEqual(line, "the keyring refuses: no bus")
+        self.use(self.keyring)
+        await self.succeed("ls")
+
+    async def test_plain_text_is_refused(self) -> None:
+        try:
+            from keyrings.alt import file
+        except ModuleNotFoundError:
+            raise SkipTest("needs keyrings.alt") from None
+        plain = file.PlaintextKeyring()
+        for backend in (plain, Chain([plain, self.keyring])):
+            keyring.set_keyring(backend)
+            line = await self.refuse(2, "init", *self.required(), "--keyring")
+            self.assertIn("may keep the passphrase as plain text: leave out --keyring", line)
+            self.assertFalse((self.folder / "config").exists())
+        self.assertFalse(os.path.exists(plain.file_path))
+        keyring.set_keyring(Chain([self.keyring, plain]))
+        await self.init("--keyring")
+        self.assertEqual(len(self.keyring.entries), 1)
 
     async def test_no_package(self) -> None:
         self.addCleanup(sys.modules.update, {"keyring": keyring})
