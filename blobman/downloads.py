@@ -117,7 +117,7 @@ class Downloader:
             )
             what = describe(key.blob_id, key.namespace)
             raise MaximumRetriesError(
-                f"get {what}: it did not verify in {failures} attempts"
+                f"get {what}: it did not verify in {failures} attempts; {error}"
             ) from error
 
     async def _download_alone(self, key: BlobKey, place: Place, report: Progress) -> None:

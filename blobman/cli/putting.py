@@ -12,7 +12,7 @@ from blobman import BlobDoc, BlobError, BlobManager, StoreError, SyncStatus
 
 from .commands import Session
 from .settings import Settings
-from .sources import LeftOut, file_size, find_files, open_source
+from .sources import STDIN, LeftOut, file_size, find_files, open_source
 from .synchronizing import telling_what_is_left
 from .waiting import in_lanes
 
@@ -82,6 +82,8 @@ async def _put_file(session: Session, manager: BlobManager, path: str, wishes: W
         with await open_source(session.reactor, path) as file:
             doc = BlobDoc(file, wishes.blob_id)
             size = os.fstat(file.fileno()).st_size
+            if path == STDIN and size == 0:
+                session.screen.warning("standard input was empty: this is a blob of nothing")
             await _put_doc(session, manager, doc, size, path, wishes)
     except (StoreError, BrokenPipeError):
         # The next file would fare no better; or whoever reads the results has had enough.

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 
-from blobman import BlobError, BlobManager, CertificateError, StoreError, UnauthorizedError
+from blobman import (
+    BlobError,
+    BlobManager,
+    CertificateError,
+    InvalidBlob,
+    RetriableTransferError,
+    StoreError,
+    UnauthorizedError,
+    WrongKeyError,
+)
 
 from .commands import Session
+from .failures import describe_error
+from .foreign import check_secret
 from .waiting import in_lanes
 
 LANES = 4
@@ -21,12 +33,24 @@ COUNT_INTERVAL = 1.0
 
 _TRANSFERS = ("PENDING_UPLOAD", "PENDING_DOWNLOAD")
 
+
+class _Left(NamedTuple):
+    """
+    What it means when blobs are left in a status.
+
+    :ivar error: what gives the exit code of a ``sync`` that leaves any.
+    """
+
+    text: str
+    error: type[BlobError]
+
+
 _LEFT = {
-    "PENDING_UPLOAD": "to send",
-    "PENDING_DOWNLOAD": "to fetch",
-    "PENDING_DELETE": "to delete",
-    "FAILED_UPLOAD": "refused by the server",
-    "FAILED_DOWNLOAD": "that do not verify",
+    "PENDING_UPLOAD": _Left("to send", RetriableTransferError),
+    "PENDING_DOWNLOAD": _Left("to fetch", RetriableTransferError),
+    "PENDING_DELETE": _Left("to delete", RetriableTransferError),
+    "FAILED_UPLOAD": _Left("refused by the server", BlobError),
+    "FAILED_DOWNLOAD": _Left("that do not verify", InvalidBlob),
 }
 
 
@@ -43,12 +67,11 @@ async def synchronize(
         session.manager(server=True, by_blob=True) as manager,
         telling_what_is_left(session, manager),
     ):
-        shown: dict[str, str] = {}
-        await _sync_all(session, manager, await _choose(manager, namespaces, everything), shown)
+        rounds = _Rounds(session, manager, is_last=watch is None)
+        await rounds.sync(await _choose(manager, namespaces, everything))
         while watch is not None:
             await deferLater(session.reactor, watch)
-            chosen = await _choose(manager, namespaces, everything)
-            await _sync_all(session, manager, chosen, shown)
+            await rounds.sync(await _choose(manager, namespaces, everything))
 
 
 async def _choose(
@@ -60,27 +83,70 @@ async def _choose(
     return sorted({"", *namespaces, *await manager.local.list_namespaces()})
 
 
-async def _sync_all(
-    session: Session, manager: BlobManager, namespaces: Sequence[str], shown: dict[str, str]
-) -> None:
+class _Rounds:
     """
-    Bring namespaces into step once.
+    Brings namespaces into step, again and again.
 
-    :param shown: what was said of each the last time, which is not said again.
+    :param is_last: what is left after a round is left for good, and so is what fails.
     """
 
-    async def sync_one(namespace: str) -> None:
+    def __init__(self, session: Session, manager: BlobManager, is_last: bool) -> None:
+        self._session = session
+        self._manager = manager
+        self._is_last = is_last
+        self._shown: dict[str, str] = {}
+        self._failures: dict[str, str] = {}
+
+    async def sync(self, namespaces: Sequence[str]) -> None:
+        """Bring them into step once."""
+        with _counting(self._session, self._manager, namespaces):
+            await in_lanes(LANES, namespaces, self._sync_one)
+
+    async def _sync_one(self, namespace: str) -> None:
+        has_failed = True
         try:
-            await manager.sync(namespace)
-        except (StoreError, UnauthorizedError, CertificateError):
+            await check_secret(self._manager, namespace)
+            await self._manager.sync(namespace)
+            has_failed = False
+        except (StoreError, UnauthorizedError, WrongKeyError):
             # Neither another namespace nor another time would fare better.
             raise
+        except CertificateError as error:
+            # In a captive portal, the certificate is the portal's.
+            if self._is_last:
+                raise
+            self._fail(namespace, error)
         except (BlobError, ValueError) as error:
-            session.screen.failure(f"namespace {namespace}" if namespace else "sync", error)
-        await _show_counts(session, manager, namespace, shown)
+            self._fail(namespace, error)
+        else:
+            self._failures.pop(namespace, None)
+        await self._show_counts(namespace, has_failed)
 
-    with _counting(session, manager, namespaces):
-        await in_lanes(LANES, namespaces, sync_one)
+    def _fail(self, namespace: str, error: Exception) -> None:
+        """Show a failure, unless it is the same as the last time."""
+        text = describe_error(error)
+        if self._failures.get(namespace) != text:
+            self._failures[namespace] = text
+            subject = f"namespace {namespace}" if namespace else "sync"
+            self._session.screen.failure(subject, error)
+
+    async def _show_counts(self, namespace: str, has_failed: bool) -> None:
+        assert self._manager.local is not None
+        screen = self._session.screen
+        counts = await self._manager.local.get_sync_progress(namespace)
+        place = f" in namespace {namespace}" if namespace else ""
+        left = _what_is_left(counts)
+        if screen.as_json:
+            screen.result("", namespace=namespace, counts=counts)
+        else:
+            text = f"{counts.get('SYNCED', 0)} in step{place}" + (left and f", {left}")
+            if text != self._shown.get(namespace):
+                screen.remark(text)
+                self._shown[namespace] = text
+        if left and self._is_last and not has_failed:
+            name = next(name for name in _LEFT if name in counts)
+            error = _LEFT[name].error(f"not all{place} is in step: {left}")
+            screen.failure("sync", error, f"blobman status {name} lists them")
 
 
 @contextmanager
@@ -106,22 +172,6 @@ def _counting(session: Session, manager: BlobManager, namespaces: Sequence[str])
         loop.stop()
 
 
-async def _show_counts(
-    session: Session, manager: BlobManager, namespace: str, shown: dict[str, str]
-) -> None:
-    assert manager.local is not None
-    counts = await manager.local.get_sync_progress(namespace)
-    if session.screen.as_json:
-        session.screen.result("", namespace=namespace, counts=counts)
-        return
-    place = f" in namespace {namespace}" if namespace else ""
-    left = _what_is_left(counts)
-    text = f"{counts.get('SYNCED', 0)} in step{place}" + (left and f", {left}")
-    if text != shown.get(namespace):
-        session.screen.remark(text)
-        shown[namespace] = text
-
-
 @asynccontextmanager
 async def telling_what_is_left(session: Session, manager: BlobManager) -> AsyncIterator[None]:
     """Tell, when what is inside is interrupted, what ``sync`` will have to do."""
@@ -135,5 +185,5 @@ async def telling_what_is_left(session: Session, manager: BlobManager) -> AsyncI
 
 
 def _what_is_left(counts: Mapping[str, int]) -> str:
-    left = [f"{counts[name]} {what}" for name, what in _LEFT.items() if name in counts]
+    left = [f"{counts[name]} {it.text}" for name, it in _LEFT.items() if name in counts]
     return ", ".join(left)

@@ -127,7 +127,8 @@ class Opener:
             try:
                 self._begun().finalize_with_tag(self._held)
             except InvalidTag as error:
-                raise self._refuse("its tag does not verify") from error
+                reason = "its tag does not verify: it was changed, or sealed with another secret"
+                raise self._refuse(reason) from error
         self._finished = True
 
     # -- the preamble ------------------------------------------------------------------

@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.trial.unittest import TestCase
 
-from blobman.cli.certificates import make_certificates
+from blobman.cli.certificates import CertificateFiles, make_certificates
 from blobman.cli.entry import parse, report
 from blobman.cli.secretfiles import new_secret, write_secret
 from blobman.server.accounts.tokens import TokenFile
@@ -110,6 +110,12 @@ class CommandCase(TestCase):
         return lines[0].removeprefix("blobman: ")
 
 
+def tls_endpoint(port: int, certificates: CertificateFiles) -> str:
+    """Describe a place on loopback to listen at."""
+    key, certificate = map(quoteStringArgument, (certificates.key, certificates.certificate))
+    return f"ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+
+
 class ServerCase(CommandCase):
     """Has a server, and settings for it in the variables."""
 
@@ -134,17 +140,19 @@ class ServerCase(CommandCase):
         )
 
     async def start_server(self) -> None:
-        key, certificate = map(
-            quoteStringArgument, (self.certificates.key, self.certificates.certificate)
-        )
-        listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+        port = await self.serve_at(tls_endpoint(0, self.certificates))
+        self.url = f"https://127.0.0.1:{port}/blobs/"
+
+    async def serve_at(self, listen: str) -> int:
+        """Start a server, and give its port."""
         # Some tests look at the files: they should be there at once.
         service = make_service(self.path("data"), self.tokens.path, [listen], reactor, backlog=0)
+        self.service = service
         service.startService()
         self.addCleanup(service.stopService)
         [port] = await service.when_listening()
         address: Any = port.getHost()
-        self.url = f"https://127.0.0.1:{address.port}/blobs/"
+        return int(address.port)
 
     async def put(self, content: bytes, *options: str) -> str:
         """Put a blob, and give its id."""

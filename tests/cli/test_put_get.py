@@ -107,6 +107,18 @@ class PutTests(ServerCase):
         self.assertEqual(outcome.out, "piped  -\n")
         self.assertEqual((await self.succeed("get", "piped")).out, "from a pipe")
 
+    async def test_standard_input_that_is_empty(self) -> None:
+        for options in (), ("--json",):
+            with open(self.write("typed", b"")) as typed:
+                self.patch(sys, "stdin", typed)
+                outcome = await self.run_command("put", "-", *options)
+            self.assertEqual(outcome.code, 0)
+            self.assertTrue(outcome.out)
+            self.assertEqual(
+                outcome.err, "blobman: standard input was empty: this is a blob of nothing\n"
+            )
+        await self.succeed("put", self.write("empty", b""))
+
     async def test_a_named_pipe(self) -> None:
         path = self.path("pipe")
         os.mkfifo(path)

@@ -1,0 +1,46 @@
+"""Noticing early that this machine has another secret than those that sealed what is there."""
+
+from __future__ import annotations
+
+from blobman import BlobManager, MaximumRetriesError, RetriableTransferError, WrongKeyError
+
+TRIED = 3
+"""How many blobs are fetched before the secret is blamed: one of them can be damaged."""
+
+
+async def check_secret(manager: BlobManager, namespace: str) -> None:
+    """
+    Fetch some blobs of the server, if none is here yet, before all are fetched for nothing.
+
+    :raise WrongKeyError: none of these can be opened. They are left as they were.
+    :raise BlobError: the store or the server can't do it, for a reason that will not pass.
+    """
+    assert manager.local is not None
+    if await manager.local_list(namespace):
+        return
+    failures: dict[str, MaximumRetriesError] = {}
+    try:
+        tried = (await manager.remote_list(namespace))[:TRIED]
+        for blob_id in tried:
+            failure = await _try(manager, blob_id, namespace)
+            if failure is None:
+                break
+            failures[blob_id] = failure
+            # It is as if nobody had asked for it: the sync that follows, or a later one, will.
+            await manager.local.forget(blob_id, namespace)
+    except RetriableTransferError:
+        # Those who wait for the server, and try again, will see.
+        return
+    if failures and len(failures) == len(tried):
+        raise WrongKeyError(
+            "what is on the server was sealed with another secret than the one of this machine: "
+            "blobman init --recover takes the recovery code of the keys that sealed it"
+        ) from failures[tried[0]]
+
+
+async def _try(manager: BlobManager, blob_id: str, namespace: str) -> MaximumRetriesError | None:
+    try:
+        (await manager.get(blob_id, namespace)).close()
+    except MaximumRetriesError as error:
+        return error
+    return None
