@@ -19,5 +19,6 @@ another module: ``putting``, ``synchronizing``, ``listening``, ``demonstration``
 
 The keys of a user come from a seed (``seeds``), which is kept under a passphrase (``keysfile``).
 The passphrase comes from a file, the ``terminal`` or one of the ``keyrings`` (``locks``). ``init``
-and ``passphrase`` make and change these files; they need no reactor.
+asks the user for settings (``questions``) and the server whether they will do (``asking``), and
+makes these files (``setting_up``); ``passphrase`` changes them.
 """

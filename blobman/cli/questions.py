@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,11 +30,13 @@ class Answers:
     :ivar values: settings by name, but for the token and the authorities.
     :ivar token: None if there was none.
     :ivar authorities: the content of a PEM file; None if there was none.
+    :ivar ca: where that file is.
     """
 
     values: Mapping[str, str]
     token: str | None = field(default=None, repr=False)
     authorities: bytes | None = None
+    ca: str | None = None
 
 
 def check_settings(given: Mapping[str, str], remark: Callable[[str], object] = tell) -> Answers:
@@ -50,7 +52,7 @@ def check_settings(given: Mapping[str, str], remark: Callable[[str], object] = t
     kept = {name: it for name, it in values.items() if name not in ("token_file", "ca")}
     token = read_token(values["token_file"], remark) if "token_file" in values else None
     authorities = Path(values["ca"]).read_bytes() if "ca" in values else None
-    return Answers(kept, token, authorities)
+    return Answers(kept, token, authorities, values.get("ca"))
 
 
 def ask_for_settings(given: Mapping[str, str], default_store: str) -> Answers:
@@ -75,7 +77,7 @@ def ask_for_settings(given: Mapping[str, str], default_store: str) -> Answers:
         questions.offer("ca", "PEM file of the only authorities to trust [the system's]", None)
     questions.offer("store", f"Folder of the local store [{default_store}]", default_store)
     answers = check_settings(values)
-    return Answers(answers.values, token or answers.token, answers.authorities)
+    return replace(answers, token=token or answers.token)
 
 
 class _Questions:

@@ -30,7 +30,8 @@ class SetUpCase(CommandCase):
         return outcome.out.strip()
 
     def required(self) -> list[str]:
-        return ["--remote", NOWHERE, "--user", "alice", "--token-file", self.path("token")]
+        server = ["--remote", NOWHERE, "--offline"]
+        return [*server, "--user", "alice", "--token-file", self.path("token")]
 
     def settings(self, folder: str = "config") -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / folder / "settings.json").read_text())
@@ -274,7 +275,8 @@ class RecoverTests(SetUpCase):
     async def test_other_settings(self) -> None:
         code = await self.init()
         self.write("token", b"friend")
-        await self.recover(code, "--token-file", self.path("token"), "--user", "bob")
+        changed = "--token-file", self.path("token"), "--user", "bob"
+        await self.recover(code, *changed, "--offline")
         self.assertEqual((self.folder / "config" / "token").read_text(), "friend\n")
         self.assertEqual(self.settings()["user"], "bob")
         await self.recover(code, "--remote", "none")
@@ -295,7 +297,8 @@ class RecoverTests(SetUpCase):
     async def test_variables_set_up_another_machine(self) -> None:
         code = await self.init()
         self.let(config=self.path("other"), remote=NOWHERE, limit_rate="5kB")
-        await self.recover(code, "--user", "alice", "--token-file", self.path("token"))
+        given = "--user", "alice", "--token-file", self.path("token")
+        await self.recover(code, *given, "--offline")
         self.assertEqual(self.settings("other")["limit_rate"], "5kB")
 
     async def test_the_code_of_other_keys(self) -> None:
@@ -399,17 +402,58 @@ class PassphraseTests(SetUpCase):
 
 
 class ServerTests(ServerCase):
-    async def test_two_machines(self) -> None:
-        required = {name: os.environ[f"BLOBMAN_{name.upper()}"] for name in
-                    ("remote", "user", "token_file", "ca")}  # fmt: skip
-        self.let(remote="", user="", token_file="", ca="", store="", key_file="", secret_file="")
-        self.let(passphrase_file=self.write("passphrase", PASSPHRASE))
-        options = [it for name, value in required.items()
-                   for it in (f"--{name.replace('_', '-')}", value)]  # fmt: skip
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        names = ("remote", "user", "token_file", "ca")
+        values = {name: os.environ[f"BLOBMAN_{name.upper()}"] for name in names}
+        self.options = [
+            it for name, value in values.items() for it in (f"--{name.replace('_', '-')}", value)
+        ]
+        self.settings = dict.fromkeys((*names, "store", "key_file", "secret_file"), "")
+        self.kept = {name: os.environ[f"BLOBMAN_{name.upper()}"] for name in self.settings}
+        self.let(**self.settings, passphrase_file=self.write("passphrase", PASSPHRASE))
         self.let(config=self.path("laptop"))
-        code = (await self.run_command("init", *options)).out
+
+    async def test_two_machines(self) -> None:
+        code = (await self.run_command("init", *self.options)).out
         await self.succeed("put", self.write("letter", b"Dear Bob"), "--id", "letter")
         self.let(config=self.path("phone"))
         file = self.write("code", code.encode())
-        await self.run_command("init", "--recover", "--code-file", file, *options)
+        await self.run_command("init", "--recover", "--code-file", file, *self.options)
         self.assertEqual((await self.succeed("get", "letter")).out, "Dear Bob")
+
+    async def test_a_server_that_cant_be_used(self) -> None:
+        other = self.write("other", b"mellon")
+        wrong_path = self.url.replace("/blobs/", "/nothing/")
+        code_file = self.write("code", write_code(bytes(SEED_SIZE)).encode())
+        for options, code, named in (
+            (["--token-file", other], 5, "401"),
+            (["--user", "bob"], 5, "401"),
+            (["--remote", NOWHERE], 6, "--offline sets this up without asking the server"),
+            (["--remote", wrong_path], 1, "the server's blobs are at one such as"),
+        ):
+            for recover in [], ["--recover", "--code-file", code_file]:
+                line = await self.refuse(code, "init", *self.options, *options, *recover)
+                self.assertIn(named, line)
+                self.assertFalse((self.folder / "laptop").exists())
+
+    async def test_blobs_that_new_keys_cant_open(self) -> None:
+        self.let(**self.kept, config="")
+        await self.put(b"a", "--id", "a")
+        self.let(**self.settings, config=self.path("laptop"))
+        line = await self.refuse(2, "init", *self.options)
+        self.assertIn("the server has a blob of alice already, which new keys can't open", line)
+        self.assertFalse((self.folder / "laptop").exists())
+        self.assertEqual((await self.run_command("init", *self.options, "--offline")).code, 0)
+        line = await self.refuse(9, "sync")
+        self.assertIn("sealed with another secret", line)
+
+    async def test_a_new_passphrase_needs_no_server(self) -> None:
+        code = (await self.run_command("init", *self.options)).out
+        await self.service.stopService()
+        file = self.write("code", code.encode())
+        outcome = await self.run_command("init", "--recover", "--code-file", file)
+        self.assertEqual(outcome.code, 0, outcome)
+        recover = "init", "--recover", "--code-file", file, "--token-file", self.path("token")
+        self.assertIn("--offline", await self.refuse(6, *recover))
+        self.assertEqual((await self.run_command(*recover, "--offline")).code, 0)

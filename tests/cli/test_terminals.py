@@ -53,7 +53,7 @@ class TerminalCase(SetUpCase):
 
 class QuestionTests(TerminalCase):
     async def test_all_that_can_be_asked(self) -> None:
-        process = self.start("init")
+        process = self.start("init", "--offline")
         answer = self.terminal.answer
         await answer("Server, such as https://host/blobs/, or none: ", "ftp://host/")
         await answer("or none: ", "https://host")
@@ -152,7 +152,7 @@ class BrokenPipeTests(TerminalCase):
         self.let(passphrase_file=self.path("passphrase"))
         process = self.start("init", *self.required())
         process.process.closeStdout()
-        self.assertEqual(await process.ended, 1, process.err)
+        self.assertEqual(await process.ended, 141, process.err)
         self.assertEqual(os.listdir(self.folder / "config"), [])
 
 
@@ -166,7 +166,7 @@ class InterruptionTests(TerminalCase):
         self.assertTrue(echo, "the terminal shows again what is typed")
 
     async def test_at_each_question(self) -> None:
-        process = self.start("init")
+        process = self.start("init", "--offline")
         await self.terminal.when_said("or none: ")
         await self.interrupt(process, "\x03")
         process = self.start("init", *self.required())
@@ -176,7 +176,7 @@ class InterruptionTests(TerminalCase):
         self.assertFalse((self.folder / "config").exists())
 
     async def test_the_end_of_the_input(self) -> None:
-        process = self.start("init")
+        process = self.start("init", "--offline")
         await self.terminal.when_said("or none: ")
         await self.interrupt(process, "\x04")
 
