@@ -118,6 +118,17 @@ class TimeTests(SynchronousTestCase):
         protocol.connectionLost()
 
 
+class LimitsTests(SynchronousTestCase):
+    def test_what_is_no_limit(self) -> None:
+        for name in ("idle", "headers", "stalled", "requests", "connections", "lists"):
+            for value in (0, -1, float("nan")):
+                given: dict[str, Any] = {name: value}
+                self.assertRaisesRegex(ValueError, f"^{name} must", Limits, **given)
+            for none in (None, "60", True):
+                given = {name: none}
+                self.assertRaisesRegex(TypeError, f"^{name} must", Limits, **given)
+
+
 class OpenFilesTests(SynchronousTestCase):
     def setUp(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
