@@ -61,7 +61,6 @@ class Acknowledged:
         self._descriptor = descriptor
         self._path = path
         self._page_size = page_size
-        self._last = _NOTHING
 
     def check(self, log: LogFile | None, frames: int) -> None:
         """
@@ -108,13 +107,10 @@ class Acknowledged:
         :param frames: how many the log has now.
         :raise OSError: it can't be noted.
         """
-        salts: Salts | None = self._last.salts
-        if not 0 < self._last.frames < frames:
-            # The log has begun anew: its salts are others.
-            salts = log.read_salts_at(frames, self._page_size)
+        # Read each time: another process may have begun the log anew.
+        salts = log.read_salts_at(frames, self._page_size)
         if salts is not None:
-            self._last = _Note(frames, salts)
-            self._write(self._last)
+            self._write(_Note(frames, salts))
 
     def note_use(self) -> None:
         """
@@ -131,7 +127,6 @@ class Acknowledged:
 
         :raise OSError: it can't be noted.
         """
-        self._last = _NOTHING
         self._write(_NOTHING)
 
     def _write(self, note: _Note) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import apsw
 
-from ..errors import StoreError, WrongKeyError
+from ..errors import StoreError, StoreFullError
 from . import records, schema, strays
 from .acknowledged import Acknowledged, was_used
 from .connection import connect, derive_key, pragma, transaction
@@ -93,11 +93,8 @@ class Connections:
         else:
             try:
                 connection = self._open_first()
-            except WrongKeyError:
-                raise
-            except StoreError:
-                if not self.room.is_short():
-                    raise
+            except StoreFullError:
+                # The index of the log needs a little.
                 self.room.give_up_reserve()
                 connection = self._open_first()
         self._connections.append(connection)

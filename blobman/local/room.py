@@ -98,10 +98,6 @@ class Room:
             return False
         return True
 
-    def is_short(self) -> bool:
-        """Whether there is a reserve, and less than that besides."""
-        return self._is_reserved() and self._free() < _RESERVES[0]
-
     def give_up_reserve(self) -> None:
         """Let others have the room."""
         self._has_reserve = False

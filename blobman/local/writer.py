@@ -158,10 +158,12 @@ class Writer:
 
         :param idle: whether nothing is.
         """
+        if self._connection is None:
+            return
         if idle:
             with suppress(apsw.FullError):
                 self._room.keep_reserve()
-        if self._connection is None or self._log_pages < (_LARGE if idle else _CROWDED):
+        if self._log_pages < (_LARGE if idle else _CROWDED):
             return
         is_overfull = self._log_pages >= _OVERFULL
         # Not such that it becomes shorter: it has to hold what was acknowledged.
