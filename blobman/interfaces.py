@@ -174,8 +174,13 @@ class IBlobStore(Interface):
         :return: fires, when it is durable, with those that are not SYNCED now.
         """
 
-    def stage(blob_id: str, namespace: str = "") -> IStagedBlob:
-        """Begin to receive a blob. Nothing is written before the first bytes come."""
+    def stage(blob_id: str, namespace: str = "", replace: bool = False) -> IStagedBlob:
+        """
+        Begin to receive a blob. Nothing is written before the first bytes come.
+
+        :param replace: when it is published, it takes the place of a copy that is SYNCED, which
+            stays readable until then.
+        """
 
     def exists(blob_id: str, namespace: str = "") -> Deferred[bool]:
         """
@@ -307,18 +312,32 @@ class IBlobStore(Interface):
         Remove what was deleted on the server and has not been made again.
 
         The local copy of a SYNCED blob, and the record of a PENDING_DOWNLOAD or FAILED_DOWNLOAD
-        one, go away if the id is in ``deleted`` and not in ``listed``. All else stays.
+        one, go away if the id is in ``deleted`` and not in ``listed``. All else stays. So does a
+        SYNCED one if the tombstone was known already: from an earlier call, because the blob was
+        deleted from here, or through :meth:`note_older_tombstone`. It is older than the blob.
 
         :return: fires with the number of blobs that went.
         """
 
-    def apply_remote_list(listed: Set[str], namespace: str = "") -> Deferred[Ids]:
+    def note_older_tombstone(blob_id: str, namespace: str = "") -> Deferred[None]:
+        """
+        Note that the server has a tombstone of an id, and a blob that came later.
+
+        :return: fires when it is durable.
+        """
+
+    def apply_remote_list(
+        listed: Set[str], namespace: str = "", deleted: Set[str] = frozenset()
+    ) -> Deferred[Ids]:
         """
         Compare with what the server lists, and note what has to move.
 
         Listed and not recorded: PENDING_DOWNLOAD. Here, not listed, and SYNCED or FAILED_UPLOAD:
         PENDING_UPLOAD. Neither here nor listed, and PENDING_DOWNLOAD or FAILED_DOWNLOAD: the
         record goes away. Priorities and retry counts stay.
+
+        :param deleted: the ids of which the server has tombstones. What is SYNCED and among them
+            was left by :meth:`apply_tombstones`, and stays SYNCED.
 
         :return: fires with the ids that are listed and PENDING_UPLOAD: whether the server has the
             same bytes is not known yet.

@@ -50,10 +50,15 @@ class Entry(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """A payload that was downloaded, and is to become the local copy."""
+    """
+    A payload that was downloaded, and is to become the local copy.
+
+    :ivar replaces: also if there is one already, which is SYNCED.
+    """
 
     key: BlobKey
     payload: Payload
+    replaces: bool = False
 
 
 def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -219,9 +224,18 @@ def _publish_one(connection: apsw.Connection, arrival: Arrival) -> int | None:
         gone = "has been deleted" if record is None else "is to be deleted"
         raise IllegalStatusChange(f"{name} {gone}, so it can't become SYNCED")
     if record.payload is not None:
+        if arrival.replaces and record.status is SyncStatus.SYNCED:
+            return _replace(connection, record.row, record.payload, arrival.payload)
         return None
     records.check_change(key, record.status, SyncStatus.SYNCED)
     (number,) = _publish_awaited(connection, [arrival])
+    return number
+
+
+def _replace(connection: apsw.Connection, row: int, old: int, payload: Payload) -> int:
+    (number,) = _add_payloads(connection, [payload])
+    connection.execute("UPDATE blobs SET payload = ?, retries = 0 WHERE id = ?", (number, row))
+    records.remove_payload(connection, old)
     return number
 
 

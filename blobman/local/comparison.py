@@ -8,7 +8,7 @@ get their turn. Nothing is lost by it: each blob is decided by itself.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 import apsw
@@ -22,7 +22,6 @@ _PART = 1000
 """How many blobs, here or listed, are settled in one transaction."""
 
 _S = SyncStatus
-_LOST = (_S.SYNCED, _S.FAILED_UPLOAD)
 _MISSING = (_S.PENDING_DOWNLOAD, _S.FAILED_DOWNLOAD)
 
 
@@ -45,12 +44,17 @@ class _Known(NamedTuple):
 
 
 def apply_listed(
-    connection: apsw.Connection, listed: Sequence[str], namespace: str, behind: str
+    connection: apsw.Connection,
+    listed: Sequence[str],
+    deleted: Set[str],
+    namespace: str,
+    behind: str,
 ) -> Progress:
     """
     Settle the next part of what the server lists.
 
     :param listed: all of it, sorted.
+    :param deleted: the ids of which the server has tombstones.
     :param behind: how far it has been settled; '' at the beginning.
     """
     start = bisect_right(listed, behind)
@@ -62,7 +66,7 @@ def apply_listed(
     if end is not None:
         there = there[: bisect_right(there, end)]
         here = [known for known in here if known.blob_id <= end]
-    return Progress(end, _settle(connection, namespace, there, here))
+    return Progress(end, _settle(connection, namespace, there, here, deleted))
 
 
 def _next_known(connection: apsw.Connection, namespace: str, behind: str) -> list[_Known]:
@@ -75,7 +79,11 @@ def _next_known(connection: apsw.Connection, namespace: str, behind: str) -> lis
 
 
 def _settle(
-    connection: apsw.Connection, namespace: str, there: Sequence[str], here: Sequence[_Known]
+    connection: apsw.Connection,
+    namespace: str,
+    there: Sequence[str],
+    here: Sequence[_Known],
+    deleted: Set[str],
 ) -> list[str]:
     listed = set(there)
     known = {blob.blob_id for blob in here}
@@ -88,9 +96,14 @@ def _settle(
         ],
     )
     unlisted = [blob for blob in here if blob.blob_id not in listed]
+    lost = [
+        blob.row
+        for blob in unlisted
+        if blob.status is _S.FAILED_UPLOAD
+        or (blob.status is _S.SYNCED and blob.blob_id not in deleted)
+    ]
     connection.executemany(
-        "UPDATE blobs SET status = ? WHERE id = ?",
-        [(_S.PENDING_UPLOAD, blob.row) for blob in unlisted if blob.status in _LOST],
+        "UPDATE blobs SET status = ? WHERE id = ?", [(_S.PENDING_UPLOAD, row) for row in lost]
     )
     connection.executemany(
         "DELETE FROM blobs WHERE id = ?",
@@ -117,17 +130,30 @@ def apply_tombstones(connection: apsw.Connection, deleted: Sequence[str], namesp
     """
     Remove those of some ids that are SYNCED, PENDING_DOWNLOAD or FAILED_DOWNLOAD.
 
-    :param deleted: ids that the server has deleted and does not list.
+    What is SYNCED stays if the tombstone was known: then it is older.
+
+    :param deleted: ids that the server has deleted and does not list, sorted.
     """
+    known = _known_tombstones(connection, deleted, namespace)
     number, files = 0, []
     for blob_id in deleted:
-        record = records.find(connection, BlobKey(namespace, blob_id))
-        if record is not None and record.status in (_S.SYNCED, *_MISSING):
+        key = BlobKey(namespace, blob_id)
+        going = _MISSING if blob_id in known else (_S.SYNCED, *_MISSING)
+        record = records.find(connection, key)
+        if blob_id not in known:
+            records.note_tombstone(connection, key)
+        if record is not None and record.status in going:
             removed = records.forget(connection, record.row)
             number += 1
             if removed.file is not None:
                 files.append(removed.file)
     return Swept(number, files)
+
+
+def _known_tombstones(connection: apsw.Connection, ids: Sequence[str], namespace: str) -> set[str]:
+    query = "SELECT blob_id FROM tombstones WHERE namespace = ? AND blob_id BETWEEN ? AND ?"
+    rows = connection.execute(query, (namespace, ids[0], ids[-1])).fetchall()
+    return {str(blob_id) for (blob_id,) in rows}
 
 
 def parts(ids: Sequence[str]) -> list[Sequence[str]]:

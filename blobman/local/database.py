@@ -171,6 +171,14 @@ class Database:
         """
         return self.handle_files(lambda: self.payloads.remove(names)).addCallback(self._forget)
 
+    def remove_going(self) -> Deferred[None]:
+        """
+        Remove all files that are recorded as going.
+
+        :return: as :meth:`remove_files`.
+        """
+        return self.read(records.list_going).addCallback(self.remove_files)
+
     def _forget(self, gone: Sequence[str]) -> None:
         # Nobody waits for it: if it fails, the next start looks for these files once more.
         noting = self.write(

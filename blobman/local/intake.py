@@ -130,9 +130,10 @@ class Intake:
         :param writer: what wrote it, if it is large; it is finished.
         :return: fires when it is durable. Fails as ``kind`` does, or with ``StoreError``;
             then nothing is left of the payload. Cancelling takes it back, even if that was
-            too late to stop it.
+            too late to stop it, unless it has replaced another one.
         """
-        undo = partial(self._take_back, writer)
+        replaces = isinstance(item, Arrival) and item.replaces
+        undo = partial(self._take_back, writer, is_kept=replaces)
         if writer is None:
             done = self._database.write_together(kind, item, undo)
             return done.addCallback(lambda _: None)
@@ -148,8 +149,12 @@ class Intake:
             return failure
         return self.discard(writer).addCallback(lambda _: failure)
 
-    def _take_back(self, writer: PayloadWriter | None, payload: int | None) -> None:
+    def _take_back(
+        self, writer: PayloadWriter | None, payload: int | None, is_kept: bool = False
+    ) -> None:
         if payload is not None:
+            if is_kept:
+                return
             work = partial(records.take_back, payload=payload)
             removed = self._database.write(work, uses_reserve=True)
             if writer is None:

@@ -38,10 +38,12 @@ __all__ = [
     "forget_missing",
     "list_files",
     "list_going",
+    "note_tombstone",
     "payload_of",
     "payload_row",
     "record_preamble",
     "remove",
+    "remove_payload",
     "restore",
     "set_priority",
     "take_back",
@@ -295,18 +297,25 @@ def remove(connection: apsw.Connection, key: BlobKey) -> Removed:
     if record is None:
         return Removed(False, None)
     check_change(key, record.status, None)
+    if record.status is SyncStatus.PENDING_DELETE:
+        note_tombstone(connection, key)
     return forget(connection, record.row)
+
+
+def note_tombstone(connection: apsw.Connection, key: BlobKey) -> None:
+    """Note that the server has a tombstone that is older than any blob to come under the id."""
+    connection.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", key)
 
 
 def forget(connection: apsw.Connection, row: int) -> Removed:
     """Remove a record with its payload, whatever its status."""
     for (payload,) in _rows(connection, "DELETE FROM blobs WHERE id = ? RETURNING payload", (row,)):
         if payload is not None:
-            return Removed(True, _remove_payload(connection, payload))
+            return Removed(True, remove_payload(connection, payload))
     return Removed(False, None)
 
 
-def _remove_payload(connection: apsw.Connection, payload: int) -> str | None:
+def remove_payload(connection: apsw.Connection, payload: int) -> str | None:
     """Remove a payload, and note that its file is going; give its name."""
     query = "DELETE FROM payloads WHERE id = ? RETURNING file"
     ((file,),) = _rows(connection, query, (payload,))
@@ -344,7 +353,7 @@ def take_back(connection: apsw.Connection, payload: int) -> None:
                 "UPDATE blobs SET status = ?, payload = NULL WHERE id = ?",
                 (SyncStatus.PENDING_DOWNLOAD, row),
             )
-            _remove_payload(connection, payload)
+            remove_payload(connection, payload)
         else:
             forget(connection, row)
 

@@ -151,6 +151,20 @@ UPGRADES = (
             """,
         ),
     ),
+    Upgrade(
+        4,
+        "a tombstone that is known says nothing about a blob that came later under its id",
+        (
+            # Ids that were deleted from here, or of which the server had a tombstone.
+            """
+            CREATE TABLE tombstones (
+                namespace TEXT NOT NULL,
+                blob_id TEXT NOT NULL,
+                PRIMARY KEY (namespace, blob_id)
+            ) WITHOUT ROWID
+            """,
+        ),
+    ),
 )
 """All upgrades, oldest first."""
 

@@ -30,12 +30,16 @@ class StagedBlob:
     See :class:`~blobman.interfaces.IStagedBlob`.
 
     :param key: the blob that it is to become.
+    :param replaces: whether it takes the place of a copy that is SYNCED.
     """
 
-    def __init__(self, database: Database, intake: Intake, key: BlobKey) -> None:
+    def __init__(
+        self, database: Database, intake: Intake, key: BlobKey, replaces: bool = False
+    ) -> None:
         self._database = database
         self._intake = intake
         self._key = key
+        self._replaces = replaces
         self._size = 0
         self._chunk = bytearray()
         self._filled = 0
@@ -123,8 +127,7 @@ class StagedBlob:
         if self._writer is None and not self._full:
             content, self._chunk = self._chunk, bytearray()
             payload = Payload(self._size, preamble, external, content)
-            arrival = Arrival(self._key, payload)
-            self._publishing = self._intake.publish(batches.publish, arrival, None)
+            self._publishing = self._record(payload, None)
         else:
             self._publishing = Deferred.fromCoroutine(self._publish_large(preamble, external))
         return self._publishing
@@ -134,7 +137,15 @@ class StagedBlob:
         writer, self._writer = self._writer, None
         assert writer is not None
         payload = Payload.in_file(self._size, preamble, external, writer)
-        await self._intake.publish(batches.publish, Arrival(self._key, payload), writer)
+        await self._record(payload, writer)
+
+    def _record(self, payload: Payload, writer: PayloadWriter | None) -> Deferred[None]:
+        arrival = Arrival(self._key, payload, self._replaces)
+        recorded = self._intake.publish(batches.publish, arrival, writer)
+        return recorded.addCallback(self._sweep) if self._replaces else recorded
+
+    def _sweep(self, _: None) -> Deferred[None]:
+        return self._database.remove_going()
 
     async def _finish(self) -> None:
         """Bring what is left to the disk."""

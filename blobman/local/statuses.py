@@ -126,22 +126,30 @@ class StatusStore:
 
     # What the server lists
 
-    def apply_remote_list(self, listed: Set[str], namespace: str = "") -> Deferred[Ids]:
+    def apply_remote_list(
+        self, listed: Set[str], namespace: str = "", deleted: Set[str] = frozenset()
+    ) -> Deferred[Ids]:
         """
         See :meth:`blobman.interfaces.IBlobStore.apply_remote_list`.
 
         It is done in parts of some thousand blobs. Cancelling it leaves it half done, which
         the next one completes.
         """
-        return Deferred.fromCoroutine(self._apply_remote_list(listed, namespace))
+        return Deferred.fromCoroutine(self._apply_remote_list(listed, namespace, deleted))
 
-    async def _apply_remote_list(self, listed: Set[str], namespace: str) -> Ids:
+    async def _apply_remote_list(self, listed: Set[str], namespace: str, deleted: Set[str]) -> Ids:
         namespace = check_namespace(namespace)
         ids = await self._database.read(lambda _: sorted(listed))
         unsettled: Ids = []
         behind: str | None = ""
         while behind is not None:
-            part = partial(comparison.apply_listed, listed=ids, namespace=namespace, behind=behind)
+            part = partial(
+                comparison.apply_listed,
+                listed=ids,
+                deleted=deleted,
+                namespace=namespace,
+                behind=behind,
+            )
             behind, found = await self._database.write(part)
             unsettled += found
         return unsettled
@@ -166,6 +174,10 @@ class StatusStore:
             await self._remove_files(swept)
             count += swept.number
         return count
+
+    def note_older_tombstone(self, blob_id: str, namespace: str = "") -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.note_older_tombstone`."""
+        return self._write_about(blob_id, namespace, records.note_tombstone)
 
     def _remove_files(self, swept: Swept | None) -> Deferred[None]:
         files = [] if swept is None else swept.files

@@ -256,9 +256,9 @@ class BlobStore(StatusStore):
         self._is_recent_no_more(blob_id, namespace)
         return super()._write_about(blob_id, namespace, work, undo)
 
-    def stage(self, blob_id: str, namespace: str = "") -> StagedBlob:
+    def stage(self, blob_id: str, namespace: str = "", replace: bool = False) -> StagedBlob:
         """See :meth:`blobman.interfaces.IBlobStore.stage`."""
-        return StagedBlob(self._database, self._intake, check_key(blob_id, namespace))
+        return StagedBlob(self._database, self._intake, check_key(blob_id, namespace), replace)
 
     def exists(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
         """See :meth:`blobman.interfaces.IBlobStore.exists`."""

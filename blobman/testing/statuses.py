@@ -56,6 +56,8 @@ class MemoryStatusStore:
 
     def __init__(self) -> None:
         self._records: dict[BlobKey, Record] = {}
+        # Those that are older than any blob to come.
+        self._tombstones: set[BlobKey] = set()
         self._ages = count(1)
         self._closed = False
 
@@ -241,20 +243,26 @@ class MemoryStatusStore:
         """See :meth:`blobman.interfaces.IBlobStore.apply_tombstones`."""
 
         def work() -> int:
-            going = [
-                key
-                for key, record in self._in(namespace)
-                if key.blob_id in deleted
-                and key.blob_id not in listed
-                and record.status in (_S.SYNCED, *UNAVAILABLE_STATUSES)
-            ]
+            gone = {check_key(blob_id, namespace) for blob_id in deleted - listed}
+            going = []
+            for key, record in self._in(namespace):
+                is_news = record.status is _S.SYNCED and key not in self._tombstones
+                if key in gone and (is_news or record.status in UNAVAILABLE_STATUSES):
+                    going.append(key)
             for key in going:
                 del self._records[key]
+            self._tombstones |= gone
             return len(going)
 
         return self._do(work)
 
-    def apply_remote_list(self, listed: Set[str], namespace: str = "") -> Deferred[Ids]:
+    def note_older_tombstone(self, blob_id: str, namespace: str = "") -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.note_older_tombstone`."""
+        return self._about(blob_id, namespace, self._tombstones.add)
+
+    def apply_remote_list(
+        self, listed: Set[str], namespace: str = "", deleted: Set[str] = frozenset()
+    ) -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.apply_remote_list`."""
 
         def work() -> Ids:
@@ -263,7 +271,9 @@ class MemoryStatusStore:
                 if key.blob_id in listed:
                     if record.status is _S.PENDING_UPLOAD:
                         unsettled.append(key.blob_id)
-                elif record.status in (_S.SYNCED, _S.FAILED_UPLOAD):
+                elif record.status is _S.FAILED_UPLOAD or (
+                    record.status is _S.SYNCED and key.blob_id not in deleted
+                ):
                     record.status = _S.PENDING_UPLOAD
                 else:
                     self._forget_missing(key)

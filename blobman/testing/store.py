@@ -154,22 +154,27 @@ class MemoryStore(MemoryStatusStore):
 
         return self._do(work)
 
-    def stage(self, blob_id: str, namespace: str = "") -> MemoryStagedBlob:
+    def stage(self, blob_id: str, namespace: str = "", replace: bool = False) -> MemoryStagedBlob:
         """See :meth:`blobman.interfaces.IBlobStore.stage`."""
 
         def publish(content: bytes, preamble: bytes, external: bool) -> Deferred[None]:
             return self._about(
-                blob_id, namespace, lambda key: self._publish(key, content, preamble, external)
+                blob_id,
+                namespace,
+                lambda key: self._publish(key, content, preamble, external, replace),
             )
 
         check_key(blob_id, namespace)
         return MemoryStagedBlob(publish)
 
-    def _publish(self, key: BlobKey, content: bytes, preamble: bytes, external: bool) -> None:
+    def _publish(
+        self, key: BlobKey, content: bytes, preamble: bytes, external: bool, replace: bool
+    ) -> None:
         record = self._records.get(key)
-        if record is not None and record.is_available:
+        is_replaced = record is not None and record.status is _S.SYNCED and replace
+        if record is not None and record.is_available and not is_replaced:
             return
-        if record is None or record.status is not _S.PENDING_DOWNLOAD:
+        if record is None or not (is_replaced or record.status is _S.PENDING_DOWNLOAD):
             raise illegal_change(key, None if record is None else record.status, _S.SYNCED)
         record.status, record.retries = _S.SYNCED, 0
         record.content, record.preamble, record.external = content, preamble, external
@@ -189,6 +194,8 @@ class MemoryStore(MemoryStatusStore):
                 return False
             if not is_legal_change(record.status, None):
                 raise illegal_change(key, record.status, None)
+            if record.status is _S.PENDING_DELETE:
+                self._tombstones.add(key)
             del self._records[key]
             return record.content is not None
 

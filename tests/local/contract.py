@@ -638,6 +638,68 @@ class StoreContract(TestCase):
         await self.store.apply_remote_list(set(), "n")
         self.assertEqual(await self.store.get_sync_progress(None), {"PENDING_UPLOAD": 1})
 
+    async def test_a_tombstone_that_is_older_than_the_blob(self) -> None:
+        await self.bring_to(S.PENDING_DELETE, "deleted-here")
+        await self.store.delete("deleted-here")
+        await self.bring_to(S.LOCAL_ONLY, "never-sent")
+        await self.store.delete("never-sent")
+        await self.store.apply_tombstones({"deleted-there"}, set())
+        await self.store.note_older_tombstone("used-again")
+        kept = {"deleted-here", "deleted-there", "used-again"}
+        deleted = kept | {"never-sent", "news"}
+        for blob_id in deleted:
+            await self.bring_to(S.SYNCED, blob_id)
+        await self.bring_to(S.SYNCED, "lost")
+        self.assertEqual(await self.store.apply_tombstones(deleted, set()), 2)
+        self.assertEqual(await self.store.apply_remote_list(set(), deleted=deleted), [])
+        self.assertEqual(set(await self.store.list()), kept | {"lost"})
+        for blob_id in kept:
+            self.assertEqual(await self.status(blob_id), S.SYNCED)
+        self.assertEqual(await self.status("lost"), S.PENDING_UPLOAD)
+
+    async def test_a_tombstone_of_another_namespace(self) -> None:
+        await self.store.apply_tombstones({"a"}, set(), "n")
+        await self.bring_to(S.SYNCED, "a")
+        self.assertEqual(await self.store.apply_tombstones({"a"}, set()), 1)
+
+    async def replacement(self, blob_id: str, data: bytes) -> Any:
+        staged = self.store.stage(blob_id, replace=True)
+        room = staged.write(data)
+        if room is not None:
+            await room
+        return staged
+
+    async def test_replace(self) -> None:
+        for size in (10, 3 * MIB):
+            for status in S:
+                blob_id = f"{status.name}-{size}"
+                await self.bring_to(status, blob_id)
+                before = await self.read(blob_id)
+                publishing = (await self.replacement(blob_id, content(size))).publish(b"preamble")
+                if status in (S.PENDING_DELETE, S.FAILED_DOWNLOAD):
+                    await self.fails(IllegalStatusChange, publishing)
+                else:
+                    await publishing
+                is_taken = status in (S.SYNCED, S.PENDING_DOWNLOAD)
+                expected = content(size) if is_taken else before
+                self.assertTrue(await self.read(blob_id) == expected, blob_id)
+                self.assertEqual(await self.status(blob_id), S.SYNCED if is_taken else status)
+
+    async def test_what_is_replaced_stays_readable(self) -> None:
+        for size in (10, 3 * MIB):
+            blob_id = f"size-{size}"
+            await self.put(blob_id, content(size))
+            await self.store.update_sync_status(blob_id, S.SYNCED)
+            staged = await self.replacement(blob_id, b"new")
+            self.assertTrue(await self.read(blob_id) == content(size))
+            await staged.publish(b"preamble")
+            self.assertEqual(await self.read(blob_id), b"new")
+
+    async def test_a_replacement_that_is_not_wanted(self) -> None:
+        await self.bring_to(S.SYNCED)
+        await (await self.replacement("a", content(3 * MIB))).discard()
+        self.assertEqual(await self.read("a"), b"data")
+
     async def test_apply_tombstones(self) -> None:
         await self.all_statuses("deleted", "again", "other")
         deleted = {f"{prefix}-{s.name}" for prefix in ("deleted", "again") for s in S}

@@ -98,6 +98,7 @@ class DefaultNamespaceTests(DiskTestCase):
         connection.execute(
             "UPDATE blobs SET namespace = 'default' WHERE namespace = 'to-be-default'"
         )
+        connection.execute("DROP TABLE tombstones")
         pragma(connection, "user_version=2")
         connection.close()
 
