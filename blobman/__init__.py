@@ -21,8 +21,8 @@ the timeouts that take none anyway.
 
 ``protocol`` is what client and server agree on, ``server`` the other end, ``cli`` the
 ``blobman`` command. ``queries`` has what a manager asks of the server alone; ``arguments`` and
-``limits`` check what it is given. ``runs``, ``retry``, ``progress`` and ``operations`` serve the
-synchronizer.
+``limits`` check what it is given. ``comparing``, ``requests``, ``runs``, ``retry``, ``progress``
+and ``operations`` serve the synchronizer.
 """
 
 from __future__ import annotations

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from twisted.internet.defer import CancelledError
 
 from .errors import BlobNotFoundError, IllegalStatusChange, describe
-from .interfaces import IBlobStore, IRemote
+from .interfaces import IBlobStore, IPayload, IRemote
 from .model import BlobKey, SyncStatus
+from .requests import Requests
 
 
 class Deleter:
     """Deletes what is PENDING_DELETE."""
 
     def __init__(
-        self, store: IBlobStore, remote: IRemote, note_deleted: Callable[[BlobKey], None]
+        self,
+        store: IBlobStore,
+        remote: IRemote,
+        requests: Requests,
+        note_deleted: Callable[[BlobKey], None],
     ) -> None:
         """
         Nothing is under way.
@@ -25,9 +31,10 @@ class Deleter:
         """
         self._store = store
         self._remote = remote
+        self._requests = requests
         self._note_deleted = note_deleted
 
-    async def delete(self, key: BlobKey, before: SyncStatus | None) -> None:
+    async def delete(self, key: BlobKey, before: SyncStatus | None, priority: int) -> None:
         """
         Delete a blob. If that is cancelled, it is as it was.
 
@@ -37,22 +44,50 @@ class Deleter:
         """
         await self._store.update_sync_status(key.blob_id, SyncStatus.PENDING_DELETE, key.namespace)
         try:
-            found = await self.complete(key)
+            found = await self._complete(key, priority)
         except CancelledError:
             await self._restore(key, before)
             raise
         if not found:
             raise BlobNotFoundError(f"delete {describe(key.blob_id, key.namespace)}: not found")
 
-    async def complete(self, key: BlobKey) -> bool:
+    async def resume(self, key: BlobKey, priority: int) -> bool:
+        """
+        Complete a deletion that was asked for earlier.
+
+        The id may have been used again since, and the store may have been restored from a backup:
+        where there is a copy, the server loses only the blob that this is the copy of.
+
+        :return: whether the server has another one, which is PENDING_DOWNLOAD now.
+        :raise BlobError: it is still PENDING_DELETE.
+        """
+        payload = await self._store.open_payload(key.blob_id, key.namespace)
+        if payload is None or not await self._is_another(key, payload, priority):
+            await self._complete(key, priority)
+            return False
+        await self._store.delete(key.blob_id, key.namespace)
+        await self._store.update_sync_status(
+            key.blob_id, SyncStatus.PENDING_DOWNLOAD, key.namespace
+        )
+        return True
+
+    async def _is_another(self, key: BlobKey, payload: IPayload, priority: int) -> bool:
+        compare = partial(self._remote.holds, key.blob_id, payload, key.namespace)
+        try:
+            return not await self._requests.make(priority, compare)
+        except BlobNotFoundError:
+            return False
+
+    async def _complete(self, key: BlobKey, priority: int) -> bool:
         """
         Delete a blob that is PENDING_DELETE, there and then here.
 
         :return: whether either had it.
         """
         there = True
+        delete = partial(self._remote.delete, key.blob_id, key.namespace)
         try:
-            await self._remote.delete(key.blob_id, key.namespace)
+            await self._requests.make(priority, delete)
         except BlobNotFoundError:
             there = False
         self._note_deleted(key)

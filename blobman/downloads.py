@@ -83,19 +83,76 @@ class Downloader:
         except IllegalStatusChange as error:
             if await store.exists(key.blob_id, key.namespace):
                 return
-            what = describe(key.blob_id, key.namespace)
-            raise DeletedMeanwhile(f"{what} was deleted meanwhile") from error
+            raise self._deleted(key) from error
         except CancelledError:
             await self._restore(key, before)
             raise
 
-    async def _look_up(self, key: BlobKey, asked_for: bool) -> SyncStatus | None:
+    async def is_outdated(self, key: BlobKey, place: Place) -> bool:
+        """
+        Find out whether the server has another blob than the one that is SYNCED here.
+
+        If it has any, the tombstone that it has of the id, too, is older: that is noted.
+
+        :raise BlobError: as asking the server, or reading the copy, does.
+        """
+        if await self._status(key) is not SyncStatus.SYNCED:
+            return False
+        payload = await self._store.open_payload(key.blob_id, key.namespace)
+        if payload is None:
+            return False
+        async with self._permits.hold(place):
+            try:
+                is_same = await self._remote.holds(key.blob_id, payload, key.namespace)
+            except BlobNotFoundError:
+                # It was deleted just now, which the next comparison finds out.
+                return False
+        await self._store.note_older_tombstone(key.blob_id, key.namespace)
+        return not is_same
+
+    async def replace(self, key: BlobKey, place: Place, report: Progress) -> None:
+        """
+        Replace a copy that is SYNCED by what the server has; it stays until that has come.
+
+        :raise MaximumRetriesError: what the server has does not verify.
+        :raise DeletedMeanwhile: it was deleted here.
+        :raise BlobError: what else the server or the store said.
+        """
+        try:
+            await self._replace_verified(key, place, report)
+        except IllegalStatusChange as error:
+            raise self._deleted(key) from error
+
+    async def _replace_verified(self, key: BlobKey, place: Place, report: Progress) -> None:
+        failures = 0
+        while (error := await self._try_to_replace(key, place, report)) is not None:
+            failures += 1
+            if failures >= self._attempts():
+                raise _given_up(key, failures, error) from error
+
+    async def _try_to_replace(
+        self, key: BlobKey, place: Place, report: Progress
+    ) -> InvalidBlob | None:
+        try:
+            await self._download_alone(key, place, report, replace=True)
+        except InvalidBlob as error:
+            return error
+        return None
+
+    async def _status(self, key: BlobKey) -> SyncStatus | None:
         record = await self._store.get_sync_status(key.blob_id, key.namespace)
-        status = None if record is None else record[0]
+        return None if record is None else record[0]
+
+    @staticmethod
+    def _deleted(key: BlobKey) -> DeletedMeanwhile:
+        return DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
+
+    async def _look_up(self, key: BlobKey, asked_for: bool) -> SyncStatus | None:
+        status = await self._status(key)
         if status is SyncStatus.PENDING_DELETE:
             raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} is being deleted")
         if status is None and not asked_for:
-            raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
+            raise self._deleted(key)
         return status
 
     async def _download_verified(self, key: BlobKey, place: Place, report: Progress) -> None:
@@ -115,14 +172,13 @@ class Downloader:
             await self._store.update_sync_status(
                 key.blob_id, SyncStatus.FAILED_DOWNLOAD, key.namespace
             )
-            what = describe(key.blob_id, key.namespace)
-            raise MaximumRetriesError(
-                f"get {what}: it did not verify in {failures} attempts; {error}"
-            ) from error
+            raise _given_up(key, failures, error) from error
 
-    async def _download_alone(self, key: BlobKey, place: Place, report: Progress) -> None:
+    async def _download_alone(
+        self, key: BlobKey, place: Place, report: Progress, replace: bool = False
+    ) -> None:
         async with self._permits.hold(place):
-            staged = self._store.stage(key.blob_id, key.namespace)
+            staged = self._store.stage(key.blob_id, key.namespace, replace)
             await self._remote.download(key.blob_id, staged, key.namespace, report)
 
     async def _download_with_others(self, key: BlobKey, place: Place, report: Progress) -> None:
@@ -153,6 +209,11 @@ class Downloader:
             await self._store.forget(key.blob_id, key.namespace)
         elif before is SyncStatus.FAILED_DOWNLOAD:
             await self._store.update_sync_status(key.blob_id, before, key.namespace)
+
+
+def _given_up(key: BlobKey, failures: int, error: InvalidBlob) -> MaximumRetriesError:
+    what = describe(key.blob_id, key.namespace)
+    return MaximumRetriesError(f"get {what}: it did not verify in {failures} attempts; {error}")
 
 
 @implementer(IStagedBlob)

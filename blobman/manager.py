@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ from .operations import follow
 from .puts import Putter, new_preamble
 from .queries import ServerQueries
 from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle, server_urls
+from .requests import Requests
 from .retry import Jitter
 from .transfers import Place
 from .verification import is_the_same
@@ -245,16 +247,16 @@ class BlobManager(ServerQueries):
         async def work() -> bool:
             key = check_key(blob_id, namespace)
             store, remote = self._store(), self._remote()
-            place = Place(Priority.DEFAULT, self._transfers.permits.new_age())
+            requests = Requests(self._transfers.permits, self._clock, self._jitter)
 
             async def download(staged: IStagedBlob) -> None:
                 async def transfer(_: BlobKey, __: Place, report: Progress) -> None:
                     await remote.download(key.blob_id, staged, key.namespace, report)
 
-                await self._reporting(transfer, key, "download")(place)
+                await self._reporting(transfer, key, "download")(Place(Priority.DEFAULT, 0))
 
-            async with self._transfers.permits.hold(place):
-                return await is_the_same(store, remote, key, download if deep else None)
+            compare = partial(is_the_same, store, remote, key, download if deep else None)
+            return await requests.make(Priority.DEFAULT, compare)
 
         return self._operations.begin(work)
 
@@ -295,7 +297,9 @@ class BlobManager(ServerQueries):
 
     async def _close(self) -> None:
         # Nothing begins any more, only to be cancelled.
-        with self._transfers.permits.held_back(), self._putter.held_back():
+        with ExitStack() as stack:
+            for queue in (self._transfers.permits, self._requests.permits, self._putter):
+                stack.enter_context(queue.held_back())
             await self._operations.close()
         if self._server is not None:
             await self._server.close()
@@ -353,7 +357,7 @@ class BlobManager(ServerQueries):
         async def delete(_: Place) -> None:
             # A transfer that was cancelled for this may have changed the status.
             now = await store.get_sync_status(key.blob_id, key.namespace)
-            await self._deleter.delete(key, None if now is None else now[0])
+            await self._deleter.delete(key, None if now is None else now[0], Priority.URGENT)
 
         deleted = DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
         self._putter.give_up(key, deleted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, FirstError, fail
@@ -86,6 +87,33 @@ async def in_parallel(
         for one in lanes:
             one.cancel()
         await DeferredList(lanes)
+
+
+async def together(
+    works: Iterable[Coroutine[Deferred[Any], Any, T]],
+    hold_back: Callable[[], AbstractContextManager[None]],
+) -> list[T]:
+    """
+    Do some things at the same time.
+
+    :param hold_back: gives a context in which none of them begins anything: that in which they are
+        cancelled.
+    :return: their results.
+    :raise BaseException: the first failure; the others are cancelled, and have ended.
+    """
+    running = [Deferred.fromCoroutine(work) for work in works]
+    all_of_them = DeferredList(running, fireOnOneErrback=True, consumeErrors=True)
+    try:
+        results = await follow(all_of_them)
+    except FirstError as error:
+        error.subFailure.raiseException()
+    finally:
+        all_of_them.addErrback(lambda _: None)
+        with hold_back():
+            for one in running:
+                one.cancel()
+        await DeferredList(running)
+    return [result for _, result in results]
 
 
 def follow(deferred: Deferred[T]) -> Deferred[T]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, overload
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, Literal, TypeVar, overload
 
 from twisted.internet.defer import Deferred
 
-from .model import Flags, check_key, check_namespace
+from .model import Flags, Priority, check_key, check_namespace
 from .protocol import check_flag, check_order
 from .sync import BlobsSynchronizer
+
+T = TypeVar("T")
 
 
 class ServerQueries(BlobsSynchronizer):
@@ -23,7 +26,7 @@ class ServerQueries(BlobsSynchronizer):
         """
 
         async def work() -> dict[str, int]:
-            return await self._remote().count(check_namespace(namespace))
+            return await self._ask(partial(self._remote().count, check_namespace(namespace)))
 
         return self._operations.begin(work)
 
@@ -81,8 +84,8 @@ class ServerQueries(BlobsSynchronizer):
             order = check_order(order_by)
             flag = check_flag(filter_flag).value if filter_flag else None
             if only_count:
-                return await self._remote().count(place, bool(deleted), flag)
-            return await self._remote().list(place, order, bool(deleted), flag)
+                return await self._ask(partial(self._remote().count, place, bool(deleted), flag))
+            return await self._ask(partial(self._remote().list, place, order, bool(deleted), flag))
 
         return self._operations.begin(work)
 
@@ -100,7 +103,7 @@ class ServerQueries(BlobsSynchronizer):
             if isinstance(flags, (str, bytes)) or not isinstance(flags, Iterable):
                 raise TypeError(f"flags must be a list of flags, not {type(flags).__name__}")
             checked = [check_flag(flag) for flag in flags]
-            await self._remote().set_flags(key.blob_id, checked, key.namespace)
+            await self._ask(partial(self._remote().set_flags, key.blob_id, checked, key.namespace))
 
         return self._operations.begin(work)
 
@@ -113,6 +116,10 @@ class ServerQueries(BlobsSynchronizer):
 
         async def work() -> list[Flags]:
             key = check_key(blob_id, namespace)
-            return await self._remote().get_flags(key.blob_id, key.namespace)
+            return await self._ask(partial(self._remote().get_flags, key.blob_id, key.namespace))
 
         return self._operations.begin(work)
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Ask the server before what happens in the background."""
+        return await self._requests.make(Priority.HIGH, question)

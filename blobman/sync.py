@@ -6,14 +6,15 @@ Knows the two by their interfaces only.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
+from .comparing import Comparer
 from .deletions import Deleter
 from .downloads import Downloader
 from .errors import BlobError, IllegalStatusChange, NotConfiguredError, QuotaExceededError
@@ -27,25 +28,18 @@ from .interfaces import (
 )
 from .limits import Limited
 from .model import BlobKey, Priority, QueuedTransfer, SyncStatus, check_namespace
-from .operations import Operations, in_parallel
+from .operations import Operations, in_parallel, together
 from .progress import Reporter
+from .requests import Requests
 from .retry import Jitter, ends_run
-from .runs import PAGE_SIZE, TransferRun
-from .transfers import Place, Start, Transfers
+from .runs import PAGE_SIZE, Page, TransferRun
+from .transfers import Permits, Place, Start, Transfers
 from .uploads import NewPreamble, Uploader
 
 Transferring: TypeAlias = "Deferred[None] | Coroutine[Deferred[Any], Any, None]"
 
 Transfer = Callable[[BlobKey, Place, Progress], Transferring]
 """Transfers a blob, waiting for its permit in the place given."""
-
-
-class _OwnChanges:
-    """What this manager changed on the server while lists of it were on their way here."""
-
-    def __init__(self) -> None:
-        self.uploaded: set[str] = set()
-        self.deleted: set[str] = set()
 
 
 class BlobsSynchronizer(Limited):
@@ -63,7 +57,8 @@ class BlobsSynchronizer(Limited):
     ``TypeError``.
 
     :cvar max_decrypt_retries: how often a blob that does not verify is downloaded in all.
-    :cvar concurrent_transfers_limit: how many blobs are transferred at a time.
+    :cvar concurrent_transfers_limit: how many blobs are transferred at a time; and how many
+        requests that transfer none (lists, flags, deletions) are made at a time, besides.
     :ivar local: the store, or None.
     """
 
@@ -100,12 +95,13 @@ class BlobsSynchronizer(Limited):
         self._observer = observer
         self._operations = Operations()
         self._transfers = Transfers(lambda: self.concurrent_transfers_limit)
-        self._locks: dict[str, DeferredLock] = {}
-        self._own_changes: dict[str, list[_OwnChanges]] = {}
+        permits = Permits(lambda: self.concurrent_transfers_limit)
+        self._requests = Requests(permits, clock, jitter)
 
     def _limit_changed(self) -> None:
-        if "_transfers" in vars(self):
+        if "_requests" in vars(self):
             self._transfers.permits.limit_changed()
+            self._requests.permits.limit_changed()
 
     # -- the public operations ---------------------------------------------------------
 
@@ -113,24 +109,35 @@ class BlobsSynchronizer(Limited):
         """
         Bring store and server into step.
 
-        The server's tombstones are applied, our pending deletions sent, the lists compared; then
-        what is missing here is fetched, and what is missing there is sent. Transfers that fail for
-        a reason that may pass are tried again, for as long as it takes.
+        The server's tombstones are applied, and the lists compared. Then our pending deletions are
+        sent, what is missing here is fetched, what has been used again is replaced, and what is
+        missing there is sent, all at the same time. What fails for a reason that may pass is tried
+        again, ten times in all, and holds up nothing else: another ``sync`` of the namespace
+        compares and transfers meanwhile.
 
-        :return: fires with None when all has moved. Fails after the rest has moved with the first
-            error of a blob that could not: ``MaximumRetriesError``, ``BlobNotFoundError`` (gone
+        :return: fires with None when all has moved. What did not verify, or was refused, in an
+            earlier one is left alone: ``sync_progress`` tells what there is. Fails after the rest
+            has moved with the first error of a blob that could not: ``RetriableTransferError``
+            (it is left for the next one), ``MaximumRetriesError``, ``BlobNotFoundError`` (gone
             meanwhile), ``BlobAlreadyExistsError`` (another blob has the id),
-            ``QuotaExceededError``, ``ServerError``. Fails at once with ``UnauthorizedError`` or
-            ``CertificateError``.
+            ``QuotaExceededError``, ``ServerError``. Fails at once with ``UnauthorizedError``,
+            ``CertificateError`` or ``StoreFullError``.
         """
 
-        async def work() -> None:
-            deletion = await self._refresh(namespace, send_deletions=True)
-            fetching = await self._fetch_missing(namespace)
-            sending = await self._send_missing(namespace)
-            _raise_first(deletion, fetching, sending)
+        async def work(place: str) -> None:
+            used_again = await self._compare(place)
+            errors = await together(
+                [
+                    self._send_deletions(place),
+                    self._replace(used_again, place),
+                    self._fetch_missing(place),
+                    self._send_missing(place),
+                ],
+                self._transfers.permits.held_back,
+            )
+            _raise_first(*errors)
 
-        return self._exclusively(namespace, work)
+        return self._begin(namespace, work)
 
     def send_missing(self, namespace: str = "") -> Deferred[None]:
         """
@@ -139,10 +146,10 @@ class BlobsSynchronizer(Limited):
         :return: as ``sync``.
         """
 
-        async def work() -> None:
-            _raise_first(await self._send_missing(namespace))
+        async def work(place: str) -> None:
+            _raise_first(await self._send_missing(place))
 
-        return self._exclusively(namespace, work)
+        return self._begin(namespace, work)
 
     def fetch_missing(self, namespace: str = "") -> Deferred[None]:
         """
@@ -151,10 +158,10 @@ class BlobsSynchronizer(Limited):
         :return: as ``sync``.
         """
 
-        async def work() -> None:
-            _raise_first(await self._fetch_missing(namespace))
+        async def work(place: str) -> None:
+            _raise_first(await self._fetch_missing(place))
 
-        return self._exclusively(namespace, work)
+        return self._begin(namespace, work)
 
     def refresh_sync_status_from_server(self, namespace: str = "") -> Deferred[None]:
         """
@@ -165,10 +172,10 @@ class BlobsSynchronizer(Limited):
         :return: fires with None.
         """
 
-        async def work() -> None:
-            await self._refresh(namespace, send_deletions=False)
+        async def work(place: str) -> None:
+            await self._compare(place)
 
-        return self._exclusively(namespace, work)
+        return self._begin(namespace, work)
 
     @property
     def sync_progress(self) -> Deferred[dict[str, int]]:
@@ -196,70 +203,36 @@ class BlobsSynchronizer(Limited):
             raise NotConfiguredError("there is no server: remote was not given")
         return self._server
 
-    def _exclusively(
-        self, namespace: str, work: Callable[[], Coroutine[Deferred[Any], Any, None]]
+    def _begin(
+        self, namespace: str, work: Callable[[str], Coroutine[Deferred[Any], Any, None]]
     ) -> Deferred[None]:
-        """One at a time for each namespace."""
+        """Begin what needs a store and a server."""
 
-        async def wait_and_work() -> None:
-            check_namespace(namespace)
+        async def check_and_work() -> None:
+            place = check_namespace(namespace)
             self._store()
             self._remote()
-            lock = self._locks.setdefault(namespace, DeferredLock())
-            await lock.acquire()
-            try:
-                await work()
-            finally:
-                lock.release()
-                if not lock.locked and not lock.waiting:
-                    self._locks.pop(namespace, None)
+            await work(place)
 
-        return self._operations.begin(wait_and_work)
+        return self._operations.begin(check_and_work)
 
     # -- comparing ---------------------------------------------------------------------
 
-    async def _refresh(self, namespace: str, send_deletions: bool) -> BaseException | None:
-        store, remote = self._store(), self._remote()
-        async with self._watch_changes(namespace) as own:
-            # In this order: what another client deletes between the two answers is still listed
-            # in the first, and so is not taken for lost on the server.
-            listed = set(await remote.list(namespace))
-            tombstones = set(await remote.list(namespace, deleted=True))
-            error = await self._send_deletions(namespace) if send_deletions else None
-            listed = (listed | own.uploaded) - own.deleted
-            await store.apply_tombstones(tombstones - listed, listed, namespace)
-            listed = (listed | own.uploaded) - own.deleted
-            unsettled = await store.apply_remote_list(listed, namespace)
+    async def _compare(self, namespace: str) -> list[str]:
+        """
+        Compare the lists, and find out which blobs of ours got through earlier.
+
+        :return: the ids that have been used again.
+        """
+        found = await self._comparer.compare(namespace)
         await in_parallel(
             self.concurrent_transfers_limit,
-            (BlobKey(namespace, blob_id) for blob_id in unsettled),
+            (BlobKey(namespace, blob_id) for blob_id in found.unsettled),
             lambda key: self._transfers.share(
                 key, "settle", Priority.DEFAULT, partial(self._settle, key)
             ),
         )
-        return error
-
-    @asynccontextmanager
-    async def _watch_changes(self, namespace: str) -> AsyncIterator[_OwnChanges]:
-        changes = _OwnChanges()
-        watchers = self._own_changes.setdefault(namespace, [])
-        watchers.append(changes)
-        try:
-            yield changes
-        finally:
-            watchers.remove(changes)
-            if not watchers:
-                self._own_changes.pop(namespace, None)
-
-    def _note_uploaded(self, key: BlobKey) -> None:
-        for changes in self._own_changes.get(key.namespace, ()):
-            changes.uploaded.add(key.blob_id)
-            changes.deleted.discard(key.blob_id)
-
-    def _note_deleted(self, key: BlobKey) -> None:
-        for changes in self._own_changes.get(key.namespace, ()):
-            changes.deleted.add(key.blob_id)
-            changes.uploaded.discard(key.blob_id)
+        return found.used_again
 
     async def _settle(self, key: BlobKey, place: Place) -> None:
         """Find out whether the blob of ours that the server lists is one that we sent."""
@@ -281,14 +254,35 @@ class BlobsSynchronizer(Limited):
         return await self._run(SyncStatus.PENDING_DOWNLOAD, namespace, attempt)
 
     async def _send_deletions(self, namespace: str) -> BaseException | None:
-        async def delete(key: BlobKey, place: Place) -> None:
-            async with self._transfers.permits.hold(place):
-                await self._deleter.complete(key)
+        others: list[BlobKey] = []
+
+        async def resume(key: BlobKey, place: Place) -> None:
+            if await self._deleter.resume(key, place.priority):
+                others.append(key)
 
         def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            return self._transfers.share(key, "delete", priority, partial(delete, key), age)
+            return self._transfers.share(key, "delete", priority, partial(resume, key), age)
 
-        return await self._run(SyncStatus.PENDING_DELETE, namespace, attempt)
+        error = await self._run(SyncStatus.PENDING_DELETE, namespace, attempt)
+        # What has been found to be another blob may have come too late for the other run.
+        return error or (await self._fetch_missing(namespace) if others else None)
+
+    async def _replace(self, blob_ids: list[str], namespace: str) -> BaseException | None:
+        """Fetch what the server has under ids that were used again, where it is another blob."""
+
+        def page(after: QueuedTransfer | None) -> Deferred[list[QueuedTransfer]]:
+            start = 0 if after is None else after.age + 1
+            ids = enumerate(blob_ids[start : start + PAGE_SIZE], start)
+            return succeed([QueuedTransfer(it, Priority.DEFAULT, age) for age, it in ids])
+
+        return await self._run_pages(page, namespace, self._replace_one)
+
+    def _replace_one(self, key: BlobKey, priority: int, age: int) -> Deferred[None]:
+        async def compare_and_replace(place: Place) -> None:
+            if await self._downloader.is_outdated(key, place):
+                await self._reporting(self._downloader.replace, key, "download")(place)
+
+        return self._transfers.share(key, "replace", priority, compare_and_replace, age)
 
     async def _run(
         self,
@@ -296,11 +290,14 @@ class BlobsSynchronizer(Limited):
         namespace: str,
         attempt: Callable[[BlobKey, int, int], Transferring],
     ) -> BaseException | None:
-        store = self._store()
-        age = self._transfers.permits.new_age()
+        next_transfers = self._store().next_transfers
+        page = partial(next_transfers, status, namespace, PAGE_SIZE)
+        return await self._run_pages(page, namespace, attempt)
 
-        def page(after: QueuedTransfer | None) -> Deferred[list[QueuedTransfer]]:
-            return store.next_transfers(status, namespace, PAGE_SIZE, after)
+    async def _run_pages(
+        self, page: Page, namespace: str, attempt: Callable[[BlobKey, int, int], Transferring]
+    ) -> BaseException | None:
+        age = self._transfers.permits.new_age()
 
         def attempt_at(queued: QueuedTransfer) -> Deferred[None]:
             key = BlobKey(namespace, queued.blob_id)
@@ -347,7 +344,7 @@ class BlobsSynchronizer(Limited):
             self._stream,
             self._transfers.permits,
             self._new_preamble,
-            self._note_uploaded,
+            self._comparer.note_uploaded,
         )
 
     @cached_property
@@ -362,7 +359,12 @@ class BlobsSynchronizer(Limited):
 
     @cached_property
     def _deleter(self) -> Deleter:
-        return Deleter(self._store(), self._remote(), self._note_deleted)
+        note_deleted = self._comparer.note_deleted
+        return Deleter(self._store(), self._remote(), self._requests, note_deleted)
+
+    @cached_property
+    def _comparer(self) -> Comparer:
+        return Comparer(self._store(), self._remote(), self._requests)
 
 
 def _raise_first(*errors: BaseException | None) -> None:

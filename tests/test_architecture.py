@@ -39,7 +39,9 @@ STANDS_ON: dict[str, set[str]] = {
     "puts": {"errors", "model", "crypto", "document", "interfaces", "transfers"},
     "uploads": {"errors", "model", "interfaces", "transfers", "bundles"},
     "downloads": {"errors", "model", "interfaces", "transfers", "bundles"},
-    "deletions": {"errors", "model", "interfaces"},
+    "requests": {"errors", "model", "retry", "transfers"},
+    "deletions": {"errors", "model", "interfaces", "requests"},
+    "comparing": {"errors", "model", "interfaces", "requests"},
     "runs": {"errors", "model", "interfaces", "retry"},
     "sync": {
         "limits",
@@ -54,6 +56,8 @@ STANDS_ON: dict[str, set[str]] = {
         "bundles",
         "uploads",
         "downloads",
+        "requests",
+        "comparing",
         "deletions",
     },
     "local": {"errors", "model", "arguments", "document", "protocol", "crypto", "interfaces"},
@@ -61,6 +65,7 @@ STANDS_ON: dict[str, set[str]] = {
     "verification": {"errors", "model", "interfaces"},
     "queries": {"errors", "model", "protocol", "sync"},
     "manager": {
+        "requests",
         "clocks",
         "queries",
         "arguments",

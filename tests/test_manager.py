@@ -600,6 +600,16 @@ class ServerOnlyTests(ServerTestCase):
         await laptop.set_flags("x", [])
         self.assertEqual(await laptop.get_flags("x"), [])
 
+    async def test_many_at_once(self) -> None:
+        """More than the server serves one user at a time."""
+        laptop = self.manager()
+        await laptop.put(doc(b"data", "x"), 4)
+        asking: list[Deferred[Any]] = []
+        for _ in range(50):
+            asking += [laptop.count(), laptop.remote_list(), laptop.get_flags("x")]
+            asking += [laptop.set_flags("x", ["PENDING"]), laptop.verify("x")]
+        await gatherResults(asking)
+
     async def test_wrong_flags(self) -> None:
         laptop = self.manager()
         await laptop.put(doc(b"data", "x"), 4)

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from zope.interface import implementer
 
 from blobman import (
@@ -24,6 +24,7 @@ from blobman import (
 from blobman.remote import BlobsClient
 
 from .support import MB, ServerTestCase, content, doc
+from .test_faults import ReactorWithClock
 from .test_manager import status_of
 
 
@@ -264,6 +265,223 @@ class SyncTests(ServerTestCase):
         )
         for manager in (self.phone, beside):
             self.assertEqual(await manager.sync_progress, {"SYNCED": 200})
+
+
+class UsedAgainTests(ServerTestCase):
+    """Ids that are deleted and used again, with and without backups."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        self.observer = Observer()
+        self.laptop = self.manager("laptop", observer=self.observer)
+        self.phone = self.manager("phone")
+
+    async def replace(self, manager: BlobManager, data: bytes, blob_id: str = "x") -> None:
+        await manager.delete(blob_id)
+        await manager.put(doc(data, blob_id), len(data))
+
+    async def read(self, manager: BlobManager, blob_id: str = "x") -> bytes:
+        return (await manager.get(blob_id)).read()
+
+    async def both_have(self, data: bytes, blob_id: str = "x") -> None:
+        await self.laptop.put(doc(data, blob_id), len(data))
+        await self.phone.sync()
+
+    async def back_up_server(self) -> None:
+        await self.stop_server()
+        shutil.copytree(self.data, self.data + ".backup", symlinks=True)
+        await self.start_server()
+
+    async def restore_server(self) -> None:
+        await self.stop_server()
+        shutil.rmtree(self.data)
+        os.rename(self.data + ".backup", self.data)
+        await self.start_server()
+
+    async def test_by_another_machine(self) -> None:
+        for number, (old, new) in enumerate(
+            [(b"old", b"new"), (content(3 * MB), b""), (b"", content(3 * MB, "new"))]
+        ):
+            blob_id = f"x{number}"
+            await self.both_have(old, blob_id)
+            await self.replace(self.phone, new, blob_id)
+            await self.laptop.sync()
+            self.assertTrue(await self.read(self.laptop, blob_id) == new, blob_id)
+        self.assertEqual(await self.laptop.sync_progress, {"SYNCED": 3})
+
+    async def test_the_same_is_not_fetched(self) -> None:
+        await self.both_have(b"old")
+        await self.replace(self.laptop, b"new")
+        self.observer.heard.clear()
+        await self.laptop.sync()
+        self.assertEqual(self.observer.heard, [])
+        self.assertEqual(await self.read(self.laptop), b"new")
+
+    async def test_the_old_one_stays_until_the_new_one_verifies(self) -> None:
+        await self.both_have(b"old")
+        await self.replace(self.phone, content(100))
+        path = self.server_file("x")
+        with open(path, "rb") as file:
+            good = file.read()
+        with open(path, "wb") as file:
+            file.write(good[:800] + bytes([good[800] ^ 1]) + good[801:])
+        with self.assertRaises(MaximumRetriesError):
+            await self.laptop.sync()
+        self.assertEqual(await self.read(self.laptop), b"old")
+        with open(path, "wb") as file:
+            file.write(good)
+        await self.laptop.sync()
+        self.assertEqual(await self.read(self.laptop), content(100))
+
+    async def test_deleted_while_the_new_one_comes(self) -> None:
+        await self.both_have(b"old")
+        await self.replace(self.phone, content(5 * MB))
+        syncing = self.laptop.sync()
+        while not any(it.direction == "download" for it in self.observer.heard):
+            await self.laptop.count()
+        await self.laptop.delete("x")
+        await syncing
+        self.assertEqual(
+            (await self.laptop.remote_list(), await self.laptop.sync_progress), ([], {})
+        )
+
+    async def test_a_server_from_a_backup(self) -> None:
+        await self.both_have(b"first")
+        await self.laptop.delete("x")
+        await self.back_up_server()
+        await self.laptop.put(doc(b"second", "x"), 6)
+        await self.restore_server()
+        for manager in (self.laptop, self.phone, self.laptop):
+            await manager.sync()
+        self.assertEqual(await self.read(self.laptop), b"second")
+
+    async def test_a_server_from_a_backup_after_a_sync(self) -> None:
+        await self.both_have(b"first")
+        await self.phone.delete("x")
+        await self.laptop.sync()
+        await self.back_up_server()
+        await self.phone.put(doc(b"second", "x"), 6)
+        await self.laptop.sync()
+        await self.restore_server()
+        for manager in (self.laptop, self.phone, self.laptop):
+            await manager.sync()
+        for manager in (self.laptop, self.phone):
+            self.assertEqual(await self.read(manager), b"second")
+
+    async def test_a_deletion_between_the_two_lists_is_applied(self) -> None:
+        await self.both_have(b"data")
+        remote: Any = self.laptop._server
+        ask = remote.list
+
+        def delayed(namespace: str = "", *arguments: Any, **options: Any) -> Deferred[Any]:
+            asking: Deferred[Any] = ask(namespace, *arguments, **options)
+            if options.get("deleted"):
+                return asking
+            return asking.addCallback(
+                lambda listed: self.phone.delete("x").addCallback(lambda _: listed)
+            )
+
+        self.patch(remote, "list", delayed)
+        await self.laptop.sync()
+        self.patch(remote, "list", ask)
+        await self.laptop.sync()
+        self.assertEqual(await self.laptop.local_list(), [])
+
+    async def test_a_store_from_a_backup(self) -> None:
+        await self.both_have(b"old")
+        await self.both_have(b"unchanged", "y")
+        await self.stop_server()
+        for blob_id in "xy":
+            with self.assertRaises(RetriableTransferError):
+                await self.laptop.delete(blob_id)
+        await self.laptop.close()
+        store = os.path.join(self.folder, "laptop")
+        shutil.copytree(store, store + ".backup")
+        await self.start_server()
+        await self.replace(self.phone, b"new")
+        shutil.rmtree(store)
+        os.rename(store + ".backup", store)
+        restored = self.manager("laptop")
+        self.assertEqual(await restored.sync_progress, {"PENDING_DELETE": 2})
+        await restored.sync()
+        self.assertEqual(await restored.sync_progress, {"SYNCED": 1})
+        self.assertEqual(await self.read(restored), b"new")
+        self.assertEqual(await restored.remote_list(), ["x"])
+
+
+class UsedAgainInStreamsTests(UsedAgainTests):
+    streams = True
+
+
+class WaitingTests(ServerTestCase):
+    """A blob that waits for its retry is in nobody's way."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        self.reactor = ReactorWithClock()
+        self.laptop = self.manager("laptop", reactor=self.reactor, jitter=lambda it: it)
+        self.phone = self.manager("phone")
+        self.attempts: dict[str, int] = {}
+
+    def refuse(self, method: str, blob_id: str) -> None:
+        """Have the server say that it can't at the moment, whenever it is asked this."""
+        honest = getattr(BlobsClient, method)
+
+        def refusing(client: BlobsClient, name: str, *arguments: Any) -> Deferred[Any]:
+            if name != blob_id:
+                answer: Deferred[Any] = honest(client, name, *arguments)
+                return answer
+            self.attempts[method] = self.attempts.get(method, 0) + 1
+            return fail(RetriableTransferError("the server can't at the moment (503)"))
+
+        self.patch(BlobsClient, method, refusing)
+
+    async def until(self, status: str, count: int) -> None:
+        while (await self.laptop.sync_progress).get(status, 0) != count:
+            pass
+
+    async def test_uploads_and_downloads_and_deletions(self) -> None:
+        await put(self.phone, "down", "gone")
+        await self.laptop.sync()
+        await put(self.phone, "new", "stuck")
+        for method, blob_id in (("upload", "up"), ("download", "stuck"), ("delete", "gone")):
+            self.refuse(method, blob_id)
+        for failing in (self.laptop.put(doc(b"up", "up"), 2), self.laptop.delete("gone")):
+            with self.assertRaises(RetriableTransferError):
+                await failing
+        syncing = [self.laptop.sync()]
+        await self.until("SYNCED", 2)
+        # Another one compares and transfers meanwhile.
+        await put(self.phone, "later")
+        syncing.append(self.laptop.sync())
+        await self.until("SYNCED", 3)
+        for one in syncing:
+            self.assertNoResult(one)
+            one.cancel()
+            with self.assertRaises(CancelledError):
+                await one
+        self.assertEqual(
+            await self.laptop.sync_progress,
+            {"SYNCED": 3, "PENDING_UPLOAD": 1, "PENDING_DOWNLOAD": 1, "PENDING_DELETE": 1},
+        )
+
+    async def test_it_ends(self) -> None:
+        await put(self.phone, "stuck", "good")
+        self.refuse("download", "stuck")
+        syncing = self.laptop.sync()
+        await self.until("SYNCED", 1)
+        for number, delay in enumerate((1, 11, 21, 31, 41, 51, 60, 60, 60), 1):
+            while self.attempts["download"] < number:
+                await self.laptop.sync_progress
+            self.assertNoResult(syncing)
+            self.reactor.clock.advance(delay)
+        with self.assertRaises(RetriableTransferError):
+            await syncing
+        self.assertEqual(self.attempts, {"download": 10})
+        assert self.laptop.local is not None
+        self.assertEqual(
+            await self.laptop.local.get_sync_status("stuck"), (SyncStatus.PENDING_DOWNLOAD, 0)
+        )
 
 
 class FullDiskTests(ServerTestCase):
