@@ -94,9 +94,13 @@ STANDS_ON: dict[str, set[str]] = {
     "testing": {"", "errors", "model", "document", "protocol", "crypto", "interfaces", "server"},
 }
 
-ROOMS_OF_THE_SERVER = tuple(
-    f"blobman.server.{room}." for room in ("accounts", "http", "running", "storage")
-)
+# The same for the rooms within ``blobman.server``.
+WITHIN_THE_SERVER: dict[str, set[str]] = {
+    "storage": set(),
+    "accounts": set(),
+    "http": {"accounts", "storage"},
+    "running": {"accounts", "http", "storage"},
+}
 
 # What these are given is all they know: no Twisted, no clock, no randomness, no I/O.
 PURE = {"errors", "model", "protocol", "crypto", "retry"}
@@ -181,6 +185,13 @@ def room_of(full_name: str) -> str | None:
     return inside if is_room else ""
 
 
+def room_in_the_server(full_name: str) -> str | None:
+    """Name the room of the server that a dotted name leads to; None outside of them."""
+    parts = full_name.split(".")
+    is_in_one = parts[:2] == ["blobman", "server"] and len(parts) > 2
+    return parts[2] if is_in_one and parts[2] in WITHIN_THE_SERVER else None
+
+
 class Module(NamedTuple):
     path: Path
     name: str
@@ -246,6 +257,27 @@ class RuleTests(SynchronousTestCase):
             self.assertEqual(stands_on - below, set(), f"{room!r} stands on what is not below it")
             below.add(room)
 
+    def test_rooms_of_the_server_import_only_what_they_stand_on(self) -> None:
+        for module in modules():
+            room = room_in_the_server(module.name)
+            for item in module.imports:
+                other = room_in_the_server(item.full_name)
+                if room and other and other != room:
+                    self.assertIn(
+                        other, WITHIN_THE_SERVER[room], f"{module.name} imports {item.full_name}"
+                    )
+
+    def test_http_knows_no_more_of_storage_than_it_asks_for(self) -> None:
+        for module in modules():
+            if room_in_the_server(module.name) == "http":
+                for item in module.imports:
+                    if room_in_the_server(item.full_name) == "storage":
+                        self.assertIn(
+                            item.name,
+                            ("blobman.server.storage", "blobman.server.storage.interface"),
+                            module.name,
+                        )
+
     def test_no_modules_import_each_other_in_a_circle(self) -> None:
         # Also for types: who needs the other's types needs the other.
         names = {module.name for module in modules()}
@@ -257,7 +289,7 @@ class RuleTests(SynchronousTestCase):
                 if target in names and target != module.name
             }
             for module in modules()
-            if module.name.startswith(ROOMS_OF_THE_SERVER)
+            if room_in_the_server(module.name)
         }
         self.assertEqual([*circles(graph)], [])
 
@@ -350,6 +382,16 @@ class ImportReaderTests(SynchronousTestCase):
             ("blobmanager", None),
         ):
             self.assertEqual(room_of(name), room)
+
+    def test_rooms_of_the_server(self) -> None:
+        for name, room in (
+            ("blobman.server.http.site.BlobsSite", "http"),
+            ("blobman.server.http", "http"),
+            ("blobman.server.disk", None),
+            ("blobman.server", None),
+            ("blobman.local.http", None),
+        ):
+            self.assertEqual(room_in_the_server(name), room)
 
     def test_circles(self) -> None:
         graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": set(), "f": {"f", "e"}}

@@ -97,6 +97,17 @@ class RequestTests(ServerMixin, TestCase):
         self.assertEqual(answers.count(b"HTTP/1.1 409"), 1)
         self.assertTrue(answers.endswith(sealed("a")))
 
+    async def test_pipelined_requests_hold_up_nobody(self) -> None:
+        flood, other = await self.talk(), await self.talk()
+        flood.send(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
+        await flood.until(b" 404 ")
+        other.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        await other.until(b" 200 OK")
+        # The clients share the reactor with the server, so this counts what has been sent.
+        self.assertLess(flood.received.count(b" 404 "), 2000)
+        flood.send(b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        self.assertEqual((await flood.closed).count(b" 404 "), 2001)
+
     # -- 100-continue ------------------------------------------------------------------
 
     async def test_continue(self) -> None:
