@@ -11,7 +11,7 @@ import click
 from .commands import Session, client_command, namespace_option
 from .paths import complete_file
 from .screen import Screen
-from .streams import need_output
+from .streams import need_output, writing_output
 
 
 def _check(output: str | None, force: bool, **_: object) -> None:
@@ -59,7 +59,8 @@ async def get(
             hint = "give -o FILE, or -o - to have it on the terminal"
             raise click.UsageError(f"{blob_id} is no text: {hint}")
         if output == "-":
-            write_pipe(content, sys.stdout.fileno(), stop)
+            with writing_output():
+                write_pipe(content, sys.stdout.fileno(), stop)
         else:
             write_file(content, output, force, stop)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 import click
 
 from .failures import describe_error, exit_code
+from .streams import writing_output
 from .tally import Tally
 from .terminal import tell
 from .text import visible
@@ -99,4 +100,5 @@ class Screen:
         if err:
             tell(text)
         else:
-            click.echo(visible(text))
+            with writing_output():
+                click.echo(visible(text))

@@ -1,10 +1,12 @@
-"""Standard streams that were closed when the command began, as by ``>&-``."""
+"""Standard streams: those that were closed when the command began, and those that fail."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 import click
@@ -28,6 +30,26 @@ def replace_closed() -> None:
             mode = "rb" if name == "stdin" else "wb"
             null = open(os.open(os.devnull, os.O_RDWR), mode, closefd=False)  # noqa: SIM115
             setattr(sys, name, _Closed(null, write_through=True))
+
+
+class OutputError(click.ClickException):
+    """Standard output can't be written: what would follow would not be seen either."""
+
+
+@contextmanager
+def writing_output() -> Iterator[None]:
+    """
+    Write to standard output inside.
+
+    :raise BrokenPipeError: whoever reads has had enough.
+    :raise OutputError: it can't be written for another reason.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror or error}") from error
 
 
 def need_output(what: str, instead: str = "") -> None:

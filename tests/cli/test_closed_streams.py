@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from twisted.trial.unittest import SkipTest
+
 from .harness import ServerCase
 from .processes import Process
 from .test_init import PASSPHRASE
@@ -60,6 +62,19 @@ class ClosedStreamTests(ServerCase):
             self.assertIn(b"blobman: standard output is closed", process.err)
         self.assertEqual((self.folder / "tokens.json").read_bytes(), before)
         self.assertFalse(os.path.exists(config))
+
+    async def test_a_full_disk(self) -> None:
+        if not os.path.exists("/dev/full"):
+            raise SkipTest("needs /dev/full")
+        path = self.write("content", b"c")
+        for command in (["put", path, "--id", "a"], ["get", "a"], ["ls"], ["ls", "--json"]):
+            process = await self.run_closed("> /dev/full", *command)
+            self.assertEqual(await process.ended, 1)
+            self.assertEqual(process.err, b"blobman: standard output: No space left on device\n")
+        process = await self.run_closed("2> /dev/full", "put", path)
+        self.assertEqual(await process.ended, 0)
+        process = await self.run_closed("2> /dev/full", "get", "missing")
+        self.assertEqual(await process.ended, 3)
 
     async def test_standard_input_that_is_closed_is_not_empty(self) -> None:
         process = await self.run_closed(IN, "put", "-")
