@@ -1,5 +1,5 @@
 """
-Long lists, as a server tells them: each one held against the files first.
+Long lists, as a server tells them.
 
 ``python -m benchmarks.listing [NUMBER]`` fills a server's folder with that many names of one user
 (200,000 if it is not said; nine of ten are blobs, every hundredth of these is flagged, and the rest
@@ -17,9 +17,14 @@ import tempfile
 import threading
 import time
 
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import react
+
+from blobman.model import Flags
 from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.running.administration import reindex
+from blobman.server.storage import BlobName
+from blobman.server.storage.backends import folder_backend
 
 from .comparison import USER, names
 
@@ -33,20 +38,17 @@ LISTS = {
 }
 
 
-def fill(data: str, ids: list[str]) -> None:
-    """Write files as the server keeps them."""
-    for number, blob_id in enumerate(ids):
-        folder = os.path.join(data, USER, "default", blob_id[0], blob_id[:3], blob_id[:6])
-        os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, blob_id)
-        if number % 10 == 9:
-            open(path + ".deleted", "wb").close()
-            continue
-        with open(path, "wb") as file:
-            file.write(b"x" * 800)
-        if number % 100 == 0:
-            with open(path + ".flags", "wb") as file:
-                file.write(b'["PENDING"]')
+async def fill(data: str, ids: list[str]) -> None:
+    """Have a backend keep them."""
+    backend = folder_backend(data)
+    await backend.open()
+    for start in range(0, len(ids), 1000):
+        names = [BlobName(USER, "default", it) for it in ids[start : start + 1000]]
+        await backend.store([(name, b"x" * 800) for name in names])
+        for name in names[::100]:
+            await backend.set_flags(name, [Flags.PENDING])
+        await gatherResults([backend.delete(name) for name in names[9::10]])
+    await backend.close()
 
 
 class Server:
@@ -104,15 +106,14 @@ def measure(server: Server) -> None:
     print(f"/health beside lists: {half:.0f} ms, at most {most:.0f} ms")
 
 
-def main(number: int) -> None:
+async def main(number: int) -> None:
     """Run it in a folder that goes away."""
     with tempfile.TemporaryDirectory(prefix="blobman-listing-") as folder:
         data = os.path.join(folder, "data")
-        fill(data, names(number))
+        await fill(data, names(number))
         started = time.monotonic()
-        reindex(data)
-        print(f"index made: {time.monotonic() - started:.1f} s")
         server = Server(data, TokenFile(os.path.join(folder, "tokens")))
+        print(f"started: {time.monotonic() - started:.2f} s")
         try:
             measure(server)
         finally:
@@ -120,4 +121,5 @@ def main(number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+    react(lambda _: Deferred.fromCoroutine(main(count)))

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import io
 import os
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.interfaces import IListeningPort
@@ -14,11 +14,12 @@ from twisted.trial.unittest import TestCase
 
 from blobman import BlobDoc, BlobManager
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.filesystem import FilesystemBackend
 from blobman.server.running.configuration import make_service
 from blobman.server.running.service import BlobsService
+from blobman.server.storage import BlobName
 
 from .certificates import Authority
+from .server import tampering
 
 SECRET = "s" * 96
 KEY = "the key of the local store"
@@ -117,12 +118,28 @@ class ServerTestCase(TestCase):
         self.addCleanup(manager.close)
         return manager
 
-    def server_file(self, blob_id: str, namespace: str = "default") -> str:
-        """Where the server keeps a blob. Files that it was to make later are made now."""
-        if self.service is not None:
-            backend = cast(FilesystemBackend, self.service._backend)
-            small = backend._folder.small
-            small.place(small.backlog.names())
-        return os.path.join(
-            self.data, USER, namespace, blob_id[0], blob_id[:3], blob_id[:6], blob_id
-        )
+    def on_server(self, blob_id: str, namespace: str = "default") -> bytes | None:
+        """What the server has under an id; None if that is nothing."""
+        return tampering.read(self.data, BlobName(USER, namespace, blob_id))
+
+    def replace_on_server(self, blob_id: str, data: bytes, namespace: str = "default") -> None:
+        """Have the server hold something else under an id that it has."""
+        tampering.replace(self.data, BlobName(USER, namespace, blob_id), data)
+
+    def change_on_server(self, blob_id: str, offset: int, namespace: str = "default") -> None:
+        """Have the server change one byte of a blob."""
+        changed = bytearray(self.on_server(blob_id, namespace) or b"")
+        changed[offset] ^= 1
+        self.replace_on_server(blob_id, bytes(changed), namespace)
+
+    def remove_from_server(self, blob_id: str, namespace: str = "default") -> None:
+        """Have the server lose a blob."""
+        tampering.remove(self.data, BlobName(USER, namespace, blob_id))
+
+    async def put_on_server(self, blob_id: str, data: bytes, namespace: str = "default") -> None:
+        """Have the server hold a blob that no client has sent."""
+        assert self.service is not None
+        name = BlobName(USER, namespace, blob_id)
+        upload = await self.service.backend.receive(name, len(data))
+        await upload.write([data])
+        await upload.publish()

@@ -22,9 +22,9 @@ from blobman.clocks import SteadyClock, steady_clock, use_monotonic_time
 from blobman.protocol import write_authorization
 from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.memory import MemoryBackend
 from blobman.server.running.sites import make_site
 
+from .server.blobs import open_memory_backend
 from .server.talk import Talk
 
 
@@ -162,7 +162,7 @@ class WallClockTests(TestCase):
         os.mkdir(folder)
         tokens = TokenFile(os.path.join(folder, "tokens"))
         self.token = tokens.add("alice")
-        self.backend = MemoryBackend()
+        self.backend = open_memory_backend()
         self.site = make_site(self.backend, make_portal(tokens))
         endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
         self.port = await endpoint.listen(self.site)
@@ -204,7 +204,8 @@ class WallClockTests(TestCase):
         async def count_later(*them: Any) -> int:
             asked.callback(None)
             await gate
-            return await count(*them)
+            number: int = await count(*them)
+            return number
 
         self.patch(self.backend, "count", lambda *them: Deferred.fromCoroutine(count_later(*them)))
         counting = manager.count()

@@ -158,8 +158,8 @@ class RoundTripTests(ServerTestCase):
         laptop = self.manager()
         data = b"nothing to see here" * 1000
         await laptop.put(doc(data, "x"), len(data))
-        with open(self.server_file("x"), "rb") as file:
-            stored = file.read()
+        stored = self.on_server("x")
+        assert stored is not None
         self.assertEqual(len(stored), len(data) + 753)
         self.assertNotIn(b"to see", stored)
         with open(os.path.join(self.folder, "laptop", f"{USER}_blobs.db"), "rb") as file:
@@ -455,16 +455,11 @@ class GetTests(ServerTestCase):
 
     async def test_a_later_get_starts_anew(self) -> None:
         await self.manager("laptop").put(doc(content(100), "x"), 100)
-        path = self.server_file("x")
-        with open(path, "rb") as file:
-            good = file.read()
-        with open(path, "wb") as file:
-            file.write(good[:800] + bytes([good[800] ^ 1]) + good[801:])
+        self.change_on_server("x", 800)
         phone = self.manager("phone")
         with self.assertRaises(MaximumRetriesError):
             await phone.get("x")
-        with open(path, "wb") as file:
-            file.write(good)
+        self.change_on_server("x", 800)
         self.assertEqual((await phone.get("x")).read(), content(100))
         assert phone.local is not None
         self.assertEqual(await phone.local.get_sync_status("x"), (SyncStatus.SYNCED, 0))
@@ -472,10 +467,8 @@ class GetTests(ServerTestCase):
     async def test_external(self) -> None:
         armored = b"-----BEGIN PGP MESSAGE-----\n" + content(2 * MB)
         preamble = Preamble(Scheme.EXTERNAL, Method.PGP, 0, bytes(16), "mail", "0", len(armored))
-        path = self.server_file("mail", "MX")
-        os.makedirs(os.path.dirname(path))
-        with open(path, "wb") as file:
-            file.write(base64.urlsafe_b64encode(preamble.encode()) + b" " + armored)
+        stored = base64.urlsafe_b64encode(preamble.encode()) + b" " + armored
+        await self.put_on_server("mail", stored, "MX")
         phone = self.manager()
         found = await phone.get("mail", "MX")
         self.assertEqual(found.read(), armored)
@@ -487,16 +480,12 @@ class GetTests(ServerTestCase):
             (EXTERNAL_ID, EXTERNAL_STORED),
             (LEGACY.blob_id, sealed_bytes(LEGACY)),
         ]:
-            path = self.server_file(blob_id)
-            os.makedirs(os.path.dirname(path))
-            with open(path, "wb") as file:
-                file.write(stored)
+            await self.put_on_server(blob_id, stored)
             phone = self.manager(secret=VECTOR_SECRET)
             await phone.get(blob_id)
-            os.unlink(path)
+            self.remove_from_server(blob_id)
             await phone.sync()
-            with open(path, "rb") as file:
-                self.assertEqual(file.read(), stored)
+            self.assertEqual(self.on_server(blob_id), stored)
 
     async def test_server_is_down(self) -> None:
         phone = self.manager()
@@ -630,9 +619,8 @@ class ServerOnlyTests(ServerTestCase):
 
     async def test_lists_and_counts(self) -> None:
         laptop = self.manager()
-        for number, blob_id in enumerate(["c", "a", "b"]):
+        for blob_id in ["c", "a", "b"]:
             await laptop.put(doc(b"data", blob_id), 4)
-            os.utime(self.server_file(blob_id), (number, number))
         await laptop.put(doc(b"data", "other"), 4, namespace="mail")
         self.assertEqual(await laptop.remote_list(order_by="date"), ["c", "a", "b"])
         self.assertEqual(await laptop.remote_list(order_by=""), await laptop.remote_list())

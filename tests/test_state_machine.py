@@ -51,6 +51,11 @@ def data_of(key: Key) -> bytes:
     return content(SIZES[int(key[1][-1])], repr(key))
 
 
+def _on_server(key: Key) -> tuple[str, str]:
+    namespace, blob_id = key
+    return blob_id, namespace or "default"
+
+
 class World:
     """The server, the proxy, the clients, and what they should hold."""
 
@@ -170,24 +175,22 @@ class World:
         self.open(name)
 
     def tamper(self, key: Key, where: int) -> None:
-        path = self.server_file(key)
-        if key in self.tampered or not os.path.exists(path):
+        good = self.case.on_server(*_on_server(key))
+        if key in self.tampered or good is None:
             return
-        with open(path, "rb") as file:
-            good = file.read()
         self.tampered[key] = good
         spot = where % len(good)
-        with open(path, "wb") as file:
-            file.write(good[:spot] + bytes([good[spot] ^ 0x41]) + good[spot + 1 :])
+        bad = good[:spot] + bytes([good[spot] ^ 0x41]) + good[spot + 1 :]
+        self.replace_on_server(key, bad)
 
-    def server_file(self, key: Key) -> str:
-        return self.case.server_file(key[1], key[0] or "default")
+    def replace_on_server(self, key: Key, content: bytes) -> None:
+        blob_id, namespace = _on_server(key)
+        self.case.replace_on_server(blob_id, content, namespace)
 
     def repair(self) -> None:
         for key, good in self.tampered.items():
-            if os.path.exists(self.server_file(key)):
-                with open(self.server_file(key), "wb") as file:
-                    file.write(good)
+            if self.case.on_server(*_on_server(key)) is not None:
+                self.replace_on_server(key, good)
 
     async def settle(self) -> None:
         """After the last syncs, all agree."""

@@ -40,11 +40,7 @@ class SyncTests(ServerTestCase):
         self.laptop, self.phone = self.manager("laptop"), self.manager("phone")
 
     def corrupt(self, blob_id: str) -> None:
-        with open(self.server_file(blob_id), "r+b") as file:
-            file.seek(-20, os.SEEK_END)
-            byte = file.read(1)
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([byte[0] ^ 1]))
+        self.change_on_server(blob_id, -20)
 
     async def test_nothing_to_do(self) -> None:
         await self.laptop.sync()
@@ -126,14 +122,12 @@ class SyncTests(ServerTestCase):
 
     async def test_the_server_lost_it(self) -> None:
         await put(self.laptop, "a")
-        with open(self.server_file("a"), "rb") as file:
-            before = file.read()
+        before = self.on_server("a")
         await self.stop_server()
         shutil.rmtree(self.data)
         await self.start_server()
         await self.laptop.sync()
-        with open(self.server_file("a"), "rb") as file:
-            self.assertEqual(file.read(), before)
+        self.assertEqual(self.on_server("a"), before)
 
     async def test_fetched_but_gone_meanwhile(self) -> None:
         await put(self.laptop, "a", "b")
@@ -320,16 +314,11 @@ class UsedAgainTests(ServerTestCase):
     async def test_the_old_one_stays_until_the_new_one_verifies(self) -> None:
         await self.both_have(b"old")
         await self.replace(self.phone, content(100))
-        path = self.server_file("x")
-        with open(path, "rb") as file:
-            good = file.read()
-        with open(path, "wb") as file:
-            file.write(good[:800] + bytes([good[800] ^ 1]) + good[801:])
+        self.change_on_server("x", 800)
         with self.assertRaises(MaximumRetriesError):
             await self.laptop.sync()
         self.assertEqual(await self.read(self.laptop), b"old")
-        with open(path, "wb") as file:
-            file.write(good)
+        self.change_on_server("x", 800)
         await self.laptop.sync()
         self.assertEqual(await self.read(self.laptop), content(100))
 

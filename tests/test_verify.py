@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from typing import Any
 
 from blobman import (
@@ -19,14 +18,6 @@ from .support import MB, ServerTestCase, content, doc
 
 
 class VerifyTests(ServerTestCase):
-    def change(self, blob_id: str, offset: int) -> None:
-        """Change one byte on the server."""
-        with open(self.server_file(blob_id), "r+b") as file:
-            file.seek(offset, os.SEEK_SET if offset >= 0 else os.SEEK_END)
-            before = file.read(1)
-            file.seek(-1, os.SEEK_CUR)
-            file.write(b"A" if before != b"A" else b"B")
-
     async def test_the_same(self) -> None:
         laptop = self.manager()
         for size in (0, 1, 3 * MB):
@@ -44,14 +35,14 @@ class VerifyTests(ServerTestCase):
     async def test_another_tag(self) -> None:
         laptop = self.manager()
         await laptop.put(doc(content(MB), "x"), MB)
-        self.change("x", -1)
+        self.change_on_server("x", -1)
         self.assertIs(await laptop.verify("x"), False)
         self.assertIs(await laptop.verify("x", deep=True), False)
 
     async def test_other_content_under_the_same_tag(self) -> None:
         laptop = self.manager()
         await laptop.put(doc(content(MB), "x"), MB)
-        self.change("x", MB // 2)
+        self.change_on_server("x", MB // 2)
         self.assertTrue(await laptop.verify("x"))
         with self.assertRaises(InvalidBlob):
             await laptop.verify("x", deep=True)
@@ -60,7 +51,7 @@ class VerifyTests(ServerTestCase):
     async def test_another_blob(self) -> None:
         laptop = self.manager("laptop")
         await laptop.put(doc(b"ours", "x"), 4)
-        os.unlink(self.server_file("x"))
+        self.remove_from_server("x")
         await self.stop_server()
         await self.start_server()
         await self.manager("phone").put(doc(b"theirs", "x"), 6)
@@ -102,17 +93,13 @@ class VerifyTests(ServerTestCase):
     async def test_external(self) -> None:
         armored = b"-----BEGIN PGP MESSAGE-----\n" + content(2 * MB)
         preamble = Preamble(Scheme.EXTERNAL, Method.PGP, 0, bytes(16), "mail", "0", len(armored))
-        path = self.server_file("mail", "MX")
-        os.makedirs(os.path.dirname(path))
-        with open(path, "wb") as file:
-            file.write(base64.urlsafe_b64encode(preamble.encode()) + b" " + armored)
+        stored = base64.urlsafe_b64encode(preamble.encode()) + b" " + armored
+        await self.put_on_server("mail", stored, "MX")
         phone = self.manager()
         await phone.get("mail", "MX")
         self.assertTrue(await phone.verify("mail", "MX"))
         self.assertTrue(await phone.verify("mail", "MX", deep=True))
-        with open(path, "r+b") as file:
-            file.seek(MB)
-            file.write(b"other")
+        self.change_on_server("mail", MB, "MX")
         # Nothing of what others sealed can be verified, but it can be compared.
         self.assertIs(await phone.verify("mail", "MX", deep=True), False)
 

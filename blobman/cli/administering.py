@@ -96,15 +96,5 @@ def usage(data: str, as_json: bool) -> None:
         Screen().result(line)
 
 
-@server.command("reindex")
-@_data_option
-def reindex(data: str) -> None:
-    """Make the index of the folder anew from its files. No server may be running."""
-    from blobman.server.running import administration as admin
-
-    blobs = admin.reindex(data)
-    Screen().result(f"{blobs} {'blob' if blobs == 1 else 'blobs'}")
-
-
 def _limit_text(size: int | None) -> str:
     return "none" if size is None else size_text(size)

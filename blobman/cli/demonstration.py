@@ -66,7 +66,7 @@ async def _play(reactor: Any, screen: Screen, stage: Stage, paths: Sequence[str]
         screen.result("It speaks TLS, with a certificate that was made for it just now.")
         async with stage.device("laptop") as laptop, stage.device("phone") as phone:
             journeys = await _send_all(reactor, screen, stage, (laptop, phone), paths)
-            _show_server(screen, stage, journeys)
+            await _show_server(screen, stage, journeys)
             is_gone = await _delete_one(screen, (laptop, phone), journeys)
     return _conclude(screen, journeys, is_gone)
 
@@ -96,7 +96,7 @@ def _row(width: int, name: str, *cells: str) -> str:
     return "  ".join([name.ljust(width), *(cell.rjust(9) for cell in cells)])
 
 
-def _show_server(screen: Screen, stage: Stage, journeys: Sequence[Journey]) -> None:
+async def _show_server(screen: Screen, stage: Stage, journeys: Sequence[Journey]) -> None:
     screen.result("\nWhat the server has: an id and a size for each, no name, nothing to read.\n")
     for journey in journeys[:MOST_FILES]:
         screen.result(f"  {journey.blob_id}  {size_text(journey.sealed):>9}")
@@ -106,18 +106,19 @@ def _show_server(screen: Screen, stage: Stage, journeys: Sequence[Journey]) -> N
     if shown is not None:
         name = os.path.basename(shown.path)
         screen.result(f"\n{name} as the laptop has it:\n")
-        _dump(screen, shown.path, 0)
+        with open(shown.path, "rb") as file:
+            _dump(screen, file.read(DUMPED), 0)
         screen.result("\nand as the server has it: first a label, with the id,")
-        _dump(screen, stage.find_on_server(shown.blob_id), 0)
+        _, label = await stage.look_at_server(shown.blob_id, 0, DUMPED)
+        _dump(screen, label, 0)
         screen.result("then the content.")
-        _dump(screen, stage.find_on_server(shown.blob_id), LABEL_SIZE)
+        _, content = await stage.look_at_server(shown.blob_id, LABEL_SIZE, DUMPED)
+        _dump(screen, content, LABEL_SIZE)
 
 
-def _dump(screen: Screen, path: str, offset: int) -> None:
-    with open(path, "rb") as file:
-        file.seek(offset)
-        for line in hexdump_lines(file.read(DUMPED), offset):
-            screen.result(f"  {line}")
+def _dump(screen: Screen, data: bytes, offset: int) -> None:
+    for line in hexdump_lines(data, offset):
+        screen.result(f"  {line}")
 
 
 async def _delete_one(

@@ -56,7 +56,7 @@ async def travel(
     with await phone.get(doc.blob_id) as content:
         down = reactor.seconds() - start
         arrived = await _digest(reactor, content)
-    sealed = os.stat(stage.find_on_server(doc.blob_id)).st_size
+    sealed, _ = await stage.look_at_server(doc.blob_id)
     return Journey(path, doc.blob_id, size, sealed, up, down, arrived == left)
 
 

@@ -9,10 +9,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from twisted.internet.endpoints import quoteStringArgument
+from twisted.internet.interfaces import IConsumer
+from zope.interface import implementer
 
 from blobman import BlobManager
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.configuration import make_service
+from blobman.server.running.service import BlobsService
+from blobman.server.storage import BlobName
 
 from .certificates import make_certificates
 from .secretfiles import new_secret
@@ -42,6 +46,7 @@ class Stage:
         self._certificates = make_certificates(folder, datetime.datetime.now(datetime.timezone.utc))
         self.data = os.path.join(folder, "server")
         self.url = ""
+        self._service: BlobsService | None = None
 
     @asynccontextmanager
     async def server(self) -> AsyncIterator[None]:
@@ -50,8 +55,8 @@ class Stage:
             quoteStringArgument, (self._certificates.key, self._certificates.certificate)
         )
         listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
-        # The files are shown: they should be there at once.
-        service = make_service(self.data, self._tokens.path, [listen], self._reactor, backlog=0)
+        service = make_service(self.data, self._tokens.path, [listen], self._reactor)
+        self._service = service
         service.startService()
         try:
             [port] = await service.when_listening()
@@ -79,13 +84,36 @@ class Stage:
         finally:
             await until_ended(manager.close())
 
-    def find_on_server(self, blob_id: str) -> str:
+    async def look_at_server(
+        self, blob_id: str, start: int = 0, most: int = 0
+    ) -> tuple[int, bytes]:
         """
-        Find where the server keeps a blob.
+        Look at what the server has.
 
-        :raise FileNotFoundError: nowhere.
+        :return: the blob's bytes, and as many of them from ``start`` on as are asked for.
         """
-        for folder, _, names in os.walk(self.data):
-            if blob_id in names:
-                return os.path.join(folder, blob_id)
-        raise FileNotFoundError(f"the server has no file {blob_id}")
+        assert self._service is not None
+        blob = await self._service.backend.read(BlobName(USER, "default", blob_id))
+        seen = _Seen()
+        try:
+            await blob.write_to(seen, start, min(start + most, blob.size))
+        finally:
+            blob.close()
+        return blob.size, b"".join(seen.pieces)
+
+
+@implementer(IConsumer)
+class _Seen:
+    """Keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        pass
+
+    def unregisterProducer(self) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)

@@ -6,13 +6,11 @@ All of this blocks; it runs in threads.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import secrets
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -31,45 +29,6 @@ def sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sync_data(descriptor: int) -> None:
-    """Make the bytes of an open file durable."""
-    # Not everywhere is there one that leaves out what only concerns dates.
-    getattr(os, "fdatasync", os.fsync)(descriptor)
-
-
-def sync_path(path: str) -> None:
-    """Make the bytes of a file durable, if it is there."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-
-
-def can_sync_file_system() -> bool:
-    """Tell whether :func:`sync_file_system` works here; it does on Linux."""
-    return _syncfs is not None
-
-
-def sync_file_system(descriptor: int) -> None:
-    """
-    Make all files of a file system durable.
-
-    :param descriptor: of something in it, open since before they were written.
-    :raise OSError: something is not durable. (Before Linux 5.8 the system did not tell.)
-    """
-    assert _syncfs is not None
-    if _syncfs(descriptor):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 class Heirs:
@@ -284,29 +243,6 @@ def check_writing(folder: str) -> None:
         remove(path)
 
 
-def check_case(folder: str) -> None:
-    """
-    Look whether the file system tells ``Alice`` from ``alice``, by making files that are removed.
-
-    :raise StoreError: it does not: what belongs to one would be the other's.
-    :raise OSError: nothing can be written.
-    """
-    name = os.path.join(folder, secrets.token_hex(16))
-    made = []
-    try:
-        for path in (name + "a", name + "A"):
-            os.close(create(path))
-            made.append(path)
-    except FileExistsError as error:
-        raise StoreError(
-            f"{folder}: this file system does not tell capital letters from small ones, so that "
-            "Alice's blobs would be alice's; the data folder has to be on another one"
-        ) from error
-    finally:
-        for path in made:
-            remove(path)
-
-
 def read_regular_file(path: str) -> bytes:
     """
     Read a small file.
@@ -325,21 +261,6 @@ def read_regular_file(path: str) -> bytes:
         os.close(descriptor)
 
 
-def read_exactly(descriptor: int, start: int, end: int) -> bytes:
-    """
-    Read the bytes from ``start`` to before ``end``.
-
-    :raise OSError: the file ends before that.
-    """
-    data = os.pread(descriptor, end - start, start)
-    while len(data) < end - start:
-        more = os.pread(descriptor, end - start - len(data), start + len(data))
-        if not more:
-            raise OSError(errno.EIO, "a stored blob is shorter than it was")
-        data += more
-    return data
-
-
 def version_of(path: str) -> tuple[int, ...]:
     """Give what changes when a file, its owner or its mode does; empty if it is not there."""
     try:
@@ -347,66 +268,3 @@ def version_of(path: str) -> tuple[int, ...]:
     except FileNotFoundError:
         return ()
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
-
-
-def status_of(path: str) -> os.stat_result | None:
-    """Look at a regular file; None if there is none."""
-    try:
-        status = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
-
-
-def has_room(folder: str, size: int, files: int) -> bool:
-    """Tell whether so many bytes in so many files can be written below a folder that is there."""
-    try:
-        free = os.statvfs(folder)
-    except OSError:
-        return False
-    # Some file systems do not count files.
-    has_files = not free.f_files or free.f_favail >= files
-    has_bytes = free.f_bavail * free.f_frsize >= size
-    return has_files and has_bytes and os.access(folder, os.W_OK | os.X_OK)
-
-
-def write_new(
-    path: str, data: bytes, heirs: Heirs | None = None, when: int | None = None
-) -> os.stat_result:
-    """
-    Make a file that holds just this; it is not durable.
-
-    :param when: its date, in nanoseconds since the epoch; None for now.
-    :return: its status.
-    :raise OSError: it could not be written, and is not there.
-    """
-    descriptor = create(path, heirs)
-    try:
-        try:
-            write_all(descriptor, data)
-            if when is None:
-                date(descriptor)
-            else:
-                os.utime(descriptor, ns=(when, when))
-            return os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-    except BaseException:
-        remove(path)
-        raise
-
-
-def move_to_free_place(path: str, place: str) -> None:
-    """
-    Move a file.
-
-    :raise FileExistsError: there is something; nothing has changed.
-    """
-    os.link(path, place)
-    remove(path)
-
-
-def date(descriptor: int) -> None:
-    """Date an open file: now, more finely than the system does it."""
-    now = time.time_ns()
-    os.utime(descriptor, ns=(now, now))

@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IListeningPort
 
 from ..server.accounts.portal import make_portal
 from ..server.accounts.tokens import TokenFile
-from ..server.memory import MemoryBackend
 from ..server.running.sites import make_site
+from ..server.storage.backends import memory_backend
 
 __all__ = ["MemoryServer"]
 
@@ -39,7 +39,8 @@ class MemoryServer:
             from twisted.internet import reactor
         self.user = user
         self._reactor = reactor
-        self._backend = MemoryBackend()
+        self._backend = memory_backend()
+        self._backend.open()
         self._folder = tempfile.TemporaryDirectory()
         tokens = TokenFile(os.path.join(self._folder.name, "tokens"))
         self.token = tokens.add(user)
@@ -67,4 +68,5 @@ class MemoryServer:
         if port is not None:
             await port.stopListening()  # type: ignore[misc]
         await self._site.end_connections(0.0)
+        await self._backend.close()
         self._folder.cleanup()

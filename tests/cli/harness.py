@@ -146,7 +146,7 @@ class ServerCase(CommandCase):
     async def serve_at(self, listen: str) -> int:
         """Start a server, and give its port."""
         # Some tests look at the files: they should be there at once.
-        service = make_service(self.path("data"), self.tokens.path, [listen], reactor, backlog=0)
+        service = make_service(self.path("data"), self.tokens.path, [listen], reactor)
         self.service = service
         service.startService()
         self.addCleanup(service.stopService)

@@ -200,7 +200,6 @@ class HelpTests(CommandCase):
             "quota set",
             "quota unset",
             "server usage",
-            "server reindex",
         ):
             outcome = await self.succeed(*command.split(), "--help")
             self.assertTrue(outcome.out.startswith(f"Usage: blobman {command} "), outcome.out)

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from twisted.internet.utils import getProcessOutputAndValue
 
-from blobman.server.filesystem import FilesystemBackend
 from blobman.server.running.plugin import Options
+from blobman.server.storage.backends import folder_backend
 
-from ..server.blobs import sealed
+from ..server.blobs import name, sealed
 from ..server.certificates import write_certificate
-from ..server.contract import name
 from .pages import Example, find_examples, make_script, split_output
 from .test_examples import DOCS, ExampleCase, environment
 
@@ -52,7 +51,7 @@ class RunningTests(ExampleCase):
         key, certificate = map(Path, write_certificate(str(certificates)))
         key.rename(certificates / "privkey.pem")
         shutil.copy(certificate, certificates / "chain.pem")
-        backend = FilesystemBackend(self.here("/var/lib/blobman"))
+        backend = folder_backend(self.here("/var/lib/blobman"))
         await backend.open()
         await backend.store([(name("a"), sealed())])
         await backend.close()

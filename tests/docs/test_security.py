@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 from blobman import MaximumRetriesError
 from blobman.crypto import Preamble, Scheme
 from blobman.crypto.preamble import DELIVERED, INCOMING_REV, Method, write_preamble_text
@@ -21,25 +18,30 @@ class HostileServerTests(ServerTestCase):
         blob = await self.manager(self.mktemp()).get(blob_id, namespace)
         return blob.read(), blob.external
 
+    def stored(self, blob_id: str) -> bytes:
+        """What the server has."""
+        found = self.on_server(blob_id)
+        assert found is not None
+        return found
+
     async def test_an_older_blob_of_the_same_id(self) -> None:
         await self.put("letter", b"first")
-        file = self.server_file("letter")
-        shutil.copy(file, self.path_of("kept"))
+        kept = self.stored("letter")
         await self.manager().delete("letter")
         await self.put("letter", b"second")
-        shutil.copy(self.path_of("kept"), file)
+        self.replace_on_server("letter", kept)
         self.assertEqual(await self.get("letter"), (b"first", False))
 
     async def test_a_blob_of_another_namespace(self) -> None:
         await self.put("letter", b"private")
         await self.put("letter", b"public", "public")
-        shutil.copy(self.server_file("letter"), self.server_file("letter", "public"))
+        self.replace_on_server("letter", self.stored("letter"), "public")
         self.assertEqual(await self.get("letter", "public"), (b"private", False))
 
     async def test_a_blob_of_another_id(self) -> None:
         await self.put("letter", b"first")
         await self.put("answer", b"second")
-        shutil.copy(self.server_file("letter"), self.server_file("answer"))
+        self.replace_on_server("answer", self.stored("letter"))
         with self.assertRaises(MaximumRetriesError):
             await self.get("answer")
 
@@ -48,9 +50,5 @@ class HostileServerTests(ServerTestCase):
         preamble = Preamble(Scheme.EXTERNAL, Method.PGP, 0, bytes(16), "letter", INCOMING_REV, 4)
         self.assertEqual(preamble.kind, DELIVERED)
         forged = write_preamble_text(preamble.encode()) + b" fake"
-        with open(self.server_file("letter"), "wb") as file:
-            file.write(forged)
+        self.replace_on_server("letter", forged)
         self.assertEqual(await self.get("letter"), (b"fake", True))
-
-    def path_of(self, name: str) -> str:
-        return os.path.join(self.folder, name)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
+from blobman.server.storage.backend import Backend
+from blobman.server.storage.backends import memory_backend
+from blobman.testing.contracts.support import Consumer, name, query, sealed
+
+__all__ = ["Consumer", "name", "open_memory_backend", "query", "sealed"]
 
 
-def sealed(text: str = "", size: int = 800) -> bytes:
-    """Make bytes that are as good as a sealed blob to a server; another text makes others."""
-    seed = hashlib.sha256(text.encode()).hexdigest().encode()
-    return (seed * (size // len(seed) + 1))[:size]
+def open_memory_backend() -> Backend:
+    """Make a backend in memory, and open it."""
+    backend = memory_backend()
+    failures: list[object] = []
+    backend.open().addErrback(failures.append)
+    assert not failures, failures
+    return backend

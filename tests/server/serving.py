@@ -17,8 +17,8 @@ from twisted.web.http_headers import Headers
 from blobman.protocol import write_authorization
 from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.filesystem import FilesystemBackend
 from blobman.server.running.sites import make_site
+from blobman.server.storage.backends import folder_backend
 
 from .certificates import write_certificate
 
@@ -59,7 +59,7 @@ class ServerMixin(Base):
         self.root = os.path.join(folder, "data")
         self.tokens = TokenFile(os.path.join(folder, "tokens"))
         self.alice, self.bob = self.tokens.add("alice"), self.tokens.add("bob")
-        self.backend = FilesystemBackend(self.root)
+        self.backend = folder_backend(self.root)
         await self.backend.open()
         self.site = make_site(self.backend, make_portal(self.tokens), **self.site_options)
         self.certificate = ""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.errors import StoreError
 from blobman.server import disk
-from blobman.server.folder import BlobFolder
 
 from .owners import owners_below, work_as_root
 
@@ -33,28 +30,6 @@ class OwnerTests(SynchronousTestCase):
         with disk.locked(os.path.join(self.folder, "a", "lock")):
             pass
         self.assertEqual(owners_below(self.folder), {self.owner(self.folder)})
-
-    def test_what_root_makes_in_one_go(self) -> None:
-        work_as_root(self, self.folder)
-        heirs = disk.Heirs()
-        for folder in ("a", "b"):
-            path = os.path.join(self.folder, folder, "c")
-            disk.make_folders(path, heirs)
-            for number in range(2):
-                disk.write_new(os.path.join(path, str(number)), b"", heirs)
-        self.assertEqual(owners_below(self.folder), {self.owner(self.folder)})
-
-    def test_each_gets_what_is_in_his_folder(self) -> None:
-        if os.geteuid() != 0:
-            raise SkipTest("only root can give folders away")
-        heirs = disk.Heirs()
-        for uid in (0, 65533, 65534):
-            folder = os.path.join(self.folder, str(uid))
-            os.mkdir(folder)
-            os.chown(folder, uid, uid)
-            disk.make_folders(os.path.join(folder, "a"), heirs)
-            disk.write_new(os.path.join(folder, "a", "b"), b"", heirs)
-            self.assertEqual(owners_below(folder), {(uid, uid)})
 
     def test_replacing_keeps_the_owner(self) -> None:
         disk.replace_file(self.path, b"1", self.folder)
@@ -94,14 +69,6 @@ class WritingTests(SynchronousTestCase):
         os.mkdir(self.folder)
         self.path = os.path.join(self.folder, "file")
 
-    def test_what_can_not_be_written_is_not_there(self) -> None:
-        def fail(_: int) -> None:
-            raise OSError
-
-        self.patch(disk, "date", fail)
-        self.assertRaises(OSError, disk.write_new, self.path, b"1")
-        self.assertEqual(os.listdir(self.folder), [])
-
     def test_many_pieces_in_turns(self) -> None:
         pieces = [bytes([number % 256]) * (number % 7) for number in range(3000)]
         writev = os.writev
@@ -116,43 +83,3 @@ class WritingTests(SynchronousTestCase):
             os.close(descriptor)
         self.patch(os, "writev", writev)
         disk.write_pieces(-1, [])
-
-    def test_no_file_is_moved_over_another(self) -> None:
-        other = self.path + ".other"
-        disk.write_new(self.path, b"1")
-        disk.write_new(other, b"2")
-        self.assertRaises(FileExistsError, disk.move_to_free_place, other, self.path)
-        os.unlink(self.path)
-        disk.move_to_free_place(other, self.path)
-        self.assertEqual(os.listdir(self.folder), ["file"])
-
-
-class CaseTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.folder = self.mktemp()
-        os.mkdir(self.folder)
-
-    def fold_names(self) -> None:
-        """Have files made as on a file system that does not tell Alice from alice."""
-        create = disk.create
-
-        def fold(path: str, *them: disk.Heirs) -> int:
-            folder, name = os.path.split(path)
-            return create(os.path.join(folder, name.lower()), *them)
-
-        self.patch(disk, "create", fold)
-
-    def test_names_that_are_kept_apart(self) -> None:
-        disk.check_case(self.folder)
-        self.assertEqual(os.listdir(self.folder), [])
-
-    def test_names_that_are_not(self) -> None:
-        self.fold_names()
-        error = self.assertRaises(StoreError, disk.check_case, self.folder)
-        self.assertIn(self.folder, str(error))
-        self.assertEqual(os.listdir(self.folder), [])
-
-    def test_a_server_does_not_begin_there(self) -> None:
-        self.fold_names()
-        for _ in range(2):
-            self.assertRaises(StoreError, BlobFolder(self.folder).open)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer
 from zope.interface import implementer
 
 from ...protocol import ANSWER_HEADER, DONE
@@ -108,11 +108,13 @@ def check_present(request: BlobsRequest) -> None:
         raise ClientGoneError
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IConsumer)
 class PacedWriter:
     """
     Writes a long answer, no faster than the client takes it. It is a context manager, which lets
     go of the request at every end.
+
+    A part of the answer can come from a producer; it is paused, resumed and stopped with this one.
 
     What fails before the first :meth:`write` can still be answered: nothing has been said yet.
 
@@ -128,6 +130,7 @@ class PacedWriter:
         self._drained: Deferred[None] | None = None
         self._clock, self._patience = request.stall_clock
         self._stall: IDelayedCall | None = None
+        self._producer: IPushProducer | None = None
         request.registerProducer(self, True)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> PacedWriter:
@@ -172,6 +175,20 @@ class PacedWriter:
         self._begin()
         self._request.finish()
 
+    # -- IConsumer ---------------------------------------------------------------------
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Let a push producer write the next part of the answer."""
+        self._producer = producer
+        if self._request.is_gone:
+            producer.stopProducing()
+        elif self._is_paused:
+            producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        """Go on without it."""
+        self._producer = None
+
     # -- IPushProducer -----------------------------------------------------------------
 
     def pauseProducing(self) -> None:
@@ -179,6 +196,8 @@ class PacedWriter:
         self._is_paused = True
         self._stop_stall()
         self._stall = self._clock.callLater(self._patience, self._give_up)
+        if self._producer is not None:
+            self._producer.pauseProducing()
 
     def _give_up(self) -> None:
         self._stall = None
@@ -196,6 +215,8 @@ class PacedWriter:
         waiting, self._drained = self._drained, None
         if waiting is not None:
             waiting.callback(None)
+        if self._producer is not None:
+            self._producer.resumeProducing()
 
     def stopProducing(self) -> None:
         """Give up: the connection has ended."""
@@ -203,3 +224,5 @@ class PacedWriter:
         waiting, self._drained = self._drained, None
         if waiting is not None:
             waiting.errback(ClientGoneError())
+        if self._producer is not None:
+            self._producer.stopProducing()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from twisted.cred.portal import Portal
@@ -13,6 +13,7 @@ from ..accounts.admission import Admission
 from ..storage import IBlobsBackend
 from .answers import JSON_TYPE, answer
 from .download import send_blob
+from .lists import send_list
 from .refusals import Refusal
 from .request import BlobsRequest
 from .upload import receive_blob
@@ -52,10 +53,8 @@ class BlobsResource(UserResource):
             count = await self._backend.count(target.user, query)
             await answer(request, 200, json.dumps({"count": count}).encode("ascii"), JSON_TYPE)
             return
-        body = write_list(await self._backend.list(target.user, query))
-        with self._admission.holding(target.user) as hold:
-            hold(len(body))
-            await answer(request, 200, body, JSON_TYPE)
+        async with aclosing(self._backend.list(target.user, query)) as pages:
+            await send_list(request, pages)
 
     async def _get(self, request: BlobsRequest, target: Target) -> None:
         name = target.blob(target.parts[0])
@@ -78,9 +77,3 @@ class BlobsResource(UserResource):
     async def _delete(self, request: BlobsRequest, target: Target) -> None:
         await self._backend.delete(target.blob(target.parts[0]))
         await answer(request, 200)
-
-
-def write_list(ids: Sequence[str]) -> bytes:
-    """Write a list, which may be very long, as JSON."""
-    # Ids have no character that JSON would escape.
-    return ('["' + '", "'.join(ids) + '"]').encode("ascii") if ids else b"[]"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
+
 from ...protocol import TAG_SIZE, ProtocolError, read_range, write_tag
 from ..storage import IStoredBlob
-from .answers import PIECE, PacedWriter, check_present, set_head
+from .answers import PacedWriter, check_present, set_head
+from .body import ClientGoneError
 from .refusals import Refusal
 from .request import BlobsRequest
 
@@ -15,7 +18,7 @@ async def send_blob(request: BlobsRequest, blob: IStoredBlob) -> None:
 
     :raise Refusal: there is nothing in the range.
     :raise ClientGoneError: the connection has ended.
-    :raise OSError: the blob can't be read.
+    :raise StoreError: the blob can't be read.
     """
     try:
         await request.take_small_rest()
@@ -62,20 +65,14 @@ def _read_range(request: BlobsRequest, size: int) -> tuple[int, int] | None:
 
 async def send_part(writer: PacedWriter, blob: IStoredBlob, start: int, end: int) -> None:
     """
-    Send the bytes from ``start`` to before ``end``. The next are read while these are sent.
+    Send the bytes from ``start`` to before ``end``.
 
     :raise ClientGoneError: the connection has ended.
-    :raise OSError: the blob can't be read.
+    :raise StoreError: the blob can't be read.
     """
-    reading = blob.read(start, min(start + PIECE, end))
     try:
-        while start < end:
-            data = await reading
-            start += len(data)
-            if start < end:
-                reading = blob.read(start, min(start + PIECE, end))
-            writer.write(data)
-            await writer.drained()
-    finally:
-        # A read that nobody waits for any more may fail as it likes.
-        reading.addErrback(lambda _: b"")
+        await blob.write_to(writer, start, end)
+    except CancelledError as error:
+        # The writer stops it when the connection ends, and nobody else does.
+        raise ClientGoneError from error
+    await writer.drained()

@@ -32,7 +32,7 @@ async def send_frames(
     that no frame can hold.
 
     :raise ClientGoneError: the connection has ended.
-    :raise OSError: a blob can't be read; those before it have been sent.
+    :raise StoreError: a blob can't be read; those before it have been sent.
     """
     reading, taken, goes_on = _read_from(backend, names, 0), 0, True
     while goes_on and taken < len(names):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable
 
 from ...errors import ClosedError, InvalidBlob, StoreError
 from ...protocol import REFUSALS, REFUSED, ProtocolError
 from ..accounts.admission import TooMuchAtOnceError
+from ..storage.interface import DamagedError, UnavailableError
 from .access import RequestLog
 from .body import BodyTooLargeError
 
@@ -55,14 +55,11 @@ def refusal_for(error: Exception, log: RequestLog) -> Refusal:
     for kind, code, text in _REFUSALS:
         if isinstance(error, kind):
             return Refusal(code, text)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        log.error("The disk is full: {reason}", reason=error.strerror)
-        return Refusal(503, "the server's disk is full", [("Retry-After", "60")])
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        log.error("Too many files are open: {reason}", reason=error.strerror)
-        return Refusal(503, "the server has too much to do", [("Retry-After", "5")])
     if isinstance(error, StoreError):
         log.error("A request was refused: {reason}", reason=str(error))
-        return Refusal(503, "the server has to be looked after", [("Retry-After", "60")])
+        if isinstance(error, DamagedError):
+            return Refusal(500, "what is stored there is damaged")
+        wait = error.retry_after if isinstance(error, UnavailableError) else 60
+        return Refusal(503, "the server can't do that at the moment", [("Retry-After", str(wait))])
     log.failure("A request failed")
     return Refusal(500, "the server failed")

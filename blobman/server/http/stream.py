@@ -10,13 +10,12 @@ from twisted.internet.threads import deferToThreadPool
 
 from ...protocol import ProtocolError, read_ids, read_manifest, write_results
 from ..accounts.admission import Admission
-from ..storage import BlobName, IBlobsBackend
+from ..storage import SMALL, BlobName, IBlobsBackend
 from .answers import JSON_TYPE, PacedWriter, answer, check_present
 from .frames import send_frames
 from .refusals import Refusal
 from .request import BlobsRequest
 from .stream_upload import StreamReader, StreamUpload
-from .upload import SMALL
 from .users import Handler, Target, UserResource
 
 _T = TypeVar("_T")

@@ -12,10 +12,9 @@ from collections import deque
 from ...errors import BlobAlreadyExistsError, BlobError, QuotaExceededError
 from ...protocol import MIN_SEALED_SIZE, ProtocolError
 from ..accounts.admission import Hold
-from ..storage import BlobName, IBlobsBackend
+from ..storage import SMALL, BlobName, IBlobsBackend
 from .body import Body
 from .refusals import Refusal
-from .upload import SMALL
 from .users import Target
 
 BATCH = 1024 * 1024

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from ...errors import InvalidBlob
 from ...protocol import MIN_SEALED_SIZE
-from ..storage import BlobName, IBlobsBackend, IUpload
+from ..storage import SMALL, BlobName, IBlobsBackend, IUpload
 from .answers import check_present
 from .request import BlobsRequest
-
-SMALL = 144 * 1024
-"""
-Bytes up to which a blob is stored in one step when it is there, not written as it comes.
-
-It has room for what clients send many to a request.
-"""
 
 
 def check_sealed_size(size: int) -> None:

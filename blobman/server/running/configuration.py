@@ -7,14 +7,11 @@ from typing import Any
 
 from ..accounts.portal import make_portal
 from ..accounts.tokens import TokenFile
-from ..filesystem import FilesystemBackend
 from ..http.limits import Limits
+from ..storage.backends import folder_backend
 from .endpoints import make_endpoint, make_private_endpoint
 from .service import GRACE, Accounts, BlobsService, Listeners
 from .sites import DEFAULT_LIMITS, reactor_or_global
-
-BACKLOG = 16 * 1024 * 1024
-"""Bytes of small blobs that may wait in memory, and in the journal, until their files are made."""
 
 
 def make_service(
@@ -27,7 +24,6 @@ def make_service(
     incoming: Sequence[str] = (),
     incoming_tokens: str = "",
     metrics: Sequence[str] = (),
-    backlog: int = BACKLOG,
 ) -> BlobsService:
     """
     Make a server of a data folder and token files.
@@ -43,8 +39,6 @@ def make_service(
     :param incoming_tokens: the token file of the services that deliver there.
     :param metrics: endpoint descriptions for ``/metrics``; needs ``blobman[server]``. One that
         names no interface is on loopback.
-    :param backlog: how many bytes of small blobs may wait in memory, and in the journal, until
-        their files are made; 0 to have all files made at once.
     :raise ValueError: a path is empty; an endpoint description is wrong, or names a key that can't
         be read; or ``incoming`` is given and ``incoming_tokens`` is not.
     :raise ImportError: ``metrics`` is given, and ``blobman[server]`` is not installed.
@@ -62,7 +56,7 @@ def make_service(
         [make_private_endpoint(reactor, "metrics", it) for it in metrics],
     )
     return BlobsService(
-        FilesystemBackend(data, reactor, backlog=backlog),
+        folder_backend(data, reactor),
         Accounts(make_portal(TokenFile(tokens), reactor), services),
         listeners,
         limits,

@@ -64,6 +64,7 @@ class BlobsService(Service):
     :param limits: what clients can't exceed.
     :param reactor: the global one if None.
     :param grace: seconds that requests under way get to end when the server stops.
+    :ivar backend: the same.
     :ivar ports: what it listens on: for users, for services, for metrics, each in its order; empty
         before and after.
     :raise ValueError: there are listeners for services, and no portal for them.
@@ -83,7 +84,7 @@ class BlobsService(Service):
     ) -> None:
         self._reactor = reactor = reactor_or_global(reactor)
         self._grace = grace
-        self._backend = backend
+        self.backend = backend
         self._endpoints = _sites(backend, accounts, listeners, limits, reactor)
         self._starting: Deferred[None] = succeed(None)
         self._outcome: Ports | Exception | None = None
@@ -109,7 +110,7 @@ class BlobsService(Service):
             self.when_listening().chainDeferred(deferred)
 
     async def _start(self) -> None:
-        await self._backend.open()
+        await self.backend.open()
         try:
             for site, endpoint in self._endpoints:
                 self.ports.append(await endpoint.listen(site))
@@ -153,7 +154,7 @@ class BlobsService(Service):
             await maybeDeferred(port.stopListening)
         sites = {site for site, _ in self._endpoints}
         await gatherResults([site.end_connections(self._grace) for site in sites])
-        await self._backend.close()
+        await self.backend.close()
 
 
 def _sites(

@@ -6,22 +6,31 @@ Where the server keeps blobs.
 - ``catalogue``: everything that is said about blobs, in transactions, and small blobs themselves;
 - ``payloads``: large blobs, each under a key that is used once.
 
-``janitor`` removes payloads that nothing refers to. ``present`` is the interface of the engine
-that this replaces.
+``janitor`` removes payloads that nothing refers to. ``backends`` puts it together.
 """
 
 from __future__ import annotations
 
-from .interface import BlobName
-from .present import FlagList, Found, IBlobsBackend, Ids, IStoredBlob, IUpload, Outcomes
+from .interface import (
+    SMALL,
+    BlobName,
+    FlagList,
+    Found,
+    IBlobsBackend,
+    IStoredBlob,
+    IUpload,
+    Outcomes,
+    Pages,
+)
 
 __all__ = [
+    "SMALL",
     "BlobName",
     "FlagList",
     "Found",
     "IBlobsBackend",
     "IStoredBlob",
     "IUpload",
-    "Ids",
     "Outcomes",
+    "Pages",
 ]

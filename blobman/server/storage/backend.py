@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -14,28 +14,22 @@ from ...model import Flags
 from ...protocol import TAG_SIZE, ListQuery
 from .catalogue.interface import Entry, ICatalogue, Publication
 from .interface import (
+    SMALL,
     BlobName,
     DamagedError,
     FlagList,
     Found,
     IBlobsBackend,
-    Ids,
     IStoredBlob,
     IUpload,
     Outcomes,
+    Pages,
 )
 from .janitor import Janitor
 from .payloads.interface import IPayloads
 from .reading import StoredBlob
+from .threads import Ending
 from .uploads import SmallUpload, Upload
-
-SMALL = 144 * 1024
-"""
-Bytes up to which a blob is kept in the catalogue.
-
-Up to there it is durable at least twice as fast as in a file of its own, and it has room for what
-clients send many to a request.
-"""
 
 
 @implementer(IBlobsBackend)
@@ -48,6 +42,7 @@ class Backend:
     :param clock: says when to clean up; if None, only ``janitor.clean`` does.
     :ivar catalogue: the same.
     :ivar janitor: cleans up, while it is open.
+    :ivar uploads: those of large blobs that are under way.
     """
 
     def __init__(
@@ -55,17 +50,19 @@ class Backend:
     ) -> None:
         self.catalogue = catalogue
         self._payloads = payloads
-        self._uploads: set[Upload] = set()
+        self.uploads: set[Upload] = set()
+        self._ending = Ending(self._close)
         self.janitor = Janitor(catalogue, payloads, self._keys, clock)
 
     def _keys(self) -> list[str]:
-        return [upload.key for upload in self._uploads]
+        return [upload.key for upload in self.uploads]
 
     def open(self) -> Deferred[None]:
         """Begin; see :class:`IBlobsBackend`."""
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> None:
+        self._ending = Ending(self._close)
         await self.catalogue.open()
         try:
             await self._payloads.open()
@@ -76,7 +73,7 @@ class Backend:
 
     def close(self) -> Deferred[None]:
         """End; see :class:`IBlobsBackend`."""
-        return Deferred.fromCoroutine(self._close())
+        return self._ending.reach()
 
     async def _close(self) -> None:
         await self.janitor.stop()
@@ -94,7 +91,7 @@ class Backend:
 
     # -- lists -------------------------------------------------------------------------
 
-    async def list(self, user: str, query: ListQuery) -> AsyncIterator[Ids]:
+    async def list(self, user: str, query: ListQuery) -> Pages:
         """List ids; see :class:`IBlobsBackend`."""
         page = await self.catalogue.page(user, query)
         while page.ids:
@@ -183,11 +180,11 @@ class Backend:
         upload = Upload(
             name, key, reserved, writer, self.catalogue, self.janitor.remove, self._forget
         )
-        self._uploads.add(upload)
+        self.uploads.add(upload)
         return upload
 
     def _forget(self, upload: Upload) -> None:
-        self._uploads.discard(upload)
+        self.uploads.discard(upload)
 
     def store(self, blobs: Sequence[tuple[BlobName, bytes]]) -> Deferred[Outcomes]:
         """Store small blobs; see :class:`IBlobsBackend`."""

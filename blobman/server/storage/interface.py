@@ -17,7 +17,7 @@ would have handed over is released.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -28,10 +28,19 @@ from ...errors import BlobError, StoreError, describe
 from ...model import Flags
 from ...protocol import DEFAULT_NAMESPACE, ListQuery
 
+SMALL = 144 * 1024
+"""
+Bytes up to which a blob is small: stored in one step when all of it is there.
+
+So it is durable at least twice as fast as in a file of its own; and what clients send many to a
+request is smaller.
+"""
+
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
 Ids = list[str]
 FlagList = list[Flags]
 Outcomes = list[BlobError | None]
+Pages = AsyncGenerator[Ids, None]
 
 
 class UnavailableError(StoreError):
@@ -154,7 +163,7 @@ class IBlobsBackend(Interface):
         :return: fires if it is. Fails with ``StoreError`` if not.
         """
 
-    def list(user: str, query: ListQuery) -> AsyncIterator[Ids]:
+    def list(user: str, query: ListQuery) -> Pages:
         """
         List blobs, or ids that have been deleted.
 
@@ -162,7 +171,8 @@ class IBlobsBackend(Interface):
         or goes meanwhile is listed or not.
 
         :param query: what to list; its ``only_count`` is ignored, its namespace is not empty.
-        :return: pages of ids. A deleted id carries no flags, so a flag matches none.
+        :return: pages of ids, none of which is empty. Reading one fails with ``StoreError``. Close
+            it if the rest is not wanted. A deleted id carries no flags, so a flag matches none.
         """
 
     def count(user: str, query: ListQuery) -> Deferred[int]:

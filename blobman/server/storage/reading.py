@@ -46,6 +46,8 @@ class StoredBlob:
         return writing.begin(start, self.size if end is None else end)
 
     def _read(self, start: int, end: int) -> Deferred[bytes]:
+        if start >= end:
+            return succeed(b"")
         if self.content is not None:
             return succeed(self.content[start:end])
         assert self._payload is not None
@@ -77,29 +79,41 @@ class _Writing:
     def __init__(self, consumer: IConsumer, read: Read) -> None:
         self._consumer = consumer
         self._read = read
+        self._is_registered = False
         self._is_stopped = False
         self._resumed: Deferred[None] = succeed(None)
         self._waiting: Deferred[Any] = self._resumed
 
     def begin(self, start: int, end: int) -> Deferred[None]:
         done: Deferred[None] = Deferred(lambda _: self.stopProducing())
+
+        def ended(result: None) -> None:
+            # It has been called if it was cancelled while this was not waiting, but writing.
+            if not done.called:
+                done.callback(result)
+
+        self._is_registered = True
         self._consumer.registerProducer(self, True)
-        Deferred.fromCoroutine(self._write(start, end)).addBoth(done.callback)
+        Deferred.fromCoroutine(self._write(start, end)).addBoth(ended)
         return done
 
     async def _write(self, start: int, end: int) -> None:
-        ends = [*range((start // CHUNK + 1) * CHUNK, end, CHUNK), end] if start < end else []
-        ahead: Deferred[bytes] = succeed(b"")
+        ends = [*range((start // CHUNK + 1) * CHUNK, end, CHUNK), end]
+        ahead = self._read(start, ends[0])
         try:
-            for stop in ends:
-                data, ahead = await self._wait_for(ahead), self._read(start, stop)
-                start = stop
-                self._consumer.write(data)
+            for stop, next_stop in zip(ends, [*ends[1:], end], strict=True):
+                data, ahead = await self._wait_for(ahead), self._read(stop, next_stop)
+                if data:
+                    self._consumer.write(data)
                 await self._wait_for(self._resumed)
-            self._consumer.write(await self._wait_for(ahead))
         finally:
             # A read that nobody waits for any more may fail as it likes.
             ahead.addErrback(lambda _: b"")
+            self._unregister()
+
+    def _unregister(self) -> None:
+        if self._is_registered:
+            self._is_registered = False
             self._consumer.unregisterProducer()
 
     async def _wait_for(self, deferred: Deferred[T]) -> T:
@@ -121,4 +135,5 @@ class _Writing:
 
     def stopProducing(self) -> None:
         self._is_stopped = True
+        self._unregister()
         self._waiting.cancel()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -103,10 +103,58 @@ class Worker(Protocol):
         ...
 
 
+class Ending:
+    """
+    An end that is reached once. Whoever asks for it again waits for the same.
+
+    :param end: does what has to be done.
+    """
+
+    def __init__(self, end: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
+        self._end = end
+        self._is_over = False
+        self._waiting: list[Deferred[None]] = []
+
+    def reach(self) -> Deferred[None]:
+        """
+        End.
+
+        :return: fires when that is done; fails as ``end`` does.
+        """
+        done: Deferred[None] = Deferred()
+        if self._is_over:
+            done.callback(None)
+            return done
+        self._waiting.append(done)
+        if len(self._waiting) == 1:
+            Deferred.fromCoroutine(self._end()).addBoth(self._reached)
+        return done
+
+    def _reached(self, result: None) -> None:
+        self._is_over = True
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done.callback(result)
+
+
 def run_each(works: Sequence[Work[Any]]) -> None:
     """Do pieces of work one after another."""
     for work in works:
         work.attempt(work.call)
+
+
+class Closed:
+    """Does no work: what is to do it has not been opened."""
+
+    def begin(
+        self, call: Callable[..., T], release: Callable[[T], object] | None = None
+    ) -> Deferred[T]:
+        """Fail; see :class:`Worker`."""
+        return fail(ClosedError("the storage is not open"))
+
+    def close(self) -> Deferred[None]:
+        """Do nothing; see :class:`Worker`."""
+        return succeed(None)
 
 
 class Inline:

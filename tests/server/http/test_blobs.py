@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from unittest.mock import ANY
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
@@ -11,7 +10,8 @@ from twisted.trial.unittest import TestCase
 from blobman.protocol import write_tag
 from blobman.server.storage import BlobName
 
-from ..blobs import sealed
+from .. import tampering
+from ..blobs import name, sealed
 from ..serving import ServerMixin
 
 
@@ -131,10 +131,10 @@ class BlobsTests(ServerMixin, TestCase):
             answer = await self.expect(200, "GET", "blobs/alice/a", headers=headers)
             self.assertEqual(answer.body, sealed("a"))
 
-    async def test_a_file_that_was_cut(self) -> None:
+    async def test_what_is_too_short_to_be_a_blob(self) -> None:
         await self.put("a")
         for size, tag in ((20, write_tag(sealed("a")[4:20])), (15, None), (0, None)):
-            os.truncate(os.path.join(self.root, "alice/default/a/a/a/a"), size)
+            tampering.replace(self.root, name("a"), sealed("a")[:size])
             answer = await self.expect(200, "GET", "blobs/alice/a")
             self.assertEqual((answer.body, answer.header("Tag")), (sealed("a")[:size], tag))
 
@@ -283,14 +283,28 @@ class BlobsTests(ServerMixin, TestCase):
                 data = sealed() if method in ("PUT", "POST") else None
                 await self.expect(400, method, f"blobs/alice/{blob_id}", data)
 
+    async def test_a_damaged_blob(self) -> None:
+        await self.expect(200, "PUT", "blobs/alice/a", sealed("a", 3_000_000))
+        key = tampering.key_of(self.root, name("a"))
+        assert key is not None
+        path = tampering.payload_path(self.root, key)
+        with open(path, "r+b") as file:
+            file.write(b"?")
+        answer = await self.expect(500, "GET", "blobs/alice/a")
+        self.assertEqual(answer.body, b"what is stored there is damaged\n")
+        self.assertIsNone(answer.header("Tag"))
+        os.unlink(path)
+        await self.expect(500, "GET", "blobs/alice/a")
+        await self.expect(200, "DELETE", "blobs/alice/a")
+
     async def test_an_unexpected_error(self) -> None:
-        await self.put("a")
-        path = os.path.join(self.root, "alice/default/a/a/a")
-        os.unlink(os.path.join(path, "a"))
-        os.mkdir(os.path.join(path, "a"))
+        def fail(_: BlobName) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.backend, "read", fail)
         answer = await self.expect(500, "GET", "blobs/alice/a")
         self.assertEqual(answer.body, b"the server failed\n")
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     async def test_a_blob_that_becomes_unreadable_breaks_the_connection(self) -> None:
         await self.expect(200, "PUT", "blobs/alice/a", sealed("a", 3_000_000))
@@ -298,7 +312,9 @@ class BlobsTests(ServerMixin, TestCase):
 
         async def read_and_cut(name: BlobName) -> object:
             stored = await real_read(name)
-            os.truncate(os.path.join(self.root, "alice/default/a/a/a/a"), 1_000_000)
+            key = tampering.key_of(self.root, name)
+            assert key is not None
+            os.truncate(tampering.payload_path(self.root, key), 1_000_000)
             return stored
 
         self.patch(
@@ -312,4 +328,3 @@ class BlobsTests(ServerMixin, TestCase):
             self.assertEqual(type(error).__name__, "ResponseFailed")
         else:
             self.fail("a cut blob came as a whole one")
-        self.assertEqual(self.flushLoggedErrors(OSError), [ANY])

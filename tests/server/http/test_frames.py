@@ -12,17 +12,15 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.protocol import MAX_FRAME_SIZE
-from blobman.server import disk
-from blobman.server.filesystem import FilesystemBackend
 from blobman.server.http.answers import PacedWriter
 from blobman.server.http.body import ClientGoneError
 from blobman.server.http.frames import AT_ONCE, NAMES, send_frames
-from blobman.server.layout import folder_of
-from blobman.server.memory import MemoryBackend
 from blobman.server.storage import BlobName, Found
+from blobman.server.storage.backends import folder_backend
+from blobman.server.storage.interface import DamagedError
 
-from ..blobs import sealed
-from ..contract import name, query
+from ..blobs import name, open_memory_backend, query, sealed
+from ..tampering import key_of, payload_path
 from .test_stream import frames_in
 
 
@@ -50,6 +48,12 @@ class Writer:
         waiting, self.waiting = self.waiting, None
         waiting.callback(None)
 
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        pass
+
+    def unregisterProducer(self) -> None:
+        pass
+
     def finish(self) -> None:
         self.is_finished = True
 
@@ -60,7 +64,7 @@ class Writer:
 class AheadTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.writer = Writer()
-        self.backend = MemoryBackend()
+        self.backend = open_memory_backend()
         self.names = [name(f"b{number}") for number in range(1000)]
         self.asked: list[int] = []
         read_some = self.backend.read_some
@@ -105,7 +109,7 @@ class FilesTests(TestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         self.writer = Writer()
         self.root = self.mktemp()
-        self.backend = FilesystemBackend(self.root)
+        self.backend = folder_backend(self.root)
         await self.backend.open()
         self.addCleanup(self.backend.close)
 
@@ -116,12 +120,12 @@ class FilesTests(TestCase):
         return [it for it in opened if it.startswith(os.path.abspath(self.root))]
 
     async def store(self, *sizes: int) -> list[BlobName]:
-        blobs = [(name(f"b{it}"), sealed(str(it), size)) for it, size in enumerate(sizes)]
-        self.assertEqual(await self.backend.store(blobs), [None] * len(blobs))
-        return [it for it, _ in blobs]
-
-    def path(self, blob: BlobName) -> str:
-        return os.path.join(folder_of(self.root, blob), blob.blob_id)
+        names = [name(f"b{it}") for it in range(len(sizes))]
+        for it, size in enumerate(sizes):
+            upload = await self.backend.receive(names[it], size)
+            await upload.write([sealed(str(it), size)])
+            await upload.publish()
+        return names
 
     def send(self, names: list[BlobName]) -> Deferred[None]:
         writer = cast(PacedWriter, self.writer)
@@ -138,27 +142,30 @@ class FilesTests(TestCase):
 
     async def test_one_that_no_frame_can_hold(self) -> None:
         names = await self.store(800, 800, 800)
-        os.truncate(self.path(names[1]), MAX_FRAME_SIZE + 1)
+
+        async def grow(names: list[BlobName], most: int) -> Found:
+            found = await read_some(names, most)
+            assert found[1] is not None
+            found[1].size = MAX_FRAME_SIZE + 1
+            return found
+
+        read_some = self.backend.read_some
+        self.patch(self.backend, "read_some", lambda *them: Deferred.fromCoroutine(grow(*them)))
         await self.send(names)
         self.assertEqual(self.writer.frames(), [sealed("0")])
         self.assertTrue(self.writer.is_finished)
 
     async def test_one_that_can_not_be_read(self) -> None:
-        names = await self.store(800, 800, 801, 800)
-        read_exactly = disk.read_exactly
-
-        def fail(descriptor: int, start: int, end: int) -> bytes:
-            if end == 801:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            return read_exactly(descriptor, start, end)
-
-        self.patch(disk, "read_exactly", fail)
-        await self.assertFailure(self.send(names), OSError)
+        names = await self.store(800, 800, 200_000, 800)
+        key = key_of(self.root, names[2])
+        assert key is not None
+        os.unlink(payload_path(self.root, key))
+        await self.assertFailure(self.send(names), DamagedError)
         self.assertEqual(self.writer.frames(), [sealed("0"), sealed("1")])
         self.assertFalse(self.writer.is_finished)
 
     async def test_nothing_stays_open(self) -> None:
-        names = await self.store(800, 100_000, 100_000, 100_000)
+        names = await self.store(800, 200_000, 200_000, 200_000)
         failures: list[Any] = [ClientGoneError(), OSError(errno.EIO, "broken")]
         for failure in failures:
             self.writer = Writer()

@@ -14,12 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.model import Flags
 from blobman.server.accounts.portal import make_portal
-from blobman.server.accounts.quotas import QuotaFile
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http.incoming import external_preamble
 from blobman.server.running.sites import make_incoming_site
 
-from ..contract import name
+from ..blobs import Consumer, name
 from ..serving import ServerMixin
 
 VECTOR = Path(__file__).parent.parent.parent / "vectors" / "soledad-sealed-blobs.json"
@@ -62,7 +61,9 @@ class IncomingTests(ServerMixin, TestCase):
             )
             blob = name(blob_id, namespace="MX")
             stored = await self.backend.read(blob)
-            self.assertEqual((await stored.read(0, stored.size))[737:], content)
+            consumer = Consumer()
+            await stored.write_to(consumer, 737)
+            self.assertEqual(consumer.content, content)
             stored.close()
             self.assertEqual(await self.backend.get_flags(blob), [Flags.PENDING])
 
@@ -76,7 +77,7 @@ class IncomingTests(ServerMixin, TestCase):
         await self.expect(400, "PUT", "incoming/%2e%2e/b", b"mail", **mx)
         await self.expect(405, "GET", "incoming/alice/a", **mx)
         await self.expect(404, "GET", "blobs/alice/", **mx)
-        QuotaFile(os.path.join(self.root, ".blobman", "quotas.json")).set("alice", 1000)
+        await self.backend.catalogue.set_quota("alice", 1000)
         await self.expect(507, "PUT", "incoming/alice/c", b"mail", **mx)
 
     async def test_users_can_not_deliver(self) -> None:

@@ -22,10 +22,10 @@ from blobman.server.http.access import Report
 from blobman.server.http.connections import Connections, allow
 from blobman.server.http.limits import Limits
 from blobman.server.http.site import BlobsSite
-from blobman.server.memory import MemoryBackend
 from blobman.server.running.sites import make_incoming_site, make_metrics_site, make_site
+from blobman.server.storage import Pages
 
-from ..blobs import sealed
+from ..blobs import open_memory_backend, sealed
 from ..serving import ServerMixin
 from ..talk import Talk
 
@@ -49,7 +49,7 @@ class Wire(StringTransport):
 class TimeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.backend = MemoryBackend()
+        self.backend = open_memory_backend()
         tokens = TokenFile(self.mktemp())
         limits = Limits(idle=60, headers=20, stalled=300)
         self.site = make_site(self.backend, make_portal(tokens, self.clock), self.clock, limits)
@@ -175,7 +175,7 @@ class ConnectionsTests(SynchronousTestCase):
         connections = Connections(3, self.clock)
         portal = make_portal(TokenFile(self.mktemp()), self.clock)
         users, services = [
-            make(MemoryBackend(), portal, self.clock, connections=connections)
+            make(open_memory_backend(), portal, self.clock, connections=connections)
             for make in (make_site, make_incoming_site)
         ]
         admitted = [self.connect(site) for site in (users, services, users)]
@@ -218,12 +218,13 @@ class RunningTests(ServerMixin, TestCase):
         begun: DeferredQueue[None] = DeferredQueue()
         real_list = self.backend.list
 
-        async def list_later(*arguments: Any) -> Any:
+        async def list_later(*arguments: Any) -> Pages:
             begun.put(None)
             await gate
-            return await real_list(*arguments)
+            async for page in real_list(*arguments):
+                yield page
 
-        self.patch(self.backend, "list", lambda *them: Deferred.fromCoroutine(list_later(*them)))
+        self.patch(self.backend, "list", list_later)
         slow = [self.expect(200, "GET", "blobs/alice/") for _ in range(2)]
         for _ in slow:
             await begun.get()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from typing import Any
 
@@ -20,6 +19,7 @@ from blobman.server.storage import IUpload
 from ..blobs import sealed
 from ..serving import ServerMixin
 from ..talk import Talk
+from ..tampering import leftovers
 
 LARGE = 50_000_000
 
@@ -46,7 +46,7 @@ class RequestTests(ServerMixin, TestCase):
         return "\r\n".join(lines).encode()
 
     def staged(self) -> list[str]:
-        return os.listdir(os.path.join(self.root, ".blobman", "staging"))
+        return leftovers(self.root)
 
     # -- refusing before the body ------------------------------------------------------
 
@@ -190,7 +190,8 @@ class RequestTests(ServerMixin, TestCase):
 
         async def receive_later(*arguments: Any) -> IUpload:
             await gate
-            return await real_receive(*arguments)
+            upload: IUpload = await real_receive(*arguments)
+            return upload
 
         self.patch(
             self.backend, "receive", lambda *them: Deferred.fromCoroutine(receive_later(*them))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from hypothesis import given
@@ -25,15 +24,15 @@ from blobman.protocol import (
     write_manifest,
     write_results,
 )
-from blobman.server.accounts.quotas import QuotaFile
 from blobman.server.http import stream as streams
 from blobman.server.http.body import Body
 from blobman.server.http.stream import IDS_LIMIT, LINE_LIMIT, check_number
 from blobman.server.http.stream_upload import StreamReader
 
-from ..blobs import sealed
+from ..blobs import name, sealed
 from ..serving import ServerMixin
 from ..talk import Talk
+from ..tampering import leftovers, replace
 
 UP, DOWN = "stream/alice?direction=upload", "stream/alice?direction=download"
 
@@ -92,8 +91,7 @@ class StreamTests(ServerMixin, TestCase):
 
     async def test_each_is_judged_by_itself(self) -> None:
         await self.up(("a", sealed("a")), ("large", sealed("large", 100_000)))
-        quotas = QuotaFile(os.path.join(self.root, ".blobman", "quotas.json"))
-        quotas.set("alice", 201_600 + 800)
+        await self.backend.catalogue.set_quota("alice", 201_600 + 800)
         results = await self.up(
             ("b", sealed("b")),
             ("a", sealed("other")),
@@ -123,13 +121,12 @@ class StreamTests(ServerMixin, TestCase):
         self.assertEqual(await self.down("a", path=DOWN + "&namespace=mail"), [sealed("a")])
 
     async def test_a_stream_that_ends_early_keeps_what_came_whole(self) -> None:
-        for size in (800, 100_000):
+        for size in (800, 100_000, 200_000):
             blobs = [(f"{size}-{number}", sealed(str(number), size)) for number in range(3)]
             data = stream_of(blobs)
             await self.expect(400, "POST", UP, data[:-1])
             self.assertEqual(await self.down(*dict(blobs)), [blobs[0][1], blobs[1][1], None])
-        staging = os.path.join(self.root, ".blobman", "staging")
-        self.assertEqual(os.listdir(staging), [])
+        self.assertEqual(leftovers(self.root), [])
 
     async def test_a_stream_that_is_cut_keeps_what_came_whole(self) -> None:
         blobs = [(f"b{number}", sealed(str(number))) for number in range(3)]
@@ -218,11 +215,10 @@ class StreamTests(ServerMixin, TestCase):
             await self.turn()
         self.assertEqual(await self.up(("a", sealed())), ["created"])
 
-    async def test_a_file_that_was_cut(self) -> None:
+    async def test_what_is_too_short_to_be_a_blob(self) -> None:
         await self.up(("a", sealed("a")), ("b", sealed("b")), ("c", sealed("c")))
         for blob_id, size in (("a", 0), ("b", 724)):
-            path = os.path.join(self.root, "alice/default", blob_id, blob_id, blob_id, blob_id)
-            os.truncate(path, size)
+            replace(self.root, name(blob_id), sealed(blob_id)[:size])
         self.assertEqual(await self.down("a", "b", "c"), [None, None, sealed("c")])
 
 

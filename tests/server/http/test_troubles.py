@@ -4,63 +4,68 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.threads import deferToThread
-from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from blobman.server import disk
-from blobman.server.accounts.quotas import QuotaFile
 from blobman.server.http.health import CHECK_EVERY, HealthResource
-from blobman.server.memory import MemoryBackend
 
-from ..blobs import sealed
-from ..serving import Answer, ServerMixin
+from ..blobs import open_memory_backend, sealed
+from ..serving import ServerMixin
 
 
 class RefusalTests(ServerMixin, TestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         await self.start_server()
-        self.quotas = Path(self.root, ".blobman", "quotas.json")
 
-    async def refuse_both(self) -> list[Answer]:
-        """Put a small blob and a large one; both are refused for the time being."""
-        answers = [
-            await self.expect(503, "PUT", f"blobs/alice/{size}", sealed(size=size))
-            for size in (800, 200_000)
-        ]
-        for answer in answers:
-            self.assertTrue(answer.header("Retry-After"))
+    async def refuse(self, method: str, path: str, *body: bytes) -> None:
+        """Ask for something that is refused for the time being."""
+        answer = await self.expect(503, method, path, *body)
+        self.assertTrue(answer.header("Retry-After"))
         # No path, no traceback.
-        self.assertEqual([it.body.count(b"\n") for it in answers], [1, 1])
-        self.assertEqual([it for it in answers if b"/" in it.body], [])
+        self.assertEqual(answer.body, b"the server can't do that at the moment\n")
         self.assertEqual(self.flushLoggedErrors(), [])
-        return answers
-
-    async def test_a_damaged_quota_file(self) -> None:
-        self.quotas.write_text("damaged")
-        lines: list[str] = []
-        self.patch(Logger, "error", lambda _, text, **fields: lines.append(text.format(**fields)))
-        await self.refuse_both()
-        self.assertEqual(len(lines), 2)
-        self.assertIn("the quota file is damaged", lines[0])
-        await self.expect(200, "GET", "blobs/alice/")
-        self.quotas.unlink()
-        await self.expect(200, "PUT", "blobs/alice/800", sealed())
-
-    async def test_a_quota_file_that_can_not_be_read(self) -> None:
-        self.quotas.mkdir()
-        await self.refuse_both()
 
     async def test_too_many_open_files(self) -> None:
-        def fail(path: str) -> int:
-            raise OSError(errno.EMFILE, "too many open files", path)
+        real_open = os.open
 
-        self.patch(disk, "create", fail)
-        await self.refuse_both()
+        def fail(path: str, flags: int, *them: Any, **options: Any) -> int:
+            if flags & os.O_CREAT:
+                raise OSError(errno.EMFILE, "too many open files", path)
+            return real_open(path, flags, *them, **options)
+
+        patch = self.patch(os, "open", fail)
+        await self.refuse("PUT", "blobs/alice/a", sealed(size=200_000))
+        patch.restore()
+        await self.expect(200, "PUT", "blobs/alice/a", sealed(size=200_000))
+
+    async def test_a_folder_that_is_gone(self) -> None:
+        await self.expect(200, "PUT", "blobs/alice/small", sealed())
+        await self.expect(200, "PUT", "blobs/alice/large", sealed(size=200_000))
+        for replacement in (None, "empty", "another"):
+            os.rename(self.root, self.root + "-away")
+            if replacement is not None:
+                os.mkdir(self.root)
+            if replacement == "another":
+                os.mkdir(os.path.join(self.root, ".blobman"))
+                Path(self.root, ".blobman", "catalogue.sqlite").touch()
+            await self.refuse("GET", "blobs/alice/")
+            await self.refuse("GET", "blobs/alice/?only_count=True")
+            for blob_id in ("small", "large", "missing"):
+                await self.refuse("GET", f"blobs/alice/{blob_id}")
+                await self.refuse("GET", f"blobs/alice/{blob_id}?only_flags=True")
+                await self.refuse("DELETE", f"blobs/alice/{blob_id}")
+                await self.refuse("POST", f"blobs/alice/{blob_id}", b"[]")
+            for size in (800, 200_000):
+                await self.refuse("PUT", f"blobs/alice/new{size}", sealed(size=size))
+            shutil.rmtree(self.root, ignore_errors=True)
+            os.rename(self.root + "-away", self.root)
+            answer = await self.expect(200, "GET", "blobs/alice/")
+            self.assertEqual(answer.json(), ["large", "small"])
 
     async def test_a_token_folder_that_can_not_be_reached(self) -> None:
         folder = os.path.dirname(self.tokens.path)
@@ -73,26 +78,26 @@ class RefusalTests(ServerMixin, TestCase):
 class HealthTests(ServerMixin, TestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         await self.start_server()
-        self.staging = os.path.join(self.root, ".blobman", "staging")
 
     async def test_nothing_else_is_there(self) -> None:
         await self.expect(200, "GET", "health")
         await self.expect(404, "GET", "health/anything")
         await self.expect(404, "GET", "health/a/b")
 
-    async def test_a_folder_that_can_not_be_written(self) -> None:
-        os.rename(self.staging, self.staging + "-away")
+    async def test_a_folder_that_is_gone(self) -> None:
+        os.rename(self.root, self.root + "-away")
         answer = await self.expect(503, "GET", "health")
         self.assertNotIn(b"/", answer.body)
+        os.rename(self.root + "-away", self.root)
 
     async def test_it_leaves_nothing_behind(self) -> None:
         await self.expect(200, "GET", "health")
-        self.assertEqual(os.listdir(self.staging), [])
+        self.assertEqual(os.listdir(os.path.join(self.root, ".blobman", "payloads")), [])
 
 
 class HealthClockTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.backend, self.clock, self.checks = MemoryBackend(), Clock(), 0
+        self.backend, self.clock, self.checks = open_memory_backend(), Clock(), 0
         self.health = HealthResource(self.backend, self.clock)
         real = self.backend.check_writing
 
@@ -117,27 +122,3 @@ class HealthClockTests(SynchronousTestCase):
         self.clock.advance(CHECK_EVERY)
         self.ask()
         self.assertEqual(self.checks, 2)
-
-
-class QuotaFileTests(TestCase):
-    def test_through_a_symbolic_link(self) -> None:
-        folder = self.mktemp()
-        os.mkdir(folder)
-        os.mkdir(os.path.join(folder, "elsewhere"))
-        os.symlink("elsewhere/real", os.path.join(folder, "quotas"))
-        QuotaFile(os.path.join(folder, "quotas")).set("alice", 1)
-        QuotaFile(os.path.join(folder, "elsewhere", "real")).set("bob", 2)
-        quotas = QuotaFile(os.path.join(folder, "quotas")).read()
-        self.assertEqual(quotas.users, {"alice": 1, "bob": 2})
-        self.assertTrue(os.path.islink(os.path.join(folder, "quotas")))
-
-    async def test_no_change_is_lost(self) -> None:
-        folder = self.mktemp()
-        os.mkdir(folder)
-        files = [QuotaFile(os.path.join(folder, "quotas")) for _ in range(8)]
-        users = {
-            f"user-{number}-{turn}": it for number, it in enumerate(files) for turn in range(5)
-        }
-        await gatherResults([deferToThread(it.set, user, 1) for user, it in users.items()])
-        result = QuotaFile(os.path.join(folder, "quotas"))
-        self.assertEqual({result.get(user) for user in users}, {1})

@@ -14,13 +14,12 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import StoreError
-from blobman.server.filesystem import FilesystemBackend
-from blobman.server.running.administration import Usage, read_usage, reindex, set_quota, unset_quota
+from blobman.server.running.administration import Usage, read_usage, set_quota, unset_quota
 from blobman.server.running.plugin import Options, makeService
 from blobman.server.running.service import BlobsService
+from blobman.server.storage.backends import folder_backend
 
-from ..blobs import sealed
-from ..contract import name, query
+from ..blobs import name, sealed
 from ..owners import owners_below, work_as_root
 
 PROJECT = Path(__file__).parent.parent.parent.parent
@@ -29,7 +28,7 @@ PROJECT = Path(__file__).parent.parent.parent.parent
 class AdminTests(TestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         self.root = self.mktemp()
-        self.backend = FilesystemBackend(self.root)
+        self.backend = folder_backend(self.root)
         self.addCleanup(lambda: self.backend.close())
 
     async def test_usage_while_a_server_runs(self) -> None:
@@ -45,20 +44,9 @@ class AdminTests(TestCase):
         unset_quota(self.root, "alice")
         self.assertEqual(read_usage(self.root)[0].quota, 5000)
 
-    async def test_reindex(self) -> None:
-        await self.backend.open()
-        await self.backend.store([(name(it), sealed()) for it in "abc"])
-        self.assertRaises(StoreError, reindex, self.root)
-        await self.backend.close()
-        os.unlink(os.path.join(self.root, "alice/default/b/b/b/b"))
-        Path(self.root, ".blobman", "index.sqlite").write_bytes(b"damaged")
-        self.assertEqual(reindex(self.root), 2)
-        await self.backend.open()
-        self.assertEqual(await self.backend.list("alice", query()), ["a", "c"])
-
     async def test_a_folder_with_a_name_that_means_something_in_a_url(self) -> None:
         root = self.mktemp() + "a#b?c%20d"
-        backend = FilesystemBackend(root)
+        backend = folder_backend(root)
         self.addCleanup(lambda: backend.close())
         await backend.open()
         await backend.store([(name("a"), sealed())])
@@ -81,7 +69,6 @@ class AdminTests(TestCase):
         work_as_root(self, self.root)
         status = os.stat(self.root)
         set_quota(self.root, "alice", 5000)
-        reindex(self.root)
         set_quota(self.root, "bob", 5000)
         await self.backend.open()
         await self.backend.store([(name("a"), sealed())])

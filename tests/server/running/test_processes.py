@@ -25,13 +25,13 @@ from zope.interface import implementer
 
 from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.filesystem import FilesystemBackend
 from blobman.server.running.administration import read_usage
+from blobman.server.storage.backends import folder_backend
 
-from ..blobs import sealed
-from ..contract import name, query
+from ..blobs import Consumer, name, query, sealed
 from ..processes import ServerProcess
 from ..talk import Talk
+from ..tampering import leftovers
 
 LONG = bool(os.environ.get("BLOBMAN_LONG"))
 
@@ -133,23 +133,26 @@ class ProcessTests(TestCase):
         await self.check_after_kill(run, answered, sizes)
 
     async def check_after_kill(self, run: str, answered: set[str], sizes: dict[str, int]) -> None:
-        backend = FilesystemBackend(self.root)
+        backend = folder_backend(self.root)
         await backend.open()
         try:
-            listed = await backend.list("alice", query())
+            listed = [it async for page in backend.list("alice", query()) for it in page]
             of_this_run = {it for it in listed if it.startswith(run + "-")}
             self.assertLessEqual(answered, of_this_run)
             self.assertGreaterEqual(len(answered), 20)
             total = 0
             for blob_id in listed:
                 stored = await backend.read(name(blob_id))
-                content = await stored.read(0, stored.size)
+                consumer = Consumer()
+                await stored.write_to(consumer)
+                content = consumer.content
                 stored.close()
                 total += len(content)
                 if blob_id in of_this_run:
                     self.assertEqual(content, sealed(blob_id, sizes[blob_id]))
             self.assertEqual([it.size for it in read_usage(self.root)], [total])
-            self.assertEqual(os.listdir(os.path.join(self.root, ".blobman", "staging")), [])
+            await backend.janitor.clean()
+            self.assertEqual(leftovers(self.root), [])
         finally:
             await backend.close()
 

@@ -11,7 +11,7 @@ digests of rows are for.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import apsw
@@ -130,10 +130,15 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         raise
 
 
-def upgrade(connection: apsw.Connection) -> None:
+Adopt = Callable[[apsw.Connection], object]
+"""Fills a catalogue that has just been made. If it raises, there is none, as before."""
+
+
+def upgrade(connection: apsw.Connection, adopt: Adopt | None = None) -> None:
     """
     Bring the tables to the present version.
 
+    :param adopt: called, in the same transaction, if there were no tables.
     :raise StoreError: they are of a later one.
     """
     version = connection.pragma("user_version")
@@ -146,6 +151,8 @@ def upgrade(connection: apsw.Connection) -> None:
         for statements in UPGRADES[version:]:
             for statement in statements:
                 connection.execute(statement)
+        if version == 0 and adopt is not None:
+            adopt(connection)
         connection.pragma("user_version", VERSION)
 
 

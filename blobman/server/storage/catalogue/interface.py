@@ -21,6 +21,9 @@ from ....model import Flags
 from ....protocol import ListQuery
 from ..interface import BlobName, FlagList, Outcomes
 
+PAGE = 1000
+"""How many ids of a list are read at once: as JSON they are less than 256 KiB."""
+
 
 class Publication(NamedTuple):
     """
@@ -198,7 +201,7 @@ class ICatalogue(Interface):
         """
 
     def page(
-        user: str, query: ListQuery, after: tuple[int, str] | None = None, most: int = 2000
+        user: str, query: ListQuery, after: tuple[int, str] | None = None, most: int = PAGE
     ) -> Deferred[Page]:
         """
         List some ids of blobs, or of tombstones and of blobs whose id had been deleted before.

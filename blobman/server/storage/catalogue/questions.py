@@ -119,7 +119,8 @@ class Questions:
     def page(self, user: str, query: ListQuery, after: tuple[int, str] | None, most: int) -> Page:
         """List some ids; see :class:`~.interface.ICatalogue`."""
         place = self._place(user, query.namespace)
-        if place is None:
+        sources = _sources(query)
+        if place is None or not sources:
             return Page([], None)
         by_date, is_ascending = query.order_by is not None, query.order_by != "-date"
         # An index has all that is asked for, but no dates in the order of ids.
@@ -132,7 +133,7 @@ class Questions:
             sign = ">" if is_ascending else "<"
             bound = f" AND ({columns}) {sign} ({', '.join('?' * len(bounds))})"
         selects, values = [], []
-        for source, own_values in _sources(query):
+        for source, own_values in sources:
             selects.append(f"SELECT {columns} FROM {source}{bound}")
             values += [place[0], *own_values, *bounds]
         inner = " UNION ALL ".join(selects)
@@ -219,11 +220,12 @@ def _take(rows: Sequence[tuple[Any, ...] | None], most: int) -> Sequence[tuple[A
 def _sources(query: ListQuery) -> list[tuple[str, tuple[str, ...]]]:
     """Give what a list is made from, and for each the values after that of the place."""
     if query.deleted:
+        reused = "blobs INDEXED BY blobs_reused WHERE place = ? AND reused"
         # A deleted id has no flags.
-        never = " AND 0" if query.flag else ""
-        deleted = f"tombstones WHERE place = ?{never}", f"blobs WHERE place = ? AND reused{never}"
-        return [(source, ()) for source in deleted]
+        return [] if query.flag else [("tombstones WHERE place = ?", ()), (reused, ())]
     if query.flag is None:
         return [("blobs WHERE place = ?", ())]
-    flagged = "blobs WHERE place = ? AND flags <> '' AND instr(flags, ?)"
+    flagged = (
+        "blobs INDEXED BY blobs_with_flags WHERE place = ? AND flags <> '' AND instr(flags, ?)"
+    )
     return [(flagged, (digit_of(query.flag),))]

@@ -16,9 +16,9 @@ from zope.interface import implementer
 from ....model import Flags
 from ....protocol import ListQuery
 from ..interface import BlobName, FlagList, Outcomes
-from ..threads import Inline, Threads, Work, Worker
-from .connection import connect, store_errors
-from .interface import Change, Entry, Generation, ICatalogue, Page, Publication, Quotas, Usage
+from ..threads import Closed, Ending, Inline, Threads, Work, Worker
+from .connection import Adopt, connect, store_errors
+from .interface import PAGE, Change, Entry, Generation, ICatalogue, Page, Publication, Quotas, Usage
 from .questions import Questions
 from .transaction import Transaction
 from .writer import Place, Publishing, Writer
@@ -46,21 +46,27 @@ class SQLiteCatalogue:
         every Deferred has fired when it is returned.
     :param reactor: where Deferreds fire; the global one if None.
     :param now: gives nanoseconds since the epoch.
+    :param adopt: fills a catalogue that has just been made, with a connection that is in a
+        transaction; in a thread.
     """
 
     def __init__(
-        self, folder: str = "", reactor: Any = None, now: Callable[[], int] = time.time_ns
+        self,
+        folder: str = "",
+        reactor: Any = None,
+        now: Callable[[], int] = time.time_ns,
+        adopt: Adopt | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         self._reactor = reactor
         self._place = Place(folder)
-        self._writer = Writer(self._place, now)
-        self._writing: Worker
-        self._reading: Worker
+        self._writer = Writer(self._place, now, adopt)
+        self._writing: Worker = Closed()
+        self._reading: Worker = Closed()
         self._lock = threading.Lock()
         self._idle: list[apsw.Connection] = []
-        self._is_open = False
+        self._ending = Ending(self._close)
 
     # -- opening and closing -----------------------------------------------------------
 
@@ -77,7 +83,7 @@ class SQLiteCatalogue:
                 self._reactor, "writer", 1, self._writer.run, TOGETHER, self._writer.rest
             )
             self._reading = Threads(self._reactor, "reader", READERS, self._read_each)
-        self._is_open = True
+        self._ending = Ending(self._close)
 
     def _block(self, call: Callable[[], None]) -> Deferred[None]:
         """Do what blocks, before or after there are threads for it."""
@@ -87,12 +93,9 @@ class SQLiteCatalogue:
 
     def close(self) -> Deferred[None]:
         """End; see :class:`ICatalogue`."""
-        return Deferred.fromCoroutine(self._close())
+        return self._ending.reach()
 
     async def _close(self) -> None:
-        if not self._is_open:
-            return
-        self._is_open = False
         await gatherResults([self._writing.close(), self._reading.close()])
         while self._idle:
             self._idle.pop().close()
@@ -163,7 +166,7 @@ class SQLiteCatalogue:
         return self._read(lambda it: it.find(names, most))
 
     def page(
-        self, user: str, query: ListQuery, after: tuple[int, str] | None = None, most: int = 2000
+        self, user: str, query: ListQuery, after: tuple[int, str] | None = None, most: int = PAGE
     ) -> Deferred[Page]:
         """List some ids; see :class:`ICatalogue`."""
         return self._read(lambda it: it.page(user, query, after, most))

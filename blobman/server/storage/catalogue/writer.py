@@ -24,6 +24,7 @@ from ..interface import DamagedError, Outcomes, UnavailableError
 from ..threads import Work
 from .connection import (
     PAGE_SIZE,
+    Adopt,
     as_store_error,
     check_length,
     connect,
@@ -99,11 +100,13 @@ class Writer:
 
     :param place: where the catalogue is.
     :param now: gives nanoseconds since the epoch.
+    :param adopt: fills a catalogue that has just been made.
     """
 
     _log = Logger()
 
-    def __init__(self, place: Place, now: Callable[[], int]) -> None:
+    def __init__(self, place: Place, now: Callable[[], int], adopt: Adopt | None = None) -> None:
+        self._adopt = adopt
         self._place = place
         self._now = now
         self._marker = Marker(place.join("last-number"))
@@ -145,10 +148,8 @@ class Writer:
             raise StoreError("another server has the data folder open") from error
         if not os.path.exists(self._place.path):
             os.close(disk.create(self._place.path))
-            upgrade(self.connection())
             disk.sync_folder(self._place.folder)
-        else:
-            upgrade(self.connection())
+        upgrade(self.connection(), self._adopt)
         self._place.remember()
 
     def _check_history(self) -> None:

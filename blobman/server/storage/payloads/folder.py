@@ -1,8 +1,9 @@
 """
 Payloads as files of a folder: :class:`FolderPayloads`.
 
-A key of 32 hexadecimal digits is the file ``payloads/{first two}/{key}``, which is written once. A
-key with slashes is the path, from the root, of a file that was adopted where it was.
+A key of 32 hexadecimal digits is the file ``.blobman/payloads/{first two}/{key}``, which is
+written once. A key with slashes is the path, from the root, of a file that was adopted where it
+was.
 
 All is done relative to the folder as it was when it was opened. What is not there is not believed
 unless the path still leads to it.
@@ -25,7 +26,7 @@ from ....errors import ClosedError
 from ... import disk
 from ..faults import told
 from ..interface import DamagedError, UnavailableError
-from ..threads import Threads
+from ..threads import Closed, Ending, Threads, Worker
 from .interface import IPayload, IPayloads, IPayloadWriter
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ THREADS = 8
 FLUSH_EVERY = 16 * 1024 * 1024
 """After how many bytes of a payload they are brought to the disk, while more come."""
 
-FOLDER = "payloads"
+FOLDER = os.path.join(".blobman", "payloads")
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -124,7 +125,7 @@ def _path_of(key: str) -> str:
 
 @implementer(IPayloadWriter)
 class _FileWriter:
-    def __init__(self, key: str, root: _Root, workers: Threads) -> None:
+    def __init__(self, key: str, root: _Root, workers: Worker) -> None:
         """Make the file. This blocks."""
         self._root = root
         self._path = _path_of(key)
@@ -183,7 +184,7 @@ class _FileWriter:
 
 @implementer(IPayload)
 class _File:
-    def __init__(self, number: int, workers: Threads) -> None:
+    def __init__(self, number: int, workers: Worker) -> None:
         self._file = _Descriptor(number)
         self._workers = workers
 
@@ -198,7 +199,7 @@ class _File:
         _close(self._file, self._workers)
 
 
-def _close(file: _Descriptor, workers: Threads) -> Deferred[None]:
+def _close(file: _Descriptor, workers: Worker) -> Deferred[None]:
     # In a thread: it waits for what is under way.
     return workers.begin(file.close).addErrback(lambda _: file.close())
 
@@ -227,7 +228,8 @@ class FolderPayloads:
             from twisted.internet import reactor
         self._reactor = reactor
         self._root = _Root(root)
-        self._workers: Threads | None = None
+        self._workers: Worker = Closed()
+        self._ending = Ending(self._close)
 
     def _do(
         self, call: Callable[[], T], release: Callable[[T], object] | None = None
@@ -236,22 +238,21 @@ class FolderPayloads:
             with told():
                 return call()
 
-        return self._threads.begin(work, release)
-
-    @property
-    def _threads(self) -> Threads:
-        if self._workers is None:
-            raise ClosedError("the storage is not open")
-        return self._workers
+        return self._workers.begin(work, release)
 
     def open(self) -> Deferred[None]:
         """Begin; see :class:`IPayloads`."""
         self._workers = Threads(self._reactor, "payloads", THREADS)
+        self._ending = Ending(self._close)
         return self._do(self._root.open)
 
     def close(self) -> Deferred[None]:
         """End; see :class:`IPayloads`."""
-        return self._threads.close().addCallback(lambda _: self._root.close())
+        return self._ending.reach()
+
+    async def _close(self) -> None:
+        await self._workers.close()
+        self._root.close()
 
     def check_writing(self) -> Deferred[None]:
         """Write a small file, and remove it; see :class:`IPayloads`."""
@@ -265,7 +266,7 @@ class FolderPayloads:
     def create(self, key: str) -> Deferred[IPayloadWriter]:
         """Begin a payload; see :class:`IPayloads`."""
         return self._do(
-            lambda: _FileWriter(key, self._root, self._threads), lambda it: it.discard()
+            lambda: _FileWriter(key, self._root, self._workers), lambda it: it.discard()
         )
 
     def get(self, key: str) -> Deferred[IPayload]:
@@ -280,7 +281,7 @@ class FolderPayloads:
                 raise
             self._root.check()
             raise DamagedError("a payload is missing") from error
-        return _File(descriptor, self._threads)
+        return _File(descriptor, self._workers)
 
     def remove(self, key: str) -> Deferred[None]:
         """Remove a payload; see :class:`IPayloads`."""
