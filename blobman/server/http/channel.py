@@ -55,7 +55,6 @@ class BlobsChannel(HTTPChannel):
 
     Of requests that are sent without waiting for answers, it takes some in a turn of the reactor,
     and none while the client has yet to take earlier answers. The rest is held meanwhile.
-
     """
 
     site: ChannelSite
