@@ -61,6 +61,27 @@ class CrashTests(DiskTestCase):
             self.assertEqual(len(self.payload_files()), len(large))
             await store.close()
 
+    async def test_two_that_are_killed_at_once(self) -> None:
+        """Each notes how far their common log reached; what is there is not taken for a loss."""
+        lines = """
+            for number in range(1000):
+                blob_id = f'{}n{{number}}-{{(200, 50_000, 900_000)[number % 3]}}'
+                await put(blob_id, int(blob_id.partition('-')[2]))
+                say(blob_id)
+        """
+        said: list[str] = []
+        for turn in range(3):
+            names = [f"r{turn}p{who}" for who in range(2)]
+            both = [start(self.folder, lines.format(name)) for name in names]
+            for process, count in zip(both, (25, 10 * turn), strict=True):
+                assert process.stdout is not None
+                said += [process.stdout.readline().strip() for _ in range(count)]
+            for process in both:
+                process.kill()
+            for process in both:
+                process.communicate(timeout=60)
+            await (await self.check(said)).close()
+
     async def test_killed_before_the_record(self) -> None:
         """The file of a large blob is complete, its record is not there."""
         lines = """
