@@ -14,7 +14,7 @@ import click
 from .failures import describe_error
 from .folders import expand
 from .options import BY_NAME, is_on
-from .secretfiles import RANDOM_BYTES, read_token
+from .secretfiles import RANDOM_BYTES, is_token, read_token
 from .sizes import read_rate
 from .terminal import ask, ask_hidden, has_terminal, tell
 
@@ -112,7 +112,7 @@ class _Questions:
             token = ask_hidden("The token that the server knows you by (not shown): ").strip()
             if os.path.exists(os.path.expanduser(token)):
                 tell("That is a file. Type what it holds, or start again with --token-file.")
-            elif token and token.isascii() and token.isprintable():
+            elif is_token(token):
                 return token
             else:
                 tell("That is no token.")

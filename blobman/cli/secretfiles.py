@@ -75,10 +75,15 @@ def read_token(path: str, remark: Callable[[str], object] = tell) -> str:
         token = read_secret("token", path, remark).decode("ascii")
     except UnicodeDecodeError:
         token = ""
-    if not token.isprintable() or " " in token or not token:
+    if not is_token(token):
         # Without a cause, which would show the token.
         raise click.UsageError(f"token file {path!r} does not hold a token")
     return token
+
+
+def is_token(text: str) -> bool:
+    """Whether it can be a token: one word of ASCII."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def normalize(content: bytes) -> bytes:

@@ -63,6 +63,27 @@ class WhereTests(FolderCase):
         self.assertEqual(str(Configuration(None).path), f"{home}/.config/blobman")
 
 
+class OddPlaceTests(FolderCase):
+    async def test_a_home_that_is_not_utf8(self) -> None:
+        os.environ["HOME"] = self.path(os.fsdecode(b"\xffr\xe9sum\xe9 \x1b[31m"))
+        code = await self.init()
+        await self.put_locally()
+        self.assertEqual(len((await self.succeed("ls")).lines), 1)
+        file = self.write("code", code.encode())
+        outcome = await self.run_command("init", "--recover", "--code-file", file)
+        self.assertEqual(outcome.code, 0, outcome)
+        self.assertIn(self.path(r"\xffr\xe9sum\xe9 \x1b[31m/.config/blobman"), outcome.err)
+        await self.succeed("ls")
+
+    async def test_files_that_an_editor_has_marked(self) -> None:
+        await self.init("--config", self.path("config"))
+        for name in ("settings.json", "keys.json"):
+            path = self.folder / "config" / name
+            marked = b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n")
+            path.write_bytes(marked)
+        await self.succeed("ls", "--config", self.path("config"))
+
+
 class NoHomeTests(FolderCase):
     async def test_nothing_is_made_where_we_are(self) -> None:
         self.no_user()

@@ -38,6 +38,12 @@ class EditedFileTests(ServerCase):
             outcome = await self.succeed("get", "0", "--secret-file", path)
             self.assertEqual(outcome.out, "content")
 
+    async def test_authorities(self) -> None:
+        content = (self.folder / "ca.pem").read_bytes()
+        for mark, end in ((MARK, b"\n"), (b"", b"\r\n"), (MARK, b"\r\n")):
+            path = self.write("edited.pem", mark + content.replace(b"\n", end))
+            await self.succeed("count", "--ca", path)
+
     async def test_raw_bytes_are_a_secret_as_they_are(self) -> None:
         raw = bytes(range(255, 160, -1)) + b"\r\n"
         await self.put(b"a", "--id", "a", "--secret-file", self.write("raw", raw))

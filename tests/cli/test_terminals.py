@@ -61,6 +61,7 @@ class QuestionTests(TerminalCase):
         await answer("Your user name: ", "a/b")
         await answer("Your user name: ", "alice")
         await answer("The token that the server knows you by (not shown): ", "h\u00fcsch")
+        await answer("(not shown): ", "mel lon")
         await answer("(not shown): ", self.path("token"))
         await answer("(not shown): ", "mellon")
         await answer("PEM file of the only authorities to trust [the system's]: ", "/missing")
