@@ -22,7 +22,7 @@ from blobman.crypto import IV_SIZE, Preamble, make_sealer
 from blobman.local import batches, schema
 from blobman.local.batches import Entry
 from blobman.local.connection import connect, pragma, transaction
-from blobman.local.records import Payload
+from blobman.local.payload_rows import Payload
 from blobman.model import BlobKey, SyncStatus
 
 SIZE = 10_000

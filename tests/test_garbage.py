@@ -9,7 +9,7 @@ from twisted.internet.defer import gatherResults
 
 from blobman.bundles import Passenger
 from blobman.crypto import Opener, Sealer
-from blobman.local.records import Payload
+from blobman.local.payload_rows import Payload
 from blobman.local.staging import StagedBlob
 from blobman.local.store import StoredPayload
 from blobman.remote.bodies import SealedBody, SealedStream

@@ -18,7 +18,7 @@ import apsw
 from ..errors import BlobAlreadyExistsError, IllegalStatusChange, describe
 from ..model import BlobKey, SyncStatus
 from . import records
-from .records import PAYLOAD_COLUMNS, Payload, payload_of, payload_row
+from .payload_rows import PAYLOAD_COLUMNS, Payload, payload_of, payload_row, remove_payload
 
 __all__ = [
     "Arrival",
@@ -235,7 +235,7 @@ def _publish_one(connection: apsw.Connection, arrival: Arrival) -> int | None:
 def _replace(connection: apsw.Connection, row: int, old: int, payload: Payload) -> int:
     (number,) = _add_payloads(connection, [payload])
     connection.execute("UPDATE blobs SET payload = ?, retries = 0 WHERE id = ?", (number, row))
-    records.remove_payload(connection, old)
+    remove_payload(connection, old)
     return number
 
 

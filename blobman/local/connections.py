@@ -12,8 +12,8 @@ from pathlib import Path
 import apsw
 
 from ..errors import StoreError, StoreFullError
-from . import records, schema, strays
-from .acknowledged import Acknowledged, was_used
+from . import payload_rows, schema, strays
+from .acknowledged import Acknowledged
 from .connection import connect, derive_key, pragma, transaction
 from .faults import store_errors
 from .lock import StoreLock
@@ -21,7 +21,7 @@ from .payloads import PayloadFiles
 from .room import Room
 from .takeover import TakeOver
 from .wal import LogFile, log_of
-from .wholeness import check_database, length_of
+from .wholeness import check_database, check_not_lost, length_of
 
 __all__ = ["Connections"]
 
@@ -29,9 +29,6 @@ _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "cache_size=-2048", "secure_d
 
 _LOOK_AGAIN = 0.01
 """Seconds between two attempts at what SQLite does not wait for."""
-
-_LEAST = 512
-"""Bytes of the shortest database: a shorter one is to SQLite a new one."""
 
 
 class Connections:
@@ -89,6 +86,7 @@ class Connections:
 
     def _open(self) -> apsw.Connection:
         if self._lock is not None:
+            self.check_place()
             connection = self._connect()
         else:
             try:
@@ -104,7 +102,7 @@ class Connections:
         return connect(str(self.path), self._key, patience=self._patience, pragmas=_PRAGMAS)
 
     def _open_first(self) -> apsw.Connection:
-        _check_not_lost(self.path, self._payloads.folder)
+        check_not_lost(self.path, self._payloads.folder)
         _make_folder(self.path.parent)
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
@@ -163,12 +161,12 @@ class Connections:
             time.sleep(_LOOK_AGAIN)
 
     def _settle_files(self, connection: apsw.Connection) -> None:
-        gone = self._payloads.remove(records.list_going(connection))
-        strays.settle(self._payloads.folder, records.list_files(connection))
+        gone = self._payloads.remove(payload_rows.list_going(connection))
+        strays.settle(self._payloads.folder, payload_rows.list_files(connection))
         # Without room they stay noted, until there is some.
         if gone:
             with suppress(apsw.Error), transaction(connection):
-                records.forget_gone(connection, gone)
+                payload_rows.forget_gone(connection, gone)
 
     # Writing
 
@@ -237,34 +235,6 @@ class Connections:
 def _close(connection: apsw.Connection) -> None:
     with suppress(apsw.Error):
         connection.close()
-
-
-def _check_not_lost(path: Path, folder: Path) -> None:
-    """
-    See whether a database that is missing, or too short to be one, has never been there.
-
-    :param folder: that of the payload files.
-    :raise StoreError: it was.
-    """
-    log, lock = log_of(path), path.with_suffix(".lock")
-    if strays.payload_names(folder):
-        what = f"files of its blobs are in {folder}"
-    elif log.exists() and log.stat().st_size:
-        what = f"its log {log} is there"
-    elif was_used(lock):
-        what = f"{lock} says that it was used"
-    elif path.exists() and path.stat().st_size:
-        what = "a part of it is there"
-    else:
-        return
-    # Looked at last: meanwhile another process may have made it.
-    size = path.stat().st_size if path.exists() else None
-    if size is None or size < _LEAST:
-        state = "missing" if size is None else "cut" if size else "empty"
-        raise StoreError(
-            f"{path} is {state}, though {what}. Put it back; or, to begin anew, move all "
-            f"{path.stem}.* files away"
-        )
 
 
 def _make_folder(path: Path) -> None:

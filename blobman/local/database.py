@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 
 from ..errors import StoreError
-from . import records
+from . import payload_rows
 from .connections import Connections
 from .faults import store_error
 from .payloads import PayloadFiles
@@ -177,12 +177,12 @@ class Database:
 
         :return: as :meth:`remove_files`.
         """
-        return self.read(records.list_going).addCallback(self.remove_files)
+        return self.read(payload_rows.list_going).addCallback(self.remove_files)
 
     def _forget(self, gone: Sequence[str]) -> None:
         # Nobody waits for it: if it fails, the next start looks for these files once more.
         noting = self.write(
-            lambda connection: records.forget_gone(connection, gone), uses_reserve=True
+            lambda connection: payload_rows.forget_gone(connection, gone), uses_reserve=True
         )
         noting.addErrback(lambda _: None)
 

@@ -10,8 +10,8 @@ from ..document import BlobReader, RawBlob
 from ..errors import BlobNotFoundError, ClosedError, StoreError, describe
 from ..model import BlobKey
 from .digests import is_intact
+from .payload_rows import Payload
 from .payloads import PayloadFiles
-from .records import Payload
 from .schema import CHUNK_SIZE
 
 if TYPE_CHECKING:

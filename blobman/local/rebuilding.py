@@ -13,14 +13,14 @@ import apsw
 from ..crypto import IV_SIZE, Preamble
 from ..errors import ClosedError, StoreError
 from ..model import BlobKey, SyncStatus
-from . import records, schema
+from . import payload_rows, records, schema
 from .connection import connect, pragma, transaction
 from .faults import store_errors
 from .mapping import NewBlob, Tally
+from .payload_rows import Payload
 from .payload_writer import PayloadWriter, fsync
 from .payloads import PayloadFiles
 from .reader import Chunks
-from .records import Payload
 from .schema import CHUNK_SIZE
 from .soledad import OldBlob, OldDatabase
 
@@ -134,13 +134,13 @@ class Rebuilding:
 
     def _read(self, connection: apsw.Connection, found: _Fingerprint) -> None:
         rows = connection.execute(
-            f"SELECT namespace, blob_id, status, priority, retries, {records.PAYLOAD_COLUMNS}"
+            f"SELECT namespace, blob_id, status, priority, retries, {payload_rows.PAYLOAD_COLUMNS}"
             " FROM blobs LEFT JOIN payloads ON payloads.id = payload ORDER BY blobs.id"
         )
         for namespace, blob_id, status, priority, retries, size, *values in rows:
             found.add_record(namespace, blob_id, status, priority, retries, size)
             if size is not None:
-                payload = records.payload_of(size, *values)
+                payload = payload_rows.payload_of(size, *values)
                 key = BlobKey(namespace, blob_id)
                 chunks = Chunks(key, payload, self._payloads, self._stopped)
                 found.add_chunks(map(chunks.read, range(chunks.count)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..model import BlobKey
-from .records import Payload
+from .payload_rows import Payload
 
 __all__ = ["Recent", "RecentPayloads"]
 

@@ -12,8 +12,8 @@ from . import batches
 from .batches import Arrival
 from .database import Database
 from .intake import Intake
+from .payload_rows import Payload
 from .payload_writer import PayloadWriter
-from .records import Payload
 from .schema import CHUNK_SIZE
 
 __all__ = ["StagedBlob"]

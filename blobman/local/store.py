@@ -23,10 +23,11 @@ from .batches import Entry
 from .connection import as_bytes
 from .database import Database
 from .intake import Intake
+from .payload_rows import Payload
 from .payload_writer import PayloadWriter
 from .reader import Chunks, open_reader
 from .recent import Recent, RecentPayloads
-from .records import Payload, Removed
+from .records import Removed
 from .schema import CHUNK_SIZE
 from .source import Source
 from .staging import StagedBlob

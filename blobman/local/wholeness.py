@@ -1,4 +1,4 @@
-"""Whether a database is as long as it says, before anything is read from it."""
+"""Whether a database is there, and as long as it says, before anything is read from it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,44 @@ from pathlib import Path
 import apsw
 
 from ..errors import StoreError
+from . import strays
+from .acknowledged import was_used
 from .connection import pragma
-from .wal import LogFile
+from .wal import LogFile, log_of
 
-__all__ = ["check_database", "check_payload_file", "length_of"]
+__all__ = ["check_database", "check_not_lost", "check_payload_file", "length_of"]
+
+
+_LEAST = 512
+"""Bytes of the shortest database: a shorter one is to SQLite a new one."""
+
+
+def check_not_lost(path: Path, folder: Path) -> None:
+    """
+    See whether a database that is missing, or too short to be one, has never been there.
+
+    :param folder: that of the payload files.
+    :raise StoreError: it was.
+    """
+    log, lock = log_of(path), path.with_suffix(".lock")
+    if strays.payload_names(folder):
+        what = f"files of its blobs are in {folder}"
+    elif log.exists() and log.stat().st_size:
+        what = f"its log {log} is there"
+    elif was_used(lock):
+        what = f"{lock} says that it was used"
+    elif path.exists() and path.stat().st_size:
+        what = "a part of it is there"
+    else:
+        return
+    # Looked at last: meanwhile another process may have made it.
+    size = path.stat().st_size if path.exists() else None
+    if size is None or size < _LEAST:
+        state = "missing" if size is None else "cut" if size else "empty"
+        raise StoreError(
+            f"{path} is {state}, though {what}. Put it back; or, to begin anew, move all "
+            f"{path.stem}.* files away"
+        )
 
 
 def length_of(connection: apsw.Connection) -> tuple[int, int]:

@@ -16,7 +16,8 @@ from blobman.errors import BlobAlreadyExistsError, BlobError, IllegalStatusChang
 from blobman.local import batches, schema
 from blobman.local.batches import Arrival, Entry
 from blobman.local.connection import connect, transaction
-from blobman.local.records import Payload, take_back
+from blobman.local.payload_rows import Payload
+from blobman.local.records import take_back
 from blobman.model import BlobKey, SyncStatus
 
 S = SyncStatus

@@ -274,6 +274,15 @@ class PlaceTests(OpeningTestCase):
         self.assertEqual(sorted(await other.list()), ["more", "other"])
         self.assertEqual(self.payload_files(), [])
 
+    async def test_another_one_is_not_read(self) -> None:
+        """A thread that opens its connection later sees no other store than the others do."""
+        store = self.open()
+        await put(store, "before", b"data")
+        self.folder.rename(Path(self.mktemp()).absolute())
+        other = self.open()
+        await put(other, "other", b"data")
+        await self.refuses(store.get("other"), "moved or removed")
+
     async def test_the_log_removed(self) -> None:
         store = await self.opened()
         self.log.unlink()

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.local import BlobStore, batches
 from blobman.local import recent as recent_module
+from blobman.local.payload_rows import Payload
 from blobman.local.recent import Recent, RecentPayloads
-from blobman.local.records import Payload
 from blobman.model import BlobKey, Priority, SyncStatus
 
 from .contract import content
