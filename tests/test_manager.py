@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import threading
 import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -61,6 +62,29 @@ class Unreadable(io.BytesIO):
         raise OSError(5, "Input/output error")
 
     readinto = read  # type: ignore[assignment]
+
+
+class Slow(io.BytesIO):
+    """A file on a disk that takes its time."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.is_being_read = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.is_being_read.set()
+        self.may_go_on.wait(60)
+        data = super().read(size)
+        self.is_being_read.clear()
+        return data
+
+    def readinto(self, buffer: Any, /) -> int:
+        self.is_being_read.set()
+        self.may_go_on.wait(60)
+        size = super().readinto(buffer)
+        self.is_being_read.clear()
+        return size
 
 
 class RoundTripTests(ServerTestCase):
@@ -297,6 +321,24 @@ class PutTests(ServerTestCase):
             await putting
         self.assertIsNone(await status_of(laptop, "x"))
         self.assertEqual(await laptop.remote_list(), [])
+
+
+class SlowlyReadTests(ServerTestCase):
+    async def test_a_cancelled_put_reads_no_more_when_it_fires(self) -> None:
+        for size in (1000, 5 * MB):
+            laptop, file = self.manager(), Slow(content(size))
+            putting = laptop.put(BlobDoc(file, "x"), size)
+            while not file.is_being_read.is_set():
+                await laptop.sync_progress
+            putting.cancel()
+            await laptop.sync_progress
+            self.assertNoResult(putting)
+            file.may_go_on.set()
+            with self.assertRaises(CancelledError):
+                await putting
+            self.assertFalse(file.is_being_read.is_set())
+            file.close()
+            self.assertEqual(await laptop.sync_progress, {})
 
 
 class AtOnceTests(ServerTestCase):

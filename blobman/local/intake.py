@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 import apsw
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
 from ..model import BlobKey
@@ -107,9 +107,6 @@ class Intake:
                 await database.handle_files(lambda: writer.append(source.chunks(_STEP)))
                 self.flush(writer)
             await database.handle_files(writer.finish)
-        except CancelledError:
-            self.discard(writer)
-            raise
         except BaseException:
             await self.discard(writer)
             raise
@@ -151,18 +148,16 @@ class Intake:
 
     def _take_back(
         self, writer: PayloadWriter | None, payload: int | None, is_kept: bool = False
-    ) -> None:
+    ) -> Deferred[None]:
         if payload is not None:
             if is_kept:
-                return
+                return succeed(None)
             work = partial(records.take_back, payload=payload)
             removed = self._database.write(work, uses_reserve=True)
             if writer is None:
-                removed.addErrback(lambda _: None)
-            else:
-                removed.addCallbacks(lambda _: self.discard(writer), lambda _: None)
-        elif writer is not None:
-            self.discard(writer)
+                return removed.addErrback(lambda _: None)
+            return removed.addCallbacks(lambda _: self.discard(writer), lambda _: None)
+        return succeed(None) if writer is None else self.discard(writer)
 
     def discard(self, writer: PayloadWriter) -> Deferred[None]:
         """

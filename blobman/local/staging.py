@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -17,6 +19,8 @@ from .payload_writer import PayloadWriter
 from .schema import CHUNK_SIZE
 
 __all__ = ["StagedBlob"]
+
+T = TypeVar("T")
 
 _AHEAD = 4
 """How many full chunks may wait to be written before the sender is held back."""
@@ -161,17 +165,21 @@ class StagedBlob:
             assert self._writer is not None
             await self._database.handle_files(self._writer.finish)
         except BaseException:
-            self._drop()
+            await self._drop()
             raise
 
     def discard(self) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IStagedBlob.discard`. It cancels ``publish``."""
         self._ended = True
-        if self._publishing is not None:
+        over: Deferred[None] = Deferred()
+        if self._publishing is None:
+            over.callback(None)
+        else:
             self._publishing.cancel()
+            self._publishing.addBoth(_pass_on, over)
         dropped = self._drop()
         self._wake()
-        return dropped
+        return dropped.addCallback(lambda _: over)
 
     def _drop(self) -> Deferred[None]:
         self._chunk = bytearray()
@@ -179,3 +187,8 @@ class StagedBlob:
         self._spare.clear()
         writer, self._writer = self._writer, None
         return succeed(None) if writer is None else self._intake.discard(writer)
+
+
+def _pass_on(result: T, over: Deferred[None]) -> T:
+    over.callback(None)
+    return result

@@ -45,8 +45,11 @@ class Job(Generic[T]):
     """
     A piece of work on its way through a thread.
 
+    Who cancels it is told when no thread is at it any more, and what it has done is undone.
+
     :param undo: called in the reactor's thread when work that was cancelled has ended: with its
-        result if it was too late to take it back, else with None.
+        result if it was too late to take it back, else with None. It may give a Deferred that fires
+        when that is done.
     :param uses_reserve: whether it is to be done on a full disk, too.
     :ivar work: what is to be done; called in a thread with what the worker works with.
     :ivar kind: does it together with others of its kind; None if it is only done by itself.
@@ -57,6 +60,7 @@ class Job(Generic[T]):
 
     __slots__ = (
         "_failure",
+        "_over",
         "_result",
         "_undo",
         "cancelled",
@@ -79,6 +83,8 @@ class Job(Generic[T]):
         self.item: Any = None
         self.cancelled = False
         self.deferred: Deferred[T] = Deferred(self._cancel)
+        self.deferred.addErrback(self._once_over)
+        self._over: Deferred[None] | None = None
         self._undo = undo
         self._result: T | None = None
         self._failure: Failure | None = None
@@ -98,6 +104,12 @@ class Job(Generic[T]):
         # Safe at any time: a worker skips it, or takes its work back, or `fire` undoes it.
         self.cancelled = True
 
+    def _once_over(self, failure: Failure) -> Any:
+        if not self.cancelled:
+            return failure
+        over = self._over = Deferred()
+        return over.addCallback(lambda _: failure)
+
     def succeed(self, result: T) -> None:
         """Keep the result; in the thread."""
         self._result, self._failure = result, None
@@ -112,12 +124,27 @@ class Job(Generic[T]):
         # What these hold should not wait for the garbage collector.
         del self.deferred, self.work, self.item
         if self.cancelled:
-            if self._undo is not None:
-                self._undo(None if self._failure is not None else self._result)
+            self._end_cancelled()
         elif self._failure is not None:
             deferred.errback(self._failure)
         else:
             deferred.callback(self._result)  # type: ignore[arg-type]
+
+    def _end_cancelled(self) -> None:
+        over, self._over = self._over, None
+        undone = None
+        if self._undo is not None:
+            undone = self._undo(None if self._failure is not None else self._result)
+        if isinstance(undone, Deferred):
+            undone.addBoth(self._tell_end, over)
+        else:
+            self._tell_end(None, over)
+
+    @staticmethod
+    def _tell_end(_: object, over: Deferred[None] | None) -> None:
+        # Who has cancelled it twice has not waited.
+        if over is not None and not over.called:
+            over.callback(None)
 
 
 class TwoSteps(Job[T]):

@@ -81,8 +81,9 @@ class CancelTests(PumpedTestCase):
                 if outcome:
                     break
                 put.cancel()
+                while not outcome:
+                    self.pump.step()
                 outcome[0].trap(CancelledError)
-                self.settle()
                 self.assertIsNone(self.pump.wait(self.store.get_sync_status("a")), (size, steps))
                 self.assertEqual(self.payload_files(), [])
             else:
@@ -106,7 +107,6 @@ class CancelTests(PumpedTestCase):
                     break
                 self.pump.wait(staged.discard())
                 outcome[0].trap(CancelledError)
-                self.settle()
                 status = self.pump.wait(self.store.get_sync_status(f"s{size}"))
                 self.assertEqual(status, (SyncStatus.PENDING_DOWNLOAD, 0))
                 self.assertEqual(self.payload_files(), [])
@@ -124,10 +124,9 @@ class CancelTests(PumpedTestCase):
 
         self.patch(outbox, "deliver", deliver)
         put = self.put("a", 1000)
-        put.addErrback(lambda failure: failure.trap(CancelledError))
         self.assertTrue(committed.wait(60))
         put.cancel()
-        self.settle()
+        self.assertRaises(CancelledError, self.pump.wait, put)
         self.assertIsNone(self.pump.wait(self.store.get_sync_status("a")))
 
     def test_work_that_waits_is_not_begun(self) -> None:

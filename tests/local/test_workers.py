@@ -85,6 +85,43 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(self.results(begun), [2, 4, 6, 8])
         self.assertEqual(self.batches, [1, 3, 1])
 
+    def test_a_cancelled_one_is_told_when_the_thread_is_done_with_it(self) -> None:
+        made = self.start()
+        held, gate = self.hold(made)
+        done: list[str] = []
+        queued = made.begin(Job(lambda _: done.append("queued"), None))
+        for cancelled in (held, queued):
+            cancelled.cancel()
+            self.assertNoResult(cancelled)
+        gate.set()
+        for cancelled in (held, queued):
+            self.assertRaises(CancelledError, self.pump.wait, cancelled)
+        self.assertEqual(done, [])
+
+    def test_a_cancelled_one_is_told_when_it_is_undone(self) -> None:
+        made = self.start()
+        undone: list[int | None] = []
+        undoing: Deferred[None] = Deferred()
+        is_done = threading.Event()
+
+        def do(_: Any) -> int:
+            is_done.set()
+            return 5
+
+        def undo(result: int | None) -> Deferred[None]:
+            undone.append(result)
+            return undoing
+
+        work = made.begin(Job(do, undo))
+        is_done.wait(60)
+        work.cancel()
+        while not undone:
+            self.pump.step()
+        self.assertEqual(undone, [5])
+        self.assertNoResult(work)
+        undoing.callback(None)
+        self.failureResultOf(work, CancelledError)
+
     def test_another_kind_comes_next(self) -> None:
         made = self.start(batch=9)
         _, gate = self.hold(made)
@@ -134,10 +171,11 @@ class WorkersTests(SynchronousTestCase):
         made = self.start(batch=9)
         _, gate = self.hold(made)
         begun = self.of_kind(made, double, 1, 2, 3)
-        begun[1].cancel()
-        self.failureResultOf(begun.pop(1), CancelledError)
+        cancelled = begun.pop(1)
+        cancelled.cancel()
         gate.set()
         self.assertEqual(self.results(begun), [2, 6])
+        self.failureResultOf(cancelled, CancelledError)
         self.assertEqual(self.batches, [1, 2])
 
     def test_closed_while_some_wait(self) -> None:
