@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 import click
 
 from .options import json_option
 from .screen import Screen
 from .sizes import size_value
 from .text import size_text, table_lines
+
+if TYPE_CHECKING:
+    from blobman.server.running.administration import Odd, Report
 
 _data_option = click.option(
     "--data",
@@ -94,6 +100,57 @@ def usage(data: str, as_json: bool) -> None:
     rows = [(it.user, str(it.blobs), size_text(it.size), _limit_text(it.quota)) for it in users]
     for line in table_lines([("user", "blobs", "size", "quota"), *rows]):
         Screen().result(line)
+
+
+@server.command("adopt")
+@_data_option
+@click.option("--dry-run", is_flag=True, help="Only show what would be taken over.")
+@json_option()
+def adopt(data: str, dry_run: bool, as_json: bool) -> None:
+    """
+    Take over a folder of Soledad's server, or of an earlier version.
+
+    The first start of a server does the same. The blobs stay in their files; what is odd is left
+    where it is, and listed. The other server has to be stopped, but not for a dry run, which
+    changes nothing.
+    """
+    from blobman.server.running import administration as admin
+
+    screen = Screen(as_json)
+    work = admin.survey if dry_run else admin.adopt
+    report = work(data, _Watcher(screen))
+    if report is None:
+        screen.remark("Nothing to do: the folder has a catalogue already.")
+    elif as_json:
+        screen.result("", dry_run=dry_run, **asdict(report))
+    else:
+        screen.result(f"{report.blobs} blobs, {size_text(report.size)}")
+        for line in table_lines(
+            [
+                ("from the journal", str(report.from_journal)),
+                ("with flags", str(report.flagged)),
+                ("tombstones", str(report.deleted)),
+                ("quotas", str(report.quotas)),
+                ("odd", str(report.odd)),
+            ]
+        ):
+            screen.result(line)
+
+
+class _Watcher:
+    """Shows what goes on while a folder is taken over."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def progress(self, report: Report) -> None:
+        self._screen.remark(f"{report.blobs} blobs and {report.deleted} tombstones so far")
+
+    def ended(self, report: Report) -> None:
+        pass
+
+    def odd(self, odd: Odd) -> None:
+        self._screen.result(f"{odd.path}: {odd.why}", odd=odd.path, why=odd.why)
 
 
 def _limit_text(size: int | None) -> str:

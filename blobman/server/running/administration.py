@@ -7,13 +7,32 @@ All of this blocks.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 
+from ...errors import StoreError
 from ...model import check_name, check_size
 from ..storage.backends import OWN_FOLDER
 from ..storage.catalogue.interface import Quotas, Usage
-from ..storage.catalogue.visiting import asking, changing
+from ..storage.catalogue.transaction import Transaction
+from ..storage.catalogue.visiting import asking, changing, is_made, make
+from ..storage.soledad.adoption import Adoption, is_older
+from ..storage.soledad.adoption import survey as survey_folder
+from ..storage.soledad.files import Odd
+from ..storage.soledad.taking import Listener, Report
 
-__all__ = ["Quotas", "Usage", "read_quotas", "read_usage", "set_quota", "unset_quota"]
+__all__ = [
+    "Listener",
+    "Odd",
+    "Quotas",
+    "Report",
+    "Usage",
+    "adopt",
+    "read_quotas",
+    "read_usage",
+    "set_quota",
+    "survey",
+    "unset_quota",
+]
 
 
 def read_usage(data: str) -> list[Usage]:
@@ -53,7 +72,7 @@ def set_quota(data: str, user: str | None, size: int | None) -> None:
         check_size(size)
     if user is not None:
         check_name("user", user)
-    with changing(_catalogue_of(data)) as changes:
+    with _changing(data) as changes:
         changes.set_quota(user, size)
 
 
@@ -64,8 +83,46 @@ def unset_quota(data: str, user: str) -> None:
     :param data: the data folder.
     :raise StoreError: the catalogue can't be written.
     """
-    with changing(_catalogue_of(data)) as changes:
+    with _changing(data) as changes:
         changes.unset_quota(user)
+
+
+def adopt(data: str, listener: Listener | None = None) -> Report | None:
+    """
+    Take over a folder that has blobs, but no catalogue, as the first start of a server does.
+
+    :param data: the data folder.
+    :param listener: is told what goes on; the log if None.
+    :return: what has been taken over; None if there was a catalogue already.
+    :raise StoreError: a server has the folder open, or something in it can't be read. Then nothing
+        has been taken over.
+    """
+    adoption = Adoption(data, listener)
+    return adoption.report if make(_catalogue_of(data), adoption) else None
+
+
+def survey(data: str, listener: Listener | None = None) -> Report | None:
+    """
+    Tell what :func:`adopt` would do, and change nothing. A server of before may be running.
+
+    :param data: the data folder.
+    :param listener: is told what goes on; the log if None.
+    :return: what would be taken over; None if there is a catalogue already.
+    :raise StoreError: something in the folder can't be read, or there is no room for a catalogue
+        in the folder for temporary files.
+    """
+    return None if is_made(_catalogue_of(data)) else survey_folder(data, listener)
+
+
+def _changing(data: str) -> AbstractContextManager[Transaction]:
+    def refuse_older(_: object) -> None:
+        if is_older(data):
+            raise StoreError(
+                f"{data} has blobs, but no catalogue yet: start the server, or use blobman server "
+                "adopt, to have it taken over"
+            )
+
+    return changing(_catalogue_of(data), refuse_older)
 
 
 def _catalogue_of(data: str) -> str:

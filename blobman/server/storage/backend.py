@@ -27,7 +27,7 @@ from .interface import (
 )
 from .janitor import Janitor
 from .payloads.interface import IPayloads
-from .reading import StoredBlob
+from .reading import StoredBlob, open_payload
 from .threads import Ending
 from .uploads import SmallUpload, Upload
 
@@ -127,7 +127,7 @@ class Backend:
         if entry.key is None:
             return StoredBlob(entry)
         try:
-            return StoredBlob(entry, await self._payloads.get(entry.key))
+            return await open_payload(entry, self._payloads)
         except DamagedError as error:
             # It may have been deleted, or used again, just now.
             (present,) = await self.catalogue.find([name], 1)

@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from ...clocks import steady_clock
-from ...errors import StoreError
 from .backend import Backend
 from .catalogue.sqlite import SQLiteCatalogue
 from .payloads.folder import FolderPayloads
 from .payloads.memory import MemoryPayloads
+from .soledad.adoption import Adoption
 
 OWN_FOLDER = ".blobman"
 """The folder in a data folder where all that the server makes is. No user has a name like it."""
@@ -20,30 +20,17 @@ def folder_backend(data: str, reactor: Any = None) -> Backend:
     """
     Make a backend that keeps its blobs in a folder.
 
-    :param data: the folder; it is made if need be. One server at a time.
+    :param data: the folder; it is made if need be. One server at a time. One that has blobs, but
+        no catalogue, is taken over; see ``soledad``.
     :param reactor: the global one if None.
     """
     if reactor is None:
         from twisted.internet import reactor
     own = os.path.join(data, OWN_FOLDER)
-    catalogue = SQLiteCatalogue(own, reactor, adopt=lambda _: refuse_other_layouts(data))
+    catalogue = SQLiteCatalogue(own, reactor, adopt=Adoption(data))
     return Backend(catalogue, FolderPayloads(data, reactor), steady_clock(reactor))
 
 
 def memory_backend() -> Backend:
     """Make a backend that keeps its blobs in memory. Each of its Deferreds has fired already."""
     return Backend(SQLiteCatalogue(), MemoryPayloads(), None)
-
-
-def refuse_other_layouts(data: str) -> None:
-    """
-    Look whether a folder without a catalogue has blobs in another layout.
-
-    :raise StoreError: there is something in it.
-    """
-    strange = [it.name for it in os.scandir(data) if it.is_dir() and it.name != OWN_FOLDER]
-    older = os.path.join(data, OWN_FOLDER, "journal")
-    if strange or os.path.exists(older):
-        raise StoreError(
-            f"{data} holds something, but no catalogue: perhaps the blobs of another server"
-        )

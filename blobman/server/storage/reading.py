@@ -10,10 +10,11 @@ from twisted.internet.interfaces import IConsumer, IPushProducer
 from zope.interface import implementer
 
 from ...errors import ClosedError
+from ...protocol import TAG_SIZE
 from .catalogue.interface import Entry
 from .digests import CHUNK, check_chunk
-from .interface import IStoredBlob
-from .payloads.interface import IPayload
+from .interface import DamagedError, IStoredBlob
+from .payloads.interface import IPayload, IPayloads
 
 T = TypeVar("T")
 
@@ -70,6 +71,28 @@ class StoredBlob:
             self._is_closed = True
             if self._payload is not None:
                 self._payload.close()
+
+
+async def open_payload(entry: Entry, payloads: IPayloads) -> StoredBlob:
+    """
+    Open a blob that is a payload.
+
+    :return: it. Raises ``DamagedError`` if the payload is missing, or can be seen to be another
+        one than was recorded; one that was adopted has no digests, but its tag tells.
+    """
+    assert entry.key is not None
+    payload = await payloads.get(entry.key)
+    try:
+        is_same = payload.size == entry.size
+        if is_same and not entry.digests:
+            tag = await payload.read(max(entry.size - TAG_SIZE, 0), entry.size)
+            is_same = tag == entry.tag
+        if not is_same:
+            raise DamagedError("a payload is not as it was written")
+    except BaseException:
+        payload.close()
+        raise
+    return StoredBlob(entry, payload)
 
 
 @implementer(IPushProducer)

@@ -48,6 +48,7 @@ class PayloadsContract(Base):
         await self.write(key := secrets.token_hex(16))
         payload = await self.payloads.get(key)
         size = len(_CONTENT)
+        self.assertEqual(payload.size, size)
         for start, end in ((0, size), (0, 1), (69_999, 70_002), (size - 1, size), (5, 5)):
             self.assertEqual(await payload.read(start, end), _CONTENT[start:end])
         payload.close()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import apsw
 
 from ....errors import StoreError
-from .connection import connect, store_errors, transaction
+from .connection import Adopt, connect, store_errors, transaction
 from .questions import Questions
 from .transaction import Transaction
 from .writer import Place, Writer
@@ -28,6 +28,20 @@ def _visiting(place: Place) -> Iterator[apsw.Connection]:
         connection.close()
 
 
+def is_made(folder: str) -> bool:
+    """
+    Tell whether a catalogue has been made. One that is just being made has not.
+
+    :param folder: the catalogue's folder.
+    :raise StoreError: it can't be read.
+    """
+    place = Place(folder)
+    if not os.path.exists(place.path):
+        return False
+    with _visiting(place) as connection:
+        return bool(connection.pragma("user_version"))
+
+
 @contextmanager
 def asking(folder: str) -> Iterator[Questions]:
     """
@@ -36,25 +50,37 @@ def asking(folder: str) -> Iterator[Questions]:
     :param folder: the catalogue's folder.
     :raise StoreError: there is none, or it can't be read.
     """
-    place = Place(folder)
-    if not os.path.exists(place.path):
-        raise StoreError("no server has used that folder yet")
-    with _visiting(place) as connection:
+    if not is_made(folder):
+        raise StoreError("the folder has no catalogue: no server has used it yet")
+    with _visiting(Place(folder)) as connection:
         yield Questions(connection)
 
 
 @contextmanager
-def changing(folder: str) -> Iterator[Transaction]:
+def changing(folder: str, adopt: Adopt | None = None) -> Iterator[Transaction]:
     """
     Change what takes no number: quotas. The catalogue is made if there is none.
 
     :param folder: the catalogue's folder.
+    :param adopt: called if it is made; see :class:`.sqlite.SQLiteCatalogue`.
     :raise StoreError: it can't be written.
     """
-    place = Place(folder)
-    if not os.path.exists(place.path):
-        writer = Writer(place, time.time_ns)
-        writer.open()
-        writer.close()
-    with _visiting(place) as connection, transaction(connection):
+    make(folder, adopt)
+    with _visiting(Place(folder)) as connection, transaction(connection):
         yield Transaction(connection, 0, time.time_ns())
+
+
+def make(folder: str, adopt: Adopt | None = None) -> bool:
+    """
+    Make a catalogue, if there is none.
+
+    :param adopt: called if it is made; see :class:`.sqlite.SQLiteCatalogue`.
+    :return: whether there was none.
+    :raise StoreError: a server has the folder open, or it can't be written.
+    """
+    if is_made(folder):
+        return False
+    writer = Writer(Place(folder), time.time_ns, adopt)
+    writer.open()
+    writer.close()
+    return True

@@ -185,6 +185,7 @@ class _FileWriter:
 @implementer(IPayload)
 class _File:
     def __init__(self, number: int, workers: Worker) -> None:
+        self.size = os.fstat(number).st_size
         self._file = _Descriptor(number)
         self._workers = workers
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 
 class IPayloadWriter(Interface):
@@ -38,6 +38,8 @@ class IPayloadWriter(Interface):
 
 class IPayload(Interface):
     """A payload that is open for reading. It stays readable if it is removed meanwhile."""
+
+    size: int = Attribute("Its bytes.")
 
     def read(start: int, end: int) -> Deferred[bytes]:
         """

@@ -31,6 +31,7 @@ class _MemoryWriter:
 @implementer(IPayload)
 class _MemoryPayload:
     def __init__(self, content: bytearray) -> None:
+        self.size = len(content)
         self._content = content
 
     def read(self, start: int, end: int) -> Deferred[bytes]:

@@ -1,0 +1,175 @@
+"""Folders that were taken over, served to managers; and files that are changed afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import TestCase
+
+from blobman import BlobManager, Flags, SyncStatus
+from blobman.server.storage.backends import folder_backend
+from blobman.server.storage.interface import BlobName, DamagedError
+from blobman.server.storage.soledad import taking
+
+from ....support import ServerTestCase, content, doc
+from .case import AdoptionCase
+from .older import OlderFolder, record, sealed
+
+VECTOR = Path(__file__).parents[3] / "vectors" / "blobman-server-dir"
+
+
+def clear_text(blob_id: str, size: int) -> bytes:
+    """What a blob of the folder holds."""
+    rounds = range(size // 32 + 1)
+    data = b"".join(hashlib.sha256(f"{blob_id}-{it}".encode()).digest() for it in rounds)
+    return data[:size]
+
+
+class ManagerTests(ServerTestCase):
+    """A manager of Alice's, whose blobs the folder has."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        self.expected = json.loads((VECTOR / "expected.json").read_text())
+        await self.serve_older()
+
+    async def serve_older(self) -> None:
+        """Serve the folder as it was before it was taken over."""
+        await self.stop_server()
+        shutil.rmtree(self.data)
+        shutil.copytree(VECTOR / "data", self.data)
+        await self.start_server()
+
+    def manager(self, name: str = "laptop", **options: Any) -> BlobManager:
+        return super().manager(name, secret=self.expected["secret"], **options)
+
+    def blobs(self) -> list[tuple[str, str, int]]:
+        """Name Alice's blobs, with the size of each."""
+        return [
+            (it["blob_id"], it["namespace"].replace("default", ""), it["size"])
+            for it in self.expected["blobs"]
+            if it["user"] == "alice"
+        ]
+
+    async def check_in_sync(self, manager: BlobManager) -> None:
+        for namespace in ("", "mail"):
+            await manager.sync(namespace)
+            expected = sorted(it for it, where, _ in self.blobs() if where == namespace)
+            synced = await manager.local_list_status(SyncStatus.SYNCED, namespace)
+            self.assertEqual(sorted(synced), expected)
+            self.assertEqual(sorted(await manager.local_list(namespace)), expected)
+        for blob_id, namespace, size in self.blobs():
+            got = (await manager.get(blob_id, namespace)).read()
+            self.assertEqual(got, clear_text(blob_id, size))
+
+    async def last_number(self) -> int:
+        assert self.service is not None
+        backend: Any = self.service.backend
+        number: int = await backend.catalogue.last_number()
+        return number
+
+    async def test_what_is_in_sync_stays_so(self) -> None:
+        manager = self.manager()
+        await self.check_in_sync(manager)
+        await self.serve_older()
+        number = await self.last_number()
+        await self.check_in_sync(manager)
+        for blob_id, namespace, _ in self.blobs():
+            await manager.verify(blob_id, namespace)
+        self.assertEqual(await self.last_number(), number, "something was changed there")
+
+    async def test_streams(self) -> None:
+        manager = self.manager(remote_stream=self.url_at(self.port, "stream"))
+        await self.check_in_sync(manager)
+
+    async def test_it_is_worked_with(self) -> None:
+        manager = self.manager()
+        await manager.sync()
+        self.assertEqual(await manager.get_flags("letter-2"), [Flags.PROCESSING, Flags.FAILED])
+        await manager.set_flags("letter-1", [Flags.PENDING])
+        self.assertEqual(
+            await manager.remote_list(filter_flag=Flags.PENDING), ["L" * 254, "letter-1"]
+        )
+        await manager.delete("letter-1")
+        await manager.put(doc(content(300), "erased"), 300)
+        other = self.manager("phone")
+        await other.sync()
+        self.assertEqual((await other.get("erased")).read(), content(300))
+        self.assertNotIn("letter-1", await other.local_list())
+        self.assertEqual(await other.remote_list(deleted=True), ["again", "erased", "letter-1"])
+
+
+class ChangedFileTests(AdoptionCase):
+    """A file that is not as it was taken over is damaged, and no other blob is."""
+
+    async def check(self, change: str) -> None:
+        self.older = OlderFolder(self.mktemp())
+        self.root = str(self.older.path)
+        path = self.older.put(("alice", "default", "a"), sealed("a"))
+        self.older.put(("alice", "default", "b"), sealed("b"))
+        backend = await self.open()
+        original = path.read_bytes()
+        path.unlink()
+        if change == "replaced by a link":
+            os.symlink("b", path)
+        elif change == "shorter":
+            path.write_bytes(original[:-1])
+        elif change == "longer":
+            path.write_bytes(original + b"x")
+        elif change == "another one":
+            path.write_bytes(sealed("c"))
+        elif change == "empty":
+            path.write_bytes(b"")
+        name, other = BlobName("alice", "default", "a"), BlobName("alice", "default", "b")
+        await self.assertFailure(backend.read(name), DamagedError)
+        self.assertEqual(await self.content(backend, *other), sealed("b"))
+        [first, *_] = await backend.read_some([other, name], 1_000_000)
+        assert first is not None
+        first.close()
+        # It can be deleted, and put again.
+        await backend.delete(name)
+        await backend.store([(name, sealed("new"))])
+        self.assertEqual(await self.content(backend, *name), sealed("new"))
+        await backend.close()
+
+    async def test_changes(self) -> None:
+        for change in (
+            "missing", "empty", "shorter", "longer", "another one", "replaced by a link",
+        ):  # fmt: skip
+            await self.check(change)
+
+
+class LogTests(TestCase):
+    async def test_a_start_tells_what_it_does(self) -> None:
+        self.patch(taking, "PROGRESS_EVERY", 2)
+        older = OlderFolder(self.mktemp())
+        for number in range(5):
+            older.put(("alice", "default", f"b{number}"), sealed(str(number)))
+        older.put(("alice", "default", "odd"), b"")
+        older.journal(1, record(b"D", ("bob", "MX", "c"), sealed("c")))
+        with capturedLogs() as events:
+            backend = folder_backend(str(older.path))
+            await backend.open()
+        await backend.close()
+        own = [it for it in events if str(it.get("log_format", "")).startswith("Taking over")]
+        levels = [(it["log_level"].name, it.get("blobs"), it.get("path")) for it in own]
+        told = [it for it in levels if it[0] == "warn"]
+        self.assertEqual(told, [("warn", None, "alice/default/o/odd/odd/odd")])
+        self.assertEqual([it for it in levels if it[0] == "info"][-1], ("info", 6, None))
+        self.assertEqual([it[1] for it in levels if it[0] == "info"], [2, 4, 6, 6])
+        self.assertEqual(own[-1]["size"], 6 * 800)
+
+    async def test_there_is_nothing_to_tell(self) -> None:
+        with capturedLogs() as events:
+            backend = folder_backend(self.mktemp())
+            await backend.open()
+        await backend.close()
+        self.assertFalse(
+            [it for it in events if str(it.get("log_format", "")).startswith("Taking over")]
+        )
