@@ -17,9 +17,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from blobman import interfaces
 from blobman.cli.failures import EXIT_CODES
 from blobman.cli.root import root
+from blobman.interfaces import content, observers, remote, store
 from blobman.model import STATUS_CHANGES, SyncStatus
 
 
@@ -95,12 +95,13 @@ class Interfaces(_Generated):
 
     def lines(self) -> Iterator[str]:
         """Give each interface and what is in it."""
-        for node in ast.parse(inspect.getsource(interfaces)).body:
-            if isinstance(node, ast.ClassDef):
-                yield f".. py:class:: blobman.interfaces.{node.name}\n"
-                yield indent(ast.get_docstring(node) or "", "   ") + "\n"
-                for member in node.body:
-                    yield from self._describe(member)
+        for module in (observers, store, content, remote):
+            for node in ast.parse(inspect.getsource(module)).body:
+                if isinstance(node, ast.ClassDef):
+                    yield f".. py:class:: blobman.interfaces.{node.name}\n"
+                    yield indent(ast.get_docstring(node) or "", "   ") + "\n"
+                    for member in node.body:
+                        yield from self._describe(member)
 
     def _describe(self, member: ast.stmt) -> Iterator[str]:
         if isinstance(member, ast.FunctionDef):

@@ -1,103 +1,22 @@
-"""
-What the synchronizer asks of a store and of a remote.
-
-The synchronizer knows these and nothing else of the two. The SQLite store and
-the in-memory one pass the same contract; so do the HTTP client and the in-memory remote.
-"""
+"""What the synchronizer asks of a store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Set
 from typing import BinaryIO
 
 from twisted.internet.defer import Deferred
-from zope.interface import Attribute, Interface
+from zope.interface import Interface
 
-from .document import BlobReader
-from .model import Flags, Priority, QueuedTransfer, SyncStatus, TransferProgress
+from ..document import BlobReader
+from ..model import Priority, QueuedTransfer, SyncStatus
+from .content import IPayload, IStagedBlob
 
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
 Ids = list[str]
 Paths = list[str]
 Sizes = list[tuple[str, int]]
-FlagList = list[Flags]
 Queue = list[QueuedTransfer]
-
-
-Progress = Callable[[int, int], object]
-"""Told of the sealed bytes that have travelled, and of their number in all (0 if not known)."""
-
-
-def no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
-
-
-class ITransferObserver(Interface):
-    """What an application is told about transfers, to show their progress."""
-
-    def transfer_changed(transfer: TransferProgress) -> None:
-        """
-        A transfer has a new state, or has moved on. Called in the reactor's thread, at most
-        about ten times a second for one blob. What it raises is logged and goes no further.
-        """
-
-
-class IPayload(Interface):
-    """A stored blob's content, as an upload reads it. Safe if the blob is deleted meanwhile."""
-
-    size: int = Attribute("The size of the cleartext in bytes.")
-    preamble: bytes = Attribute("The raw preamble that it is sealed with; empty if there is none.")
-    chunk_count: int = Attribute("How many chunks there are; 0 for an empty blob.")
-
-    def read_now() -> bytes | None:
-        """
-        Give all of it, if it is small and has been read already.
-
-        :raise StoreError: it is damaged.
-        :raise ClosedError: the store was closed.
-        """
-
-    def read_chunk(index: int) -> Deferred[bytes]:
-        """
-        Read one chunk, off the reactor.
-
-        :param index: from 0 to ``chunk_count`` - 1, in any order.
-        :return: fires with the chunk (all but the last have the same length). Fails with
-            ``BlobNotFoundError`` if the blob was deleted, with ``StoreError`` if it can't be read.
-        """
-
-
-Payloads = list[tuple[str, IPayload]]
-
-
-class IStagedBlob(Interface):
-    """
-    Where a download goes before it is verified: nobody else can see it.
-
-    It ends in exactly one of ``publish`` and ``discard``.
-    """
-
-    def write(data: bytes | bytearray | memoryview) -> Deferred[None] | None:
-        """
-        Take the next bytes. They are copied before this returns.
-
-        :return: None if more may come at once; else a Deferred that fires when more may
-            come. It fails with ``StoreError`` if they can't be stored.
-        """
-
-    def publish(preamble: bytes, external: bool = False) -> Deferred[None]:
-        """
-        Make it the local copy of its blob, with status SYNCED, in one transaction.
-
-        :param preamble: the raw preamble it was sealed with.
-        :param external: it came sealed by others and is stored as delivered.
-        :return: fires when it is durable. A copy that is there already is kept, and this
-            one dropped. Fails with ``IllegalStatusChange`` if the blob has meanwhile been
-            deleted, with ``StoreError``; then it is gone.
-        """
-
-    def discard() -> Deferred[None]:
-        """Remove it. Never fails; may be called at any time, and after an end too."""
 
 
 class IBlobStore(Interface):
@@ -348,146 +267,4 @@ class IBlobStore(Interface):
         End. What is under way fails with ``ClosedError`` or finishes.
 
         :return: fires when no thread is left and the database is closed. May be called twice.
-        """
-
-
-class IRemote(Interface):
-    """
-    A user's blobs on the server.
-
-    Each Deferred can fail with ``UnauthorizedError``, ``CertificateError``,
-    ``RetriableTransferError`` (no connection, cut, idle, 408, 425, 429, 5xx) or ``ServerError``:
-    also when something on the way answered in the server's place. What the server has not said
-    itself is never taken for a success, or for "not there". Cancelling one closes its connection.
-    """
-
-    def list(
-        namespace: str = "",
-        order_by: str | None = None,
-        deleted: bool = False,
-        filter_flag: str | None = None,
-    ) -> Deferred[Ids]:
-        """
-        List ids; or tombstones, with ``deleted``.
-
-        :return: fires with ids. Fails with ``ServerError``, too, if the list is longer than
-            32 MiB or 900,000 ids.
-        """
-
-    def count(
-        namespace: str = "", deleted: bool = False, filter_flag: str | None = None
-    ) -> Deferred[dict[str, int]]:
-        """
-        Count what ``list`` would list.
-
-        :return: fires with ``{"count": n}``.
-        """
-
-    def get_tag(blob_id: str, namespace: str = "") -> Deferred[bytes]:
-        """
-        Ask for a blob's tag without its content.
-
-        :return: fires with 16 bytes. Fails with ``BlobNotFoundError``.
-        """
-
-    def upload(
-        blob_id: str,
-        payload: IPayload,
-        namespace: str = "",
-        progress: Progress = no_progress,
-    ) -> Deferred[None]:
-        """
-        Seal and send.
-
-        :return: fires when the server has it for good. Fails with ``BlobAlreadyExistsError``,
-            ``QuotaExceededError``, or as reading the payload does.
-        """
-
-    def download(
-        blob_id: str,
-        staged: IStagedBlob,
-        namespace: str = "",
-        progress: Progress = no_progress,
-    ) -> Deferred[None]:
-        """
-        Receive, open, verify and publish. Whatever happens, nothing stays staged.
-
-        :return: fires when the blob is published. Fails with ``BlobNotFoundError``, with
-            ``InvalidBlob`` if it does not verify, or as storing it does.
-        """
-
-    def holds(blob_id: str, payload: IPayload, namespace: str = "") -> Deferred[bool]:
-        """
-        Ask whether the server's blob of this id is this one, without downloading it.
-
-        :return: fires with whether its tag is the one that sealing the payload gives; with False
-            if the payload has no preamble, so that it was never sealed. Fails with
-            ``BlobNotFoundError``, or as reading the payload does.
-        """
-
-    def delete(blob_id: str, namespace: str = "") -> Deferred[None]:
-        """
-        Delete, leaving a tombstone.
-
-        :return: fires when it is gone, also if the server's answer was lost and it was asked
-            again. Fails with ``BlobNotFoundError``.
-        """
-
-    def set_flags(blob_id: str, flags: Iterable[str], namespace: str = "") -> Deferred[None]:
-        """
-        Replace the flags.
-
-        :return: fires when they are set. Fails with ``InvalidFlagsError``, ``BlobNotFoundError``.
-        """
-
-    def get_flags(blob_id: str, namespace: str = "") -> Deferred[FlagList]:
-        """
-        Read the flags.
-
-        :return: fires with members of ``Flags``. Fails with ``BlobNotFoundError``.
-        """
-
-    def close() -> Deferred[None]:
-        """
-        Close the connections.
-
-        :return: fires when they are closed.
-        """
-
-
-Ended = Callable[[str, "BaseException | int | None"], object]
-"""
-Told an id, and what became of it: the sealed size in bytes if it has been published, an error, or
-None if it needs a request of its own.
-"""
-
-
-class IRemoteStream(Interface):
-    """
-    Many blobs of a user in one request. Each Deferred can fail as those of ``IRemote`` do.
-
-    Where the server has no such streams, nothing is said of any blob: each goes alone.
-    """
-
-    def upload_many(payloads: Payloads, namespace: str = "") -> Deferred[dict[str, str]]:
-        """
-        Seal and send small blobs.
-
-        :return: fires with what became of each: ``created`` (the server has it for good),
-            ``exists``, ``quota`` or ``invalid``. An id is missing if the server did not say.
-        """
-
-    def download_many(
-        blob_ids: Ids,
-        stage: Callable[[str, str], IStagedBlob],
-        ended: Ended,
-        namespace: str = "",
-    ) -> Deferred[None]:
-        """
-        Receive, open, verify and publish each by itself. Nothing stays staged.
-
-        :param stage: begins to receive a blob: takes its id and the namespace.
-        :param ended: told what became of each. Of those that it is not told of when the Deferred
-            fires, nothing has come: the request ended before.
-        :return: fires when it is over.
         """
