@@ -17,7 +17,6 @@ from blobman import (
     RetriableTransferError,
     StoreError,
     UnauthorizedError,
-    WrongKeyError,
 )
 
 from .commands import Session
@@ -108,7 +107,7 @@ class _Rounds:
             await check_secret(self._manager, namespace)
             await self._manager.sync(namespace)
             has_failed = False
-        except (StoreError, UnauthorizedError, WrongKeyError):
+        except (StoreError, UnauthorizedError):
             # Neither another namespace nor another time would fare better.
             raise
         except CertificateError as error:

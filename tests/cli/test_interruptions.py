@@ -48,6 +48,9 @@ sys.exit(blobman.__main__.main())
 
 
 class InterruptionTests(ServerCase):
+    timeout = 600
+    """Seconds: many processes are started, and the machine can be busy."""
+
     def start(self, script: str, *arguments: str) -> Process:
         settings = {name: it for name, it in os.environ.items() if name.startswith("BLOBMAN_")}
         return Process(["-c", script, *arguments], settings)

@@ -9,7 +9,7 @@ from blobman.server.running.service import GRACE
 from .processes import Process
 
 HEAVY = ("OpenSSL", "apsw", "asyncio", "attr", "cryptography", "keyring", "prometheus_client",
-         "sqlite3", "ssl", "treq", "twisted", "zope")  # fmt: skip
+         "sqlite3", "ssl", "treq", "twisted", "zope.interface")  # fmt: skip
 """What takes long to import, and is for commands that do something."""
 
 SCRIPT = f"""
@@ -22,6 +22,9 @@ sys.exit(code)
 
 
 class ImportTests(TestCase):
+    timeout = 600
+    """Seconds: many processes are started, and the machine can be busy."""
+
     async def loaded_by(self, *arguments: str) -> str:
         process = Process(["-c", SCRIPT, *arguments], {})
         self.assertEqual(await process.ended, 0, process.err)
