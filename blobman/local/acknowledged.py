@@ -128,6 +128,8 @@ class Acknowledged:
         :raise OSError: it can't be noted.
         """
         self._write(_NOTHING)
+        # After a power cut, the log must not be missed that was removed on purpose.
+        os.fsync(self._descriptor)
 
     def _write(self, note: _Note) -> None:
         body = _NOTE.pack(_MAGIC, note.frames, *note.salts)

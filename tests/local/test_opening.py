@@ -201,6 +201,24 @@ class LogTests(OpeningTestCase):
         self.lock.write_bytes(bytes(4096))
         self.assertEqual(len(await self.open().list()), 7)
 
+    async def test_a_note_is_cleared_for_good_before_the_log_goes(self) -> None:
+        """Else a power cut could bring back a note of a log that was removed on purpose."""
+        seen: list[tuple[bool, bytes]] = []
+        fsync = os.fsync
+
+        def watched(descriptor: int) -> None:
+            fsync(descriptor)
+            if os.path.samestat(os.fstat(descriptor), self.lock.stat()):
+                seen.append((self.log.exists(), self.lock.read_bytes()[8:20]))
+
+        store = self.open()
+        await put(store, "a", b"data")
+        self.assertNotEqual(self.lock.read_bytes()[8:20], bytes(12))
+        self.patch(os, "fsync", watched)
+        await store.close()
+        self.assertEqual(seen, [(True, bytes(12))])
+        self.assertFalse(self.log.exists())
+
     def test_salts(self) -> None:
         self.crash()
         log = LogFile(self.log)
