@@ -326,6 +326,13 @@ class FullTests(DiskTestCase):
             assert failed, failed
             assert len(os.listdir(os.path.join(folder, 'user_blobs.payloads'))) == 1
             assert (await store.get('before')).read() == content(3_000_000)
+            # What is there can be deleted, and there is room again.
+            for blob_id in await store.list():
+                await store.update_sync_status(blob_id, SyncStatus.PENDING_DELETE)
+                assert await store.delete(blob_id)
+            assert await store.list() == []
+            for number in range(20 - failed):
+                await put(f'again{number}', 900_000)
             print('fine', 20 - failed)
         """
         self.assertIn("fine", run(self.folder, script).stdout)
