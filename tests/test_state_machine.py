@@ -38,17 +38,20 @@ EXAMPLES = int(os.environ.get("BLOBMAN_TEST_EXAMPLES", "15"))
 STEPS = 30
 SIZES = [0, 1, 100, 5000, 70_000, 1_500_000]
 CLIENTS = ("laptop", "phone")
+SHARED = "shared"
+"""What the ids begin with that each of the two uses again and again."""
 NAMESPACES = ("", "mail")
 
 clients = st.sampled_from(CLIENTS)
+owners = st.sampled_from((*CLIENTS, SHARED))
 namespaces = st.sampled_from(NAMESPACES)
 numbers = st.integers(0, len(SIZES) - 1)
 Key = tuple[str, str]
 
 
-def data_of(key: Key) -> bytes:
-    """A blob is the same each time that it is made: its number is in its id."""
-    return content(SIZES[int(key[1][-1])], repr(key))
+def data_of(key: Key, version: int = 0) -> bytes:
+    """Return what is put: the same each time, unless the id is shared. Its number says the size."""
+    return content(SIZES[int(key[1][-1])], f"{key!r} {version}")
 
 
 def _on_server(key: Key) -> tuple[str, str]:
@@ -74,6 +77,10 @@ class World:
         self.uncertain: set[Key] = set()
         self.private: dict[str, set[Key]] = {name: set() for name in CLIENTS}
         self.tampered: dict[Key, bytes] = {}
+        # How often each was put: the last one of those that are shared is to be everywhere.
+        self.puts: dict[Key, int] = {}
+        self.was_restored = False
+        self.backups: dict[str, tuple[str, set[Key], set[Key]]] = {}
 
     async def start(self) -> None:
         await self.case.stop_server()
@@ -101,7 +108,7 @@ class World:
 
     async def put(self, name: str, key: Key, local_only: bool) -> None:
         namespace, blob_id = key
-        data = data_of(key)
+        data = data_of(key, self.version(key, self.puts.get(key, 0) + 1))
         try:
             await self.managers[name].put(
                 doc(data, blob_id), len(data), namespace, local_only=local_only
@@ -112,10 +119,29 @@ class World:
             self.unanswered.add(key)
         else:
             self.unanswered.discard(key)
+        self.puts[key] = self.puts.get(key, 0) + 1
         if local_only:
             self.private[name].add(key)
         else:
             self.alive[key] = True
+
+    @staticmethod
+    def version(key: Key, number: int) -> int:
+        return number if key[1].startswith(SHARED) else 0
+
+    def is_a_version(self, data: bytes, key: Key) -> bool:
+        numbers = range(self.puts.get(key, 0) + 2)
+        return any(data == data_of(key, self.version(key, number)) for number in numbers)
+
+    async def use_again(self, name: str, key: Key) -> None:
+        """Another blob under the id, if it is clear that nobody has one that waits."""
+        if key in self.uncertain | self.unanswered | self.tampered.keys():
+            return
+        await self.delete(name, key)
+        if key not in self.uncertain:
+            await self.put(name, key, local_only=False)
+        if key in self.unanswered:
+            self.uncertain.add(key)
 
     async def get(self, name: str, key: Key) -> None:
         namespace, blob_id = key
@@ -128,7 +154,7 @@ class World:
         except RetriableTransferError:
             pass
         else:
-            assert found.read() == data_of(key), f"{key} is not what was put"
+            assert self.is_a_version(found.read(), key), f"{key} is not what was put"
 
     async def delete(self, name: str, key: Key) -> None:
         namespace, blob_id = key
@@ -152,6 +178,9 @@ class World:
             await self.managers[name].sync(namespace)
         except MaximumRetriesError:
             assert self.tampered
+        except BlobAlreadyExistsError:
+            # What waited when it was backed up is not what has been put since.
+            assert self.was_restored
         except RetriableTransferError:
             return
         self.unanswered -= {
@@ -172,6 +201,33 @@ class World:
         # Not what belongs to the running process only: what is left must do without.
         shutil.copytree(old, new, ignore=shutil.ignore_patterns("*-shm", "*.lock"))
         await self.managers[name].close()
+        self.open(name)
+
+    async def back_up_store(self, name: str) -> None:
+        await self.managers[name].close()
+        old = os.path.join(self.case.folder, self.folders[name])
+        backup = old + "-backup"
+        if os.path.exists(old):
+            shutil.rmtree(backup, ignore_errors=True)
+            shutil.copytree(old, backup)
+            waiting = {key for key in self.unanswered if name in key[1]}
+            self.backups[name] = (backup, set(self.private[name]), waiting)
+        self.open(name)
+
+    async def restore_store(self, name: str) -> None:
+        if name not in self.backups:
+            return
+        backup, private, waiting = self.backups[name]
+        await self.managers[name].close()
+        self.crashes += 1
+        self.folders[name] = f"{name}-{self.number}-restored-{self.crashes}"
+        shutil.copytree(backup, os.path.join(self.case.folder, self.folders[name]))
+        self.was_restored = True
+        self.private[name] = set(private)
+        # What waited then is sent again; what waits now is gone.
+        lost = {key for key in self.unanswered if name in key[1]}
+        self.uncertain |= waiting | lost
+        self.unanswered |= waiting
         self.open(name)
 
     def tamper(self, key: Key, where: int) -> None:
@@ -198,7 +254,8 @@ class World:
         self.repair()
         for name in (*CLIENTS, *CLIENTS):
             for namespace in NAMESPACES:
-                await self.managers[name].sync(namespace)
+                with contextlib.suppress(*[BlobAlreadyExistsError] * self.was_restored):
+                    await self.managers[name].sync(namespace)
         # Sync leaves alone what did not verify; asking for it starts anew.
         for name in CLIENTS:
             for namespace, blob_id in self.tampered:
@@ -217,10 +274,17 @@ class World:
             mine = {blob_id for ns, blob_id in self.private[name] if ns == namespace}
             assert not mine & there, f"{mine & there} should never have left"
             here = set(await manager.local_list(namespace))
-            assert here == there | mine, f"{name} has {here}, the server {there}"
+            # A tombstone that was known before the id was used again takes nothing.
+            again = {i for (ns, i), count in self.puts.items() if ns == namespace and count > 1}
+            assert there | mine <= here <= there | mine | again, f"{name}: {here}, not {there}"
             for blob_id in here:
-                found = await manager.get(blob_id, namespace)
-                assert found.read() == data_of((namespace, blob_id))
+                key = (namespace, blob_id)
+                found = (await manager.get(blob_id, namespace)).read()
+                if key in self.uncertain or blob_id not in there:
+                    assert self.is_a_version(found, key)
+                else:
+                    latest = self.version(key, self.puts.get(key, 0))
+                    assert found == data_of(key, latest), f"{name} has an old {key}"
 
 
 class Machine(RuleBasedStateMachine):
@@ -245,15 +309,27 @@ class Machine(RuleBasedStateMachine):
     def put_local_only(self, name: str, namespace: str, number: int) -> None:
         self.do(self.world.put(name, (namespace, f"only-{name}-{number}"), local_only=True))
 
-    @rule(name=clients, owner=clients, namespace=namespaces, number=numbers)
+    @rule(name=clients, owner=owners, namespace=namespaces, number=numbers)
     def get(self, name: str, owner: str, namespace: str, number: int) -> None:
         self.do(self.world.get(name, (namespace, f"{owner}-{number}")))
+
+    @rule(name=clients, namespace=namespaces, number=numbers)
+    def use_again(self, name: str, namespace: str, number: int) -> None:
+        self.do(self.world.use_again(name, (namespace, f"{SHARED}-{number}")))
+
+    @rule(name=clients)
+    def back_up_store(self, name: str) -> None:
+        self.do(self.world.back_up_store(name))
+
+    @rule(name=clients)
+    def restore_store(self, name: str) -> None:
+        self.do(self.world.restore_store(name))
 
     @rule(name=clients, namespace=namespaces, number=numbers)
     def get_local_only(self, name: str, namespace: str, number: int) -> None:
         self.do(self.world.get(name, (namespace, f"only-{name}-{number}")))
 
-    @rule(name=clients, owner=clients, namespace=namespaces, number=numbers)
+    @rule(name=clients, owner=owners, namespace=namespaces, number=numbers)
     def delete(self, name: str, owner: str, namespace: str, number: int) -> None:
         self.do(self.world.delete(name, (namespace, f"{owner}-{number}")))
 
@@ -285,7 +361,7 @@ class Machine(RuleBasedStateMachine):
     def crash(self, name: str) -> None:
         self.do(self.world.crash(name))
 
-    @rule(owner=clients, namespace=namespaces, number=numbers, where=st.integers(0, 2**20))
+    @rule(owner=owners, namespace=namespaces, number=numbers, where=st.integers(0, 2**20))
     def tamper(self, owner: str, namespace: str, number: int, where: int) -> None:
         self.world.tamper((namespace, f"{owner}-{number}"), where)
 
