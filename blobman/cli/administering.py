@@ -153,5 +153,20 @@ class _Watcher:
         self._screen.result(f"{odd.path}: {odd.why}", odd=odd.path, why=odd.why)
 
 
+@server.command("restored")
+@_data_option
+def restored(data: str) -> None:
+    """
+    Say that the folder was put back from a backup, once it was. No server may be running.
+
+    A server does not start with a folder that lacks changes which were acknowledged, unless it is
+    told so that this is meant. Clients then compare everything with it, once.
+    """
+    from blobman.server.running import administration as admin
+
+    number = admin.restored(data)
+    Screen().result(f"The last change that it has is number {number}.")
+
+
 def _limit_text(size: int | None) -> str:
     return "none" if size is None else size_text(size)

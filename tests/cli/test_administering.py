@@ -70,8 +70,19 @@ class QuotaTests(ServerCase):
             [{"user": None, "quota": 10**9}, {"user": USER, "quota": 2 * 10**9}],
         )
 
+    async def test_not_restored_while_a_server_runs(self) -> None:
+        await self.refuse(10, "server", "restored", "--data", self.path("data"))
+
 
 class WithoutServerTests(CommandCase):
+    async def test_restored(self) -> None:
+        os.mkdir(self.path("data"))
+        data = "--data", self.path("data")
+        await self.refuse(10, "server", "restored", *data)
+        await self.succeed("quota", "set", "1GB", "--default", *data)
+        outcome = await self.succeed("server", "restored", *data)
+        self.assertEqual(outcome.lines, ["The last change that it has is number 0."])
+
     async def test_mistakes(self) -> None:
         os.mkdir(self.path("data"))
         data = "--data", self.path("data")

@@ -199,6 +199,7 @@ class HelpTests(CommandCase):
             "token revoke",
             "quota set",
             "quota unset",
+            "server restored",
             "server usage",
         ):
             outcome = await self.succeed(*command.split(), "--help")

@@ -14,7 +14,7 @@ from ...model import check_name, check_size
 from ..storage.backends import OWN_FOLDER
 from ..storage.catalogue.interface import Quotas, Usage
 from ..storage.catalogue.transaction import Transaction
-from ..storage.catalogue.visiting import asking, changing, is_made, make
+from ..storage.catalogue.visiting import asking, changing, is_made, make, restore
 from ..storage.soledad.adoption import Adoption, is_older
 from ..storage.soledad.adoption import survey as survey_folder
 from ..storage.soledad.files import Odd
@@ -29,6 +29,7 @@ __all__ = [
     "adopt",
     "read_quotas",
     "read_usage",
+    "restored",
     "set_quota",
     "survey",
     "unset_quota",
@@ -123,6 +124,17 @@ def _changing(data: str) -> AbstractContextManager[Transaction]:
             )
 
     return changing(_catalogue_of(data), refuse_older)
+
+
+def restored(data: str) -> int:
+    """
+    Say that a data folder was put back from a backup. No server may be running.
+
+    :param data: the data folder.
+    :return: the number of the last change that it has.
+    :raise StoreError: no server has used the folder yet, one has it open, or it is damaged.
+    """
+    return restore(_catalogue_of(data))
 
 
 def _catalogue_of(data: str) -> str:

@@ -16,6 +16,7 @@ from .transaction import Transaction
 from .writer import Place, Writer
 
 _CACHE = 1024 * 1024
+_NONE = "the folder has no catalogue: no server has used it yet"
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def asking(folder: str) -> Iterator[Questions]:
     :raise StoreError: there is none, or it can't be read.
     """
     if not is_made(folder):
-        raise StoreError("the folder has no catalogue: no server has used it yet")
+        raise StoreError(_NONE)
     with _visiting(Place(folder)) as connection:
         yield Questions(connection)
 
@@ -84,3 +85,17 @@ def make(folder: str, adopt: Adopt | None = None) -> bool:
     writer.open()
     writer.close()
     return True
+
+
+def restore(folder: str) -> int:
+    """
+    Take a catalogue that was put back for the right one, and begin a generation, so that clients
+    compare everything once. No server may be running.
+
+    :param folder: the catalogue's folder.
+    :return: the last number that was given.
+    :raise StoreError: there is none, a server has it open, or it is damaged.
+    """
+    if not is_made(folder):
+        raise StoreError(_NONE)
+    return Writer(Place(folder), time.time_ns).restore()

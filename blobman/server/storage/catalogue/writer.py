@@ -124,10 +124,30 @@ class Writer:
 
         :raise StoreError: it can't be opened, or lacks what it had.
         """
+        self._open(self._check_history)
+
+    def restore(self) -> int:
+        """
+        Take the catalogue as it is for the right one, whatever was acknowledged later, and begin
+        a generation. Then it is closed.
+
+        :return: the last number that was given.
+        :raise StoreError: it can't be opened or written.
+        """
+        self._open(self._begin_history)
+        self.close()
+        return self._last
+
+    def _open(self, check: Callable[[int], None]) -> None:
         try:
             with store_errors():
                 self._take_place()
-                self._check_history()
+                acknowledged = self._marker.open()
+                self._make_tables(acknowledged)
+                self._last = Questions(self.connection()).last_number()
+                self._is_new_generation = True
+                check(acknowledged)
+                self._place.remember()
                 if self._place.path:
                     check_length(self.connection(), self._place.path)
                 self._end_uploads()
@@ -137,7 +157,6 @@ class Writer:
 
     def _take_place(self) -> None:
         if not self._place.folder:
-            upgrade(self.connection())
             return
         for changed in disk.make_folders(self._place.folder):
             disk.sync_folder(changed)
@@ -146,23 +165,36 @@ class Writer:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StoreError("another server has the data folder open") from error
-        if not os.path.exists(self._place.path):
-            os.close(disk.create(self._place.path))
-            disk.sync_folder(self._place.folder)
-        upgrade(self.connection(), self._adopt)
-        self._place.remember()
 
-    def _check_history(self) -> None:
+    def _make_tables(self, acknowledged: int) -> None:
+        """Make what is missing; unless it was there, and has gone."""
+        path = self._place.path
+        if path and not (os.path.exists(path) and os.path.getsize(path)):
+            if acknowledged:
+                raise DamagedError("the catalogue is gone, or empty, and has been neither")
+            if not os.path.exists(path):
+                os.close(disk.create(path))
+                disk.sync_folder(self._place.folder)
+        upgrade(self.connection(), self._adopt)
+
+    def _check_history(self, acknowledged: int) -> None:
         """Hold the last number against the one that was acknowledged."""
-        self._is_new_generation = True
-        self._last = Questions(self.connection()).last_number()
-        acknowledged = self._marker.open()
         if acknowledged > self._last:
             raise DamagedError(
                 f"the catalogue has lost changes: it ends with number {self._last}, and "
                 f"{acknowledged} was acknowledged. Its log is damaged or missing, or an older "
-                "catalogue was put back"
+                "catalogue was put back. If that is meant, say so: blobman server restored"
             )
+
+    def _begin_history(self, acknowledged: int) -> None:
+        with transaction(self.connection()):
+            self._record_generation(self._last + 1)
+        self._marker.write(self._last)
+
+    def _record_generation(self, first: int) -> None:
+        self.connection().execute(
+            "INSERT OR REPLACE INTO generations VALUES (?, ?)", (first, secrets.token_hex(16))
+        )
 
     def _end_uploads(self) -> None:
         try:
@@ -248,10 +280,7 @@ class Writer:
             results = list(_perform(changes, works))
             changes.finish()
             if self._is_new_generation and changes.last > self._last:
-                connection.execute(
-                    "INSERT OR REPLACE INTO generations VALUES (?, ?)",
-                    (self._last + 1, secrets.token_hex(16)),
-                )
+                self._record_generation(self._last + 1)
         if changes.last > self._last:
             self._last = changes.last
             self._is_new_generation = False
