@@ -265,7 +265,8 @@ class BlobsSynchronizer(Limited):
 
         error = await self._run(SyncStatus.PENDING_DELETE, namespace, attempt)
         # What has been found to be another blob may have come too late for the other run.
-        return error or (await self._fetch_missing(namespace) if others else None)
+        fetching = await self._fetch_missing(namespace) if others else None
+        return error or fetching
 
     async def _replace(self, blob_ids: list[str], namespace: str) -> BaseException | None:
         """Fetch what the server has under ids that were used again, where it is another blob."""

@@ -16,6 +16,7 @@ from blobman import (
     ITransferObserver,
     MaximumRetriesError,
     RetriableTransferError,
+    ServerError,
     StoreFullError,
     SyncStatus,
     TransferProgress,
@@ -376,7 +377,12 @@ class UsedAgainTests(ServerTestCase):
         await self.laptop.sync()
         self.assertEqual(await self.laptop.local_list(), [])
 
-    async def test_a_store_from_a_backup(self) -> None:
+    async def restored_store(self) -> BlobManager:
+        """
+        Go back to a disk of earlier, when x and y were to be deleted.
+
+        x has been used again since by another machine.
+        """
         await self.both_have(b"old")
         await self.both_have(b"unchanged", "y")
         await self.stop_server()
@@ -392,10 +398,29 @@ class UsedAgainTests(ServerTestCase):
         os.rename(store + ".backup", store)
         restored = self.manager("laptop")
         self.assertEqual(await restored.sync_progress, {"PENDING_DELETE": 2})
+        return restored
+
+    async def test_a_store_from_a_backup(self) -> None:
+        restored = await self.restored_store()
         await restored.sync()
         self.assertEqual(await restored.sync_progress, {"SYNCED": 1})
         self.assertEqual(await self.read(restored), b"new")
         self.assertEqual(await restored.remote_list(), ["x"])
+
+    async def test_a_deletion_that_is_refused_holds_up_no_other(self) -> None:
+        restored = await self.restored_store()
+        honest = BlobsClient.delete
+
+        def refusing(client: BlobsClient, blob_id: str, namespace: str = "") -> Deferred[None]:
+            if blob_id == "y":
+                return fail(ServerError("no", 400))
+            return honest(client, blob_id, namespace)
+
+        self.patch(BlobsClient, "delete", refusing)
+        with self.assertRaises(ServerError):
+            await restored.sync()
+        self.assertEqual(await restored.sync_progress, {"SYNCED": 1, "PENDING_DELETE": 1})
+        self.assertEqual(await self.read(restored), b"new")
 
 
 class UsedAgainInStreamsTests(UsedAgainTests):
