@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,6 +56,6 @@ async def _serve(service: BlobsService) -> None:
 def _address(port: IListeningPort) -> str:
     address: Any = port.getHost()
     if isinstance(address, UNIXAddress):
-        return f"unix:{(address.name or b'').decode(errors='replace')}"
+        return f"unix:{os.fsdecode(address.name or b'')}"
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"{host}:{address.port}"

@@ -96,6 +96,30 @@ class NameTests(ServerCase):
         await self.succeed("token", "list", "--tokens", f"{folder}/tokens")
 
 
+LOGGING = """
+from blobman.cli.logs import begin_log
+from twisted.logger import Logger
+begin_log(True)
+Logger("here").info("what {name} is", name="\\x1b[31m\\x07\\n2026 [there#info] forged")
+try:
+    raise KeyError("\\x1b[31m")
+except KeyError:
+    Logger("here").failure("an odd {name}", name="\\x9b\\udcff")
+"""
+
+
+class LogTests(CommandCase):
+    async def test_what_is_logged_can_come_from_strangers(self) -> None:
+        process = Process(["-c", LOGGING], {})
+        self.assertEqual((await process.ended, process.out), (0, b""))
+        lines = process.err.decode().splitlines()
+        self.assertTrue(lines[0].endswith(r"[here#info] what \x1b[31m\x07"), lines)
+        self.assertEqual(lines[1], "\t2026 [there#info] forged is")
+        self.assertIn(r"an odd \u009b\xff", lines[2])
+        self.assertIn("\tTraceback (most recent call last):", lines)
+        self.assertEqual(list(controls(process.err.decode().replace("\n\t", ""))), [])
+
+
 class EncodingTests(CommandCase):
     async def test_a_terminal_that_has_few_letters(self) -> None:
         key = self.path("key")
