@@ -83,7 +83,7 @@ class Downloader:
         except IllegalStatusChange as error:
             if await store.exists(key.blob_id, key.namespace):
                 return
-            raise self._deleted(key) from error
+            raise DeletedMeanwhile.of(key.blob_id, key.namespace) from error
         except CancelledError:
             await self._restore(key, before)
             raise
@@ -121,7 +121,7 @@ class Downloader:
         try:
             await self._replace_verified(key, place, report)
         except IllegalStatusChange as error:
-            raise self._deleted(key) from error
+            raise DeletedMeanwhile.of(key.blob_id, key.namespace) from error
 
     async def _replace_verified(self, key: BlobKey, place: Place, report: Progress) -> None:
         failures = 0
@@ -143,16 +143,12 @@ class Downloader:
         record = await self._store.get_sync_status(key.blob_id, key.namespace)
         return None if record is None else record[0]
 
-    @staticmethod
-    def _deleted(key: BlobKey) -> DeletedMeanwhile:
-        return DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
-
     async def _look_up(self, key: BlobKey, asked_for: bool) -> SyncStatus | None:
         status = await self._status(key)
         if status is SyncStatus.PENDING_DELETE:
             raise DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} is being deleted")
         if status is None and not asked_for:
-            raise self._deleted(key)
+            raise DeletedMeanwhile.of(key.blob_id, key.namespace)
         return status
 
     async def _download_verified(self, key: BlobKey, place: Place, report: Progress) -> None:

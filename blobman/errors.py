@@ -192,3 +192,8 @@ class BlobNotFoundError(RetriableTransferError):
 
 class DeletedMeanwhile(BlobNotFoundError):
     """The blob was deleted here while its transfer was waiting or under way."""
+
+    @classmethod
+    def of(cls, blob_id: str, namespace: str) -> DeletedMeanwhile:
+        """Make the error about a blob."""
+        return cls(f"{describe(blob_id, namespace)} was deleted meanwhile")

@@ -336,7 +336,7 @@ class BlobManager(ServerQueries):
             await self._fetch(key, urgency)
             found = await store.get(key.blob_id, key.namespace)
         if found is None:
-            raise BlobNotFoundError(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
+            raise DeletedMeanwhile.of(key.blob_id, key.namespace)
         return found
 
     async def _fetch(self, key: BlobKey, priority: Priority) -> None:
@@ -359,6 +359,6 @@ class BlobManager(ServerQueries):
             now = await store.get_sync_status(key.blob_id, key.namespace)
             await self._deleter.delete(key, None if now is None else now[0], Priority.URGENT)
 
-        deleted = DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
+        deleted = DeletedMeanwhile.of(key.blob_id, key.namespace)
         self._putter.give_up(key, deleted)
         await self._transfers.replace(key, "delete", Priority.URGENT, delete, deleted)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from .errors import DeletedMeanwhile, RetriableTransferError
-from .model import QueuedTransfer
+from .model import Priority, QueuedTransfer
 from .retry import Jitter, ends_run, is_retriable, retry_delay
 
 PAGE_SIZE = 500
@@ -32,6 +32,17 @@ Page = Callable[[QueuedTransfer | None], Deferred[list[QueuedTransfer]]]
 
 Attempt = Callable[[QueuedTransfer], Deferred[None]]
 """Transfers a blob, once it has a permit."""
+
+
+def pages_of(blob_ids: Sequence[str]) -> Page:
+    """Give some blobs page by page, in this order, all as urgent as is usual."""
+
+    def page(after: QueuedTransfer | None) -> Deferred[list[QueuedTransfer]]:
+        start = 0 if after is None else after.age + 1
+        ids = enumerate(blob_ids[start : start + PAGE_SIZE], start)
+        return succeed([QueuedTransfer(it, Priority.DEFAULT, age) for age, it in ids])
+
+    return page
 
 
 class TransferRun:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 
 from .comparing import Comparer
@@ -32,7 +32,7 @@ from .operations import Operations, in_parallel, together
 from .progress import Reporter
 from .requests import Requests
 from .retry import Jitter, ends_run
-from .runs import PAGE_SIZE, Page, TransferRun
+from .runs import PAGE_SIZE, Page, TransferRun, pages_of
 from .transfers import Permits, Place, Start, Transfers
 from .uploads import NewPreamble, Uploader
 
@@ -270,13 +270,7 @@ class BlobsSynchronizer(Limited):
 
     async def _replace(self, blob_ids: list[str], namespace: str) -> BaseException | None:
         """Fetch what the server has under ids that were used again, where it is another blob."""
-
-        def page(after: QueuedTransfer | None) -> Deferred[list[QueuedTransfer]]:
-            start = 0 if after is None else after.age + 1
-            ids = enumerate(blob_ids[start : start + PAGE_SIZE], start)
-            return succeed([QueuedTransfer(it, Priority.DEFAULT, age) for age, it in ids])
-
-        return await self._run_pages(page, namespace, self._replace_one)
+        return await self._run_pages(pages_of(blob_ids), namespace, self._replace_one)
 
     def _replace_one(self, key: BlobKey, priority: int, age: int) -> Deferred[None]:
         async def compare_and_replace(place: Place) -> None:

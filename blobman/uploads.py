@@ -12,7 +12,6 @@ from .errors import (
     DeletedMeanwhile,
     QuotaExceededError,
     ServerError,
-    describe,
 )
 from .interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress
 from .model import BlobKey, SyncStatus
@@ -90,7 +89,7 @@ class Uploader:
             return
         payload = await self._open_to_seal(key)
         if payload is None:
-            raise self._deleted(key)
+            raise DeletedMeanwhile.of(key.blob_id, key.namespace)
         try:
             await remote.upload(key.blob_id, payload, key.namespace, report)
         except BlobAlreadyExistsError:
@@ -114,12 +113,8 @@ class Uploader:
             # Another manager of this store met a refusal. This one finds out which.
             await self._set_status(key, SyncStatus.PENDING_UPLOAD)
         elif status not in (SyncStatus.PENDING_UPLOAD, SyncStatus.SYNCED):
-            raise self._deleted(key)
+            raise DeletedMeanwhile.of(key.blob_id, key.namespace)
         return status is SyncStatus.SYNCED
-
-    @staticmethod
-    def _deleted(key: BlobKey) -> DeletedMeanwhile:
-        return DeletedMeanwhile(f"{describe(key.blob_id, key.namespace)} was deleted meanwhile")
 
     async def _open_to_seal(self, key: BlobKey) -> IPayload | None:
         """Open a blob with the preamble that every attempt seals it with, once it is recorded."""

@@ -18,10 +18,23 @@ from blobman import (
     UnauthorizedError,
 )
 from blobman.model import BlobKey, QueuedTransfer
-from blobman.runs import TURN, TransferRun
+from blobman.runs import PAGE_SIZE, TURN, TransferRun, pages_of
 from blobman.transfers import Place, Start, Transfers
 
 from .test_bundles import end_quietly
+
+
+class PagesTests(SynchronousTestCase):
+    def test_each_once_in_order(self) -> None:
+        for count in (0, 1, PAGE_SIZE, PAGE_SIZE + 1, 3 * PAGE_SIZE):
+            ids = [f"{number}" for number in range(count)]
+            page = pages_of(ids)
+            found: list[QueuedTransfer] = []
+            while more := self.successResultOf(page(found[-1] if found else None)):
+                self.assertLessEqual(len(more), PAGE_SIZE)
+                found += more
+            self.assertEqual([it.blob_id for it in found], ids)
+            self.assertEqual(found, sorted(found, key=lambda it: it.place))
 
 
 class RunTests(SynchronousTestCase):
