@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -41,14 +42,25 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise inside what can be ended well; outside, it just ends the process."""
-    outside = signal.getsignal(signal.SIGINT)
-    if outside is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let signals raise inside what can be ended well; outside, they just end the process."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: _end,
+        signal.SIGHUP: _end,
+    }
+    heard = [it for it in handlers if signal.getsignal(it) is signal.SIG_DFL]
+    for number in heard:
+        signal.signal(number, handlers[number])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, outside)
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, frame: types.FrameType | None) -> None:
+    """Leave what is being done, such as asking for a passphrase that is not to be shown."""
+    sys.exit(128 + number)
 
 
 def _run(work: Work) -> int:

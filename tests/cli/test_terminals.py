@@ -200,6 +200,14 @@ class InterruptionTests(TerminalCase):
             self.assertEqual(await process.ended, 128 + signal.SIGINT)
             await self.terminal.when_said(f"\nblobman: {said}\r\n")
 
+    async def test_a_terminal_is_left_as_it_was(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            process = self.start("init", *self.required())
+            await self.terminal.when_said("characters or more: ")
+            process.process.signalProcess(number)
+            self.assertEqual((await process.ended, process.err), (128 + number, b""))
+            self.assertTrue(termios.tcgetattr(self.terminal.fileno())[3] & termios.ECHO)
+
     async def test_at_the_passphrase_of_a_command(self) -> None:
         await self.init_typing()
         process = self.start("status")
