@@ -14,7 +14,7 @@ from ...model import check_name, check_size
 from ..storage.backends import OWN_FOLDER
 from ..storage.catalogue.interface import Quotas, Usage
 from ..storage.catalogue.transaction import Transaction
-from ..storage.catalogue.visiting import asking, changing, is_made, make, restore
+from ..storage.catalogue.visiting import asking, begin_history, changing, is_made, make
 from ..storage.soledad.adoption import Adoption, is_older
 from ..storage.soledad.adoption import survey as survey_folder
 from ..storage.soledad.files import Odd
@@ -134,7 +134,7 @@ def restored(data: str) -> int:
     :return: the number of the last change that it has.
     :raise StoreError: no server has used the folder yet, one has it open, or it is damaged.
     """
-    return restore(_catalogue_of(data))
+    return begin_history(_catalogue_of(data))
 
 
 def _catalogue_of(data: str) -> str:

@@ -31,16 +31,24 @@ def digest_of(data: bytes) -> bytes:
     return _GCM.encrypt(_NONCE, b"", data)
 
 
-def check_chunk(digests: bytes, number: int, chunk: bytes) -> None:
+def is_chunk(digests: bytes, number: int, chunk: bytes) -> bool:
     """
     Hold a chunk of a payload against its digest.
 
-    :param digests: of all chunks; if empty, none were recorded, and nothing is checked.
+    :param digests: of all chunks; if empty, none were recorded, and nothing is compared.
     :param number: which chunk it is; the first one is 0.
-    :raise DamagedError: it is another one.
     """
     expected = digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
-    if digests and digest_of(chunk) != expected:
+    return not digests or digest_of(chunk) == expected
+
+
+def check_chunk(digests: bytes, number: int, chunk: bytes) -> None:
+    """
+    See that a chunk of a payload is as it was written; see :func:`is_chunk`.
+
+    :raise DamagedError: it is not.
+    """
+    if not is_chunk(digests, number, chunk):
         raise DamagedError("a payload is not as it was written")
 
 

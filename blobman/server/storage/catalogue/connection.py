@@ -11,8 +11,10 @@ digests of rows are for.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
 
 import apsw
 
@@ -27,7 +29,12 @@ PAGE_SIZE = 8192
 PERSISTENT_WAL = 4 * 1024 * 1024
 """Bytes that the log keeps when it is emptied, so that little can be written on a full disk."""
 
-_KEY = "00" * 32
+_CIPHER: tuple[str, ...] = (
+    "cipher = 'aegis'",
+    "algorithm = 'aegis-256'",
+    f"key = 'raw:{'00' * 32}'",
+    f"page_size = {PAGE_SIZE}",
+)
 
 _KINDS: tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...] = (
     ((apsw.CorruptError, apsw.NotADBError), DamagedError, "the catalogue is damaged"),
@@ -77,11 +84,7 @@ def connect(path: str, cache: int, patience: float = 10.0) -> apsw.Connection:
     :param patience: the seconds to wait for a lock of another process.
     :raise StoreError: it can't be opened, is none, or needs a newer version of this program.
     """
-    if not getattr(apsw, "mc_version", None):
-        raise StoreError(
-            "this apsw can't tell damaged pages: remove the package apsw and reinstall "
-            "apsw-sqlite3mc"
-        )
+    _check_apsw()
     with store_errors():
         connection = apsw.Connection(path or ":memory:")
         try:
@@ -99,18 +102,70 @@ def connect(path: str, cache: int, patience: float = 10.0) -> apsw.Connection:
     return connection
 
 
+def _check_apsw() -> None:
+    if not getattr(apsw, "mc_version", None):
+        raise StoreError(
+            "this apsw can't tell damaged pages: remove the package apsw and reinstall "
+            "apsw-sqlite3mc"
+        )
+
+
+def connect_copy(path: str, is_fixed: bool = False) -> apsw.Connection:
+    """
+    Open a database that nobody else uses, such as a backup's: it is one file, without a log.
+
+    :param path: of the file, which is there, and may be empty.
+    :param is_fixed: nothing is written, not even beside it.
+    :raise StoreError: it can't be opened, or is none.
+    """
+    _check_apsw()
+    if is_fixed:
+        flags, what, settings = apsw.SQLITE_OPEN_READONLY, "?immutable=1", _CIPHER
+    else:
+        flags, what, settings = apsw.SQLITE_OPEN_READWRITE, "", (*_CIPHER, "journal_mode = DELETE")
+    name = f"file:{quote(os.path.abspath(path))}{what}"
+    return _connect_with(settings, name, flags | apsw.SQLITE_OPEN_URI)
+
+
+def connect_damaged(path: str) -> apsw.Connection:
+    """
+    Open a database that may have been cut, so that what is left of it can be read.
+
+    :raise StoreError: it can't be opened.
+    """
+    _check_apsw()
+    settings = (*_CIPHER, "writable_schema = ON")
+    return _connect_with(settings, os.path.abspath(path), apsw.SQLITE_OPEN_READWRITE)
+
+
+def _connect_with(settings: Sequence[str], name: str, flags: int) -> apsw.Connection:
+    with store_errors():
+        connection = apsw.Connection(name, flags=flags)
+        try:
+            for setting in settings:
+                ask(connection, f"PRAGMA {setting}")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
 def _prepare_file(connection: apsw.Connection) -> None:
     for setting in (
-        "cipher = 'aegis'",
-        "algorithm = 'aegis-256'",
-        f"key = 'raw:{_KEY}'",
-        f"page_size = {PAGE_SIZE}",
+        *_CIPHER,
         "journal_mode = WAL",
         "synchronous = FULL",
         f"journal_size_limit = {PERSISTENT_WAL}",
         "wal_autocheckpoint = 0",
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()
+
+
+def ask(
+    connection: apsw.Connection, statement: str, values: Sequence[Any] = ()
+) -> list[tuple[Any, ...]]:
+    """Run a statement, and give all its rows."""
+    return connection.execute(statement, values).fetchall()
 
 
 @contextmanager

@@ -19,6 +19,32 @@ from ... import disk
 _FORMAT = struct.Struct("<QI")
 
 
+def read_marker(path: str) -> int | None:
+    """
+    Read the file, which a server may be writing.
+
+    :return: the number in it; None if it can't be read, or is not as it was written.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> int | None:
+    raw = os.pread(descriptor, _FORMAT.size, 0)
+    if not raw:
+        return 0
+    if len(raw) < _FORMAT.size:
+        return None
+    number, checksum = _FORMAT.unpack(raw)
+    return int(number) if checksum == zlib.crc32(raw[:8]) else None
+
+
 class Marker:
     """
     The file.
@@ -41,11 +67,7 @@ class Marker:
         with suppress(FileExistsError):
             os.close(disk.create(self._path))
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW)
-        raw = os.pread(self._descriptor, _FORMAT.size, 0)
-        if len(raw) < _FORMAT.size:
-            return 0
-        number, checksum = _FORMAT.unpack(raw)
-        return int(number) if checksum == zlib.crc32(raw[:8]) else 0
+        return _read(self._descriptor) or 0
 
     def write(self, number: int) -> None:
         """
@@ -56,6 +78,11 @@ class Marker:
         if self._descriptor >= 0:
             head = struct.pack("<Q", number)
             os.pwrite(self._descriptor, head + struct.pack("<I", zlib.crc32(head)), 0)
+
+    def sync(self) -> None:
+        """Make the number durable."""
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Close the file."""

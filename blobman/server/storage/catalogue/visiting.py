@@ -13,14 +13,29 @@ from ....errors import StoreError
 from .connection import Adopt, connect, store_errors, transaction
 from .questions import Questions
 from .transaction import Transaction
-from .writer import Place, Writer
+from .writer import Place, Writer, take_lock
 
 _CACHE = 1024 * 1024
 _NONE = "the folder has no catalogue: no server has used it yet"
 
 
 @contextmanager
+def visiting(folder: str) -> Iterator[apsw.Connection]:
+    """
+    Open a catalogue beside the server that may have it.
+
+    :param folder: the catalogue's folder.
+    :raise StoreError: there is none, it is a backup's, or it can't be read.
+    """
+    if not is_made(folder):
+        raise StoreError(_NONE)
+    with _visiting(Place(folder)) as connection:
+        yield connection
+
+
+@contextmanager
 def _visiting(place: Place) -> Iterator[apsw.Connection]:
+    place.refuse_backup()
     connection = connect(place.path, _CACHE)
     try:
         with store_errors():
@@ -51,10 +66,34 @@ def asking(folder: str) -> Iterator[Questions]:
     :param folder: the catalogue's folder.
     :raise StoreError: there is none, or it can't be read.
     """
-    if not is_made(folder):
-        raise StoreError(_NONE)
-    with _visiting(Place(folder)) as connection:
+    with visiting(folder) as connection:
         yield Questions(connection)
+
+
+def is_in_use(folder: str) -> bool:
+    """Tell whether a server has the catalogue of a folder, which need not be there."""
+    if not os.path.isdir(folder):
+        return False
+    try:
+        with alone(folder):
+            return False
+    except StoreError:
+        return True
+
+
+@contextmanager
+def alone(folder: str) -> Iterator[None]:
+    """
+    Keep servers out in the block.
+
+    :param folder: the catalogue's folder, which is there.
+    :raise StoreError: a server has it.
+    """
+    lock = take_lock(Place(folder))
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager
@@ -67,7 +106,7 @@ def changing(folder: str, adopt: Adopt | None = None) -> Iterator[Transaction]:
     :raise StoreError: it can't be written.
     """
     make(folder, adopt)
-    with _visiting(Place(folder)) as connection, transaction(connection):
+    with visiting(folder) as connection, transaction(connection):
         yield Transaction(connection, 0, time.time_ns())
 
 
@@ -87,10 +126,10 @@ def make(folder: str, adopt: Adopt | None = None) -> bool:
     return True
 
 
-def restore(folder: str) -> int:
+def begin_history(folder: str) -> int:
     """
-    Take a catalogue that was put back for the right one, and begin a generation, so that clients
-    compare everything once. No server may be running.
+    Take a catalogue that was put back for the right one; see :meth:`.Writer.begin_history`. No
+    server may be running.
 
     :param folder: the catalogue's folder.
     :return: the last number that was given.
@@ -98,4 +137,4 @@ def restore(folder: str) -> int:
     """
     if not is_made(folder):
         raise StoreError(_NONE)
-    return Writer(Place(folder), time.time_ns).restore()
+    return Writer(Place(folder), time.time_ns).begin_history()

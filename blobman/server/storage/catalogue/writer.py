@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -32,6 +31,7 @@ from .connection import (
     transaction,
     upgrade,
 )
+from .history import begin_generation, begin_only_generation, forget_tombstones
 from .interface import Publication
 from .marker import Marker
 from .questions import Questions
@@ -39,6 +39,9 @@ from .transaction import Transaction
 
 CACHE = 4 * 1024 * 1024
 """Bytes of pages that the writer keeps in memory."""
+
+BACKUP = "backup.json"
+"""The file that makes a folder that of a backup's catalogue."""
 
 LOG_LIMIT = 64 * 1024 * 1024
 """Bytes of the log that are too many to wait for a quiet moment before they are moved."""
@@ -72,6 +75,15 @@ class Place:
         """Give the path of a file in the folder; empty for memory."""
         return os.path.join(self.folder, name) if self.folder else ""
 
+    def refuse_backup(self) -> None:
+        """
+        See that nothing is going to change in a backup.
+
+        :raise StoreError: it is the catalogue of one.
+        """
+        if self.folder and os.path.lexists(self.join(BACKUP)):
+            raise StoreError("that is a backup, which stays as it is: restore it to a new folder")
+
     def remember(self) -> None:
         """Note which file it is."""
         if self.path:
@@ -92,6 +104,22 @@ class Place:
             raise UnavailableError(f"the data folder is gone: {error.strerror}") from error
         if (status.st_dev, status.st_ino) != self._is_at:
             raise UnavailableError("the data folder has been replaced by another one")
+
+
+def take_lock(place: Place) -> int:
+    """
+    Be the only one who has a catalogue.
+
+    :return: the descriptor to close in the end.
+    :raise StoreError: another process has it.
+    """
+    lock = disk.open_lock(place.join("lock"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StoreError("another server has the data folder open") from error
+    return lock
 
 
 class Writer:
@@ -126,15 +154,15 @@ class Writer:
         """
         self._open(self._check_history)
 
-    def restore(self) -> int:
+    def begin_history(self) -> int:
         """
-        Take the catalogue as it is for the right one, whatever was acknowledged later, and begin
-        a generation. Then it is closed.
+        Take the catalogue as it is for the right one, whatever was acknowledged later, and have
+        clients compare everything with it; see :mod:`.history`. Then it is closed.
 
         :return: the last number that was given.
         :raise StoreError: it can't be opened or written.
         """
-        self._open(self._begin_history)
+        self._open(self._forget_history)
         self.close()
         return self._last
 
@@ -160,11 +188,8 @@ class Writer:
             return
         for changed in disk.make_folders(self._place.folder):
             disk.sync_folder(changed)
-        self._lock = disk.open_lock(self._place.join("lock"))
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreError("another server has the data folder open") from error
+        self._place.refuse_backup()
+        self._lock = take_lock(self._place)
 
     def _make_tables(self, acknowledged: int) -> None:
         """Make what is missing; unless it was there, and has gone."""
@@ -185,16 +210,17 @@ class Writer:
                 f"{acknowledged} was acknowledged. Its log is damaged or missing, or an older "
                 "catalogue was put back. If that is meant, say so: blobman server restored"
             )
+        if acknowledged < self._last:
+            # It is nothing new, and a full disk keeps nobody from reading.
+            with suppress(OSError):
+                self._marker.write(self._last)
 
-    def _begin_history(self, acknowledged: int) -> None:
+    def _forget_history(self, acknowledged: int) -> None:
         with transaction(self.connection()):
-            self._record_generation(self._last + 1)
+            forget_tombstones(self.connection())
+            begin_only_generation(self.connection(), self._last + 1)
         self._marker.write(self._last)
-
-    def _record_generation(self, first: int) -> None:
-        self.connection().execute(
-            "INSERT OR REPLACE INTO generations VALUES (?, ?)", (first, secrets.token_hex(16))
-        )
+        self._marker.sync()
 
     def _end_uploads(self) -> None:
         try:
@@ -280,7 +306,7 @@ class Writer:
             results = list(_perform(changes, works))
             changes.finish()
             if self._is_new_generation and changes.last > self._last:
-                self._record_generation(self._last + 1)
+                begin_generation(connection, self._last + 1)
         if changes.last > self._last:
             self._last = changes.last
             self._is_new_generation = False

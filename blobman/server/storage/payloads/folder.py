@@ -119,7 +119,8 @@ class _Descriptor:
             os.close(number)
 
 
-def _path_of(key: str) -> str:
+def path_of(key: str) -> str:
+    """Give the path of a payload, from the data folder."""
     return key if "/" in key else os.path.join(FOLDER, key[:2], key)
 
 
@@ -128,7 +129,7 @@ class _FileWriter:
     def __init__(self, key: str, root: _Root, workers: Worker) -> None:
         """Make the file. This blocks."""
         self._root = root
-        self._path = _path_of(key)
+        self._path = path_of(key)
         self._workers = workers
         self._size = self._flushed = 0
         self._is_flushing = False
@@ -276,7 +277,7 @@ class FolderPayloads:
 
     def _get(self, key: str) -> IPayload:
         try:
-            descriptor = os.open(_path_of(key), os.O_RDONLY | _FLAGS, dir_fd=self._root.descriptor)
+            descriptor = os.open(path_of(key), os.O_RDONLY | _FLAGS, dir_fd=self._root.descriptor)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
@@ -290,6 +291,6 @@ class FolderPayloads:
 
     def _remove(self, key: str) -> None:
         try:
-            os.unlink(_path_of(key), dir_fd=self._root.descriptor)
+            os.unlink(path_of(key), dir_fd=self._root.descriptor)
         except FileNotFoundError:
             self._root.check()
