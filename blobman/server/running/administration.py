@@ -15,6 +15,10 @@ from ..storage.backends import OWN_FOLDER
 from ..storage.catalogue.interface import Quotas, Usage
 from ..storage.catalogue.transaction import Transaction
 from ..storage.catalogue.visiting import asking, begin_history, changing, is_made, make
+from ..storage.maintenance.backup import back_up
+from ..storage.maintenance.check import check
+from ..storage.maintenance.repair import repair
+from ..storage.maintenance.restore import restore
 from ..storage.soledad.adoption import Adoption, is_older
 from ..storage.soledad.adoption import survey as survey_folder
 from ..storage.soledad.files import Odd
@@ -27,8 +31,12 @@ __all__ = [
     "Report",
     "Usage",
     "adopt",
+    "back_up",
+    "check",
     "read_quotas",
     "read_usage",
+    "repair",
+    "restore",
     "restored",
     "set_quota",
     "survey",
@@ -128,7 +136,11 @@ def _changing(data: str) -> AbstractContextManager[Transaction]:
 
 def restored(data: str) -> int:
     """
-    Say that a data folder was put back from a backup. No server may be running.
+    Say that an older copy was put in place of a data folder. No server may be running.
+
+    Clients then compare everything with it, and tombstones are forgotten: one may be that of a blob
+    whose id was used again after the copy was made, and clients would delete the only copy of that.
+    What :func:`restore` makes needs no such word.
 
     :param data: the data folder.
     :return: the number of the last change that it has.

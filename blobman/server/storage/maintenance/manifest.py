@@ -1,0 +1,85 @@
+"""What a backup says of itself. It is written last: what has none is no backup."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+
+from ....errors import StoreError
+from ... import disk
+from ..interface import DamagedError
+
+FORMAT = 1
+_LARGEST = 4096
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """
+    What a backup says of itself. Its payloads are those that its catalogue names.
+
+    :ivar made: when, in whole seconds since the epoch.
+    :ivar number: that of the last change in it.
+    :ivar blobs: how many there are.
+    :ivar size: their bytes, sealed as they are.
+    :ivar payloads: how many of them are in files.
+    :ivar catalogue: the SHA-256 of the catalogue, in hexadecimal digits.
+    """
+
+    made: int
+    number: int
+    blobs: int
+    size: int
+    payloads: int
+    catalogue: str
+
+
+def write_manifest(path: str, manifest: Manifest) -> None:
+    """Write it, durably but for the entry of its folder."""
+    descriptor = disk.create(path)
+    try:
+        text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1)
+        disk.write_all(descriptor, text.encode("ascii") + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_manifest(path: str) -> Manifest:
+    """
+    Read it.
+
+    :raise FileNotFoundError: there is none.
+    :raise DamagedError: it is not one.
+    :raise StoreError: it is of a later version of this program.
+    """
+    with open(path, "rb") as file:
+        text = file.read(_LARGEST)
+    try:
+        fields = json.loads(text)
+        if fields.pop("format") > FORMAT:
+            raise StoreError("the backup was made by a later version of this program")
+        manifest = Manifest(**fields)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged") from error
+    if {name: type(it) for name, it in asdict(manifest).items()} != _TYPES:
+        raise DamagedError(f"{path} is damaged")
+    return manifest
+
+
+_TYPES = {**dict.fromkeys(("made", "number", "blobs", "size", "payloads"), int), "catalogue": str}
+
+
+def digest_file(path: str) -> str:
+    """
+    Give the SHA-256 of a file, in hexadecimal digits.
+
+    :raise OSError: it can't be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(1024 * 1024):
+            digest.update(data)
+    return digest.hexdigest()
