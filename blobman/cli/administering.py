@@ -15,7 +15,7 @@ from .text import size_text, table_lines
 if TYPE_CHECKING:
     from blobman.server.running.administration import Odd, Report
 
-_data_option = click.option(
+data_option = click.option(
     "--data",
     metavar="DIR",
     required=True,
@@ -35,7 +35,7 @@ def quota() -> None:
 @click.argument("size", callback=size_value)
 @click.argument("user", required=False)
 @click.option("--default", "everyone", is_flag=True, help="Of users that have none of their own.")
-@_data_option
+@data_option
 def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -> None:
     """
     Set the quota of USER to SIZE.
@@ -51,7 +51,7 @@ def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -
 
 @quota.command("unset")
 @click.argument("user")
-@_data_option
+@data_option
 def unset_quota(user: str, data: str) -> None:
     """Give USER the default quota again."""
     from blobman.server.running import administration as admin
@@ -60,7 +60,7 @@ def unset_quota(user: str, data: str) -> None:
 
 
 @quota.command("show")
-@_data_option
+@data_option
 @json_option()
 def show_quotas(data: str, as_json: bool) -> None:
     """List the quotas: the default one, then those of users that have their own."""
@@ -84,7 +84,7 @@ def server() -> None:
 
 
 @server.command("usage")
-@_data_option
+@data_option
 @json_option()
 def usage(data: str, as_json: bool) -> None:
     """List users: how many blobs they keep, how much that is, and their quota."""
@@ -103,7 +103,7 @@ def usage(data: str, as_json: bool) -> None:
 
 
 @server.command("adopt")
-@_data_option
+@data_option
 @click.option("--dry-run", is_flag=True, help="Only show what would be taken over.")
 @json_option()
 def adopt(data: str, dry_run: bool, as_json: bool) -> None:
@@ -154,13 +154,14 @@ class _Watcher:
 
 
 @server.command("restored")
-@_data_option
+@data_option
 def restored(data: str) -> None:
     """
-    Say that the folder was put back from a backup, once it was. No server may be running.
+    Say that an older copy was put in place by hand. No server may be running.
 
     A server does not start with a folder that lacks changes which were acknowledged, unless it is
-    told so that this is meant. Clients then compare everything with it, once.
+    told so that this is meant. Clients then compare everything with it, once, and what has been
+    deleted is forgotten, so that nothing newer is deleted. server restore does this by itself.
     """
     from blobman.server.running import administration as admin
 

@@ -13,6 +13,7 @@ from .importing import import_soledad_command
 from .init import init
 from .keygen import keygen
 from .lists import count, ls, status
+from .maintaining import backup, check, restore
 from .options import json_option, quiet_option, setting_options
 from .passphrase import passphrase
 from .put import put
@@ -81,6 +82,9 @@ def root(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
+
+for _command in (backup, restore, check):
+    server.add_command(_command)
 
 for _, _commands in _SECTIONS:
     for _command in _commands:
