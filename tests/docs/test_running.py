@@ -18,6 +18,7 @@ from .pages import Example, find_examples, make_script, split_output
 from .test_examples import DOCS, ExampleCase, environment
 
 PAGE = "running-a-server.md"
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 SHIMS = {
     "useradd": "",
@@ -36,12 +37,13 @@ class RunningTests(ExampleCase):
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
-        for each in ("etc/letsencrypt/live/blobs.example.org", "var/lib", "opt"):
+        for each in ("etc/letsencrypt/live/blobs.example.org", "var/lib", "opt", "srv"):
             (self.folder / each).mkdir(parents=True)
+        shutil.copytree(VECTORS / "soledad-server-dir" / "data", self.folder / "srv" / "soledad")
 
     def here(self, text: str) -> str:
         """Put the folder of the test in front of paths."""
-        return re.sub("(?<![\\w.])/(etc|var|opt)/", rf"{self.folder}/\1/", text)
+        return re.sub("(?<![\\w.])/(etc|var|opt|srv)/", rf"{self.folder}/\1/", text)
 
     def examples(self) -> list[Example]:
         return [it for it in find_examples(DOCS / PAGE) if "pip install" not in it.code]

@@ -29,7 +29,7 @@ from .records import LastRecords
 from .taking import Listener, LogListener, Report, Taking
 from .tree import BlobFile, Tombstone, walk
 
-_CACHE = 16 * 1024 * 1024
+_CACHE = 4 * 1024 * 1024
 _LARGEST_QUOTAS = 64 * 1024 * 1024
 
 

@@ -43,7 +43,7 @@ class AdoptionCase(TestCase):
     """Has a folder, and opens backends on it."""
 
     def setUp(self) -> None:
-        self.older = OlderFolder(self.mktemp())
+        self.older = OlderFolder(os.path.abspath(self.mktemp()))
         self.root = str(self.older.path)
         self.heard = Heard()
         self.now = DATE + 1000 * SECOND

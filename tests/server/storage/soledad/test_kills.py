@@ -33,11 +33,13 @@ class KillTests(AdoptionCase):
     async def test_killed_at_random(self) -> None:
         chance = random.Random(os.environ.get("BLOBMAN_TEST_SEED", "1"))
         for number in range(KILLS):
-            self.older = OlderFolder(self.mktemp())
+            self.older = OlderFolder(os.path.abspath(self.mktemp()))
             self.root = str(self.older.path)
             self.write(number)
             before = self.files()
-            for _ in range(chance.randrange(1, 3)):
+            said = await self.begin(chance)
+            self.assertTrue(said[0].isdigit(), said)
+            if chance.randrange(2):
                 await self.begin(chance)
             self.assertEqual(self.files(), before)
             await self.check(number)
@@ -62,8 +64,8 @@ class KillTests(AdoptionCase):
         own = self.older.own()
         return [it for it in sorted(self.older.path.rglob("*")) if it.parent != own and it != own]
 
-    async def begin(self, chance: random.Random) -> None:
-        """Have a process take it over, and kill it at some time."""
+    async def begin(self, chance: random.Random) -> list[str]:
+        """Have a process take it over, and kill it at some time; give what it has said."""
         victim = Victim(chance.randrange(0, BLOBS // 10 + 8), chance.uniform(0, LONGEST))
         top = Path(__file__).parents[4]
         reactor.spawnProcess(
@@ -75,6 +77,7 @@ class KillTests(AdoptionCase):
         )
         await victim.ended
         self.assertEqual(victim.errors, b"")
+        return victim.lines
 
     async def check(self, number: int) -> None:
         """All is there, once."""
