@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -63,6 +65,11 @@ class Process(ProcessProtocol):
             if text in self.out + self.err:
                 self._wanted.remove(wanted)
                 written.callback(None)
+
+    def kill(self) -> None:
+        """End it, if it has not ended: so that a test that fails leaves nothing behind."""
+        with suppress(ProcessExitedAlready):
+            self.process.signalProcess("KILL")
 
     def outReceived(self, data: bytes) -> None:
         self.out += data

@@ -53,7 +53,9 @@ class InterruptionTests(ServerCase):
 
     def start(self, script: str, *arguments: str) -> Process:
         settings = {name: it for name, it in os.environ.items() if name.startswith("BLOBMAN_")}
-        return Process(["-c", script, *arguments], settings)
+        process = Process(["-c", script, *arguments], settings)
+        self.addCleanup(process.kill)
+        return process
 
     async def check(self, process: Process, number: int = signal.SIGINT) -> None:
         self.assertIn(await process.ended, (-number, 128 + number), process.err)

@@ -96,7 +96,9 @@ class _Portal(Protocol):
 class WatchTests(ServerCase):
     def watch(self) -> Process:
         settings = {name: it for name, it in os.environ.items() if name.startswith("BLOBMAN_")}
-        return Process(["-m", "blobman", "sync", "--watch", "1"], settings)
+        process = Process(["-m", "blobman", "sync", "--watch", "1"], settings)
+        self.addCleanup(process.kill)
+        return process
 
     async def begin_with_portal(self, listen: str, scheme: str) -> tuple[Any, int]:
         """Have something else where the server is going to be."""
