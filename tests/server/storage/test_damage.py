@@ -201,7 +201,7 @@ class CatalogueDamageTests(SynchronousTestCase):
             shutil.copy(os.path.join(older, file), self.folder)
         writer = Writer(Place(self.folder), time.time_ns)
         error = self.assertRaises(DamagedError, writer.open)
-        self.assertIn("an older catalogue was put back", str(error))
+        self.assertIn("If an older one was put back", str(error))
         # Unless it was meant.
         self.assertEqual(writer.begin_history(), len(NAMES) + 1)
         self.assertEqual(self.check(self.folder), (len(NAMES), 0))

@@ -2,7 +2,8 @@
 The log beside a catalogue (SQLite's WAL file), read as the file that it is.
 
 When SQLite opens a log, it takes the frames up to the first one that does not verify, and drops the
-others without a word. Here they are counted.
+others without a word. If those had been moved to the database before, the ones that it takes are
+older than the database. So it is recorded how many frames of which log have been moved.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ class Log(NamedTuple):
     :ivar has_header: whether the header is right; without one, SQLite takes nothing.
     :ivar whole: frames up to the first that does not verify.
     :ivar frames: frames that were written to it since it was last begun anew.
+    :ivar salt: see :func:`read_salt`.
     """
 
     has_header: bool
     whole: int
     frames: int
+    salt: int | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -78,7 +81,32 @@ def _read(file: BinaryIO) -> Log:
         # Behind them are those of the time before it was begun anew, with other salts.
         if own_salts == salts:
             frames = number
-    return Log(True, whole, frames)
+    return Log(True, whole, frames, salts[1])
+
+
+def read_salt(path: str) -> int | None:
+    """
+    Read a number that is drawn each time a log is begun anew.
+
+    :return: 32 bits; None if there is no log.
+    :raise OSError: it can't be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(_HEADER.size)
+    except FileNotFoundError:
+        return None
+    return int(_HEADER.unpack(raw)[5]) if len(raw) == _HEADER.size else None
+
+
+def mark_of(salt: int, frames: int) -> int:
+    """Give the number by which it is recorded how many frames of a log have been moved."""
+    return salt << 32 | frames
+
+
+def frames_moved(mark: int, salt: int | None) -> int:
+    """Tell from that number how many frames of a log have been moved; 0 if it is another log's."""
+    return mark & _MASK if mark >> 32 == salt else 0
 
 
 def _add(data: bytes, sums: tuple[int, int], is_big: bool) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """
-The last number that was acknowledged, in a file beside the catalogue.
+A number in a file beside the catalogue, such as the last one that was acknowledged.
 
 When SQLite opens a log after a crash, it takes what it finds up to the first frame that does not
 verify, and drops the rest without a word. That is right for what a crash cut short, which nobody
-was told of, and wrong for damage. The number in this file tells the two apart: it is written after
-each commit, so that it never is larger than what the disk has got.
+was told of, and wrong for damage. Such a number tells the two apart: it is written after what it
+tells of, so that it never is larger than what the disk has got.
 """
 
 from __future__ import annotations

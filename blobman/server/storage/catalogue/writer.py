@@ -25,6 +25,7 @@ from .connection import (
     PAGE_SIZE,
     Adopt,
     as_store_error,
+    ask,
     check_length,
     connect,
     store_errors,
@@ -33,6 +34,7 @@ from .connection import (
 )
 from .history import begin_generation, begin_only_generation, forget_tombstones
 from .interface import Publication
+from .log import frames_moved, mark_of, read_salt
 from .marker import Marker
 from .questions import Questions
 from .transaction import Transaction
@@ -64,11 +66,13 @@ class Place:
 
     :param folder: its folder; empty for memory.
     :ivar path: of the database; empty for memory.
+    :ivar log: the path of its log.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = os.path.abspath(folder) if folder else ""
         self.path = self.join("catalogue.sqlite")
+        self.log = self.path and self.path + "-wal"
         self._is_at: tuple[int, int] | None = None
 
     def join(self, name: str) -> str:
@@ -138,6 +142,7 @@ class Writer:
         self._place = place
         self._now = now
         self._marker = Marker(place.join("last-number"))
+        self._moved = Marker(place.join("log-moved"))
         self._lock = -1
         self._connection: apsw.Connection | None = None
         self._last = 0
@@ -170,6 +175,7 @@ class Writer:
         try:
             with store_errors():
                 self._take_place()
+                self._check_log()
                 acknowledged = self._marker.open()
                 self._make_tables(acknowledged)
                 self._last = Questions(self.connection()).last_number()
@@ -177,10 +183,12 @@ class Writer:
                 check(acknowledged)
                 self._place.remember()
                 if self._place.path:
+                    self.rest()
                     check_length(self.connection(), self._place.path)
                 self._end_uploads()
         except BaseException:
-            self.close()
+            # A log that is damaged has older pages than the catalogue: nothing is moved out of it.
+            self._release()
             raise
 
     def _take_place(self) -> None:
@@ -190,6 +198,14 @@ class Writer:
             disk.sync_folder(changed)
         self._place.refuse_backup()
         self._lock = take_lock(self._place)
+
+    def _check_log(self) -> None:
+        """See that the log has all that has been moved out of it: else what it has is older."""
+        mark = self._moved.open()
+        if self._place.path and os.path.exists(self._place.path):
+            _, frames, _ = ask(self.connection(), "PRAGMA wal_checkpoint(NOOP)")[0]
+            if frames < frames_moved(mark, read_salt(self._place.log)):
+                raise DamagedError("the catalogue's log is damaged: blobman server check --repair")
 
     def _make_tables(self, acknowledged: int) -> None:
         """Make what is missing; unless it was there, and has gone."""
@@ -207,8 +223,8 @@ class Writer:
         if acknowledged > self._last:
             raise DamagedError(
                 f"the catalogue has lost changes: it ends with number {self._last}, and "
-                f"{acknowledged} was acknowledged. Its log is damaged or missing, or an older "
-                "catalogue was put back. If that is meant, say so: blobman server restored"
+                f"{acknowledged} was acknowledged. If an older one was put back, say so: blobman "
+                "server restored. If not, its log is damaged or missing: blobman server check"
             )
         if acknowledged < self._last:
             # It is nothing new, and a full disk keeps nobody from reading.
@@ -250,8 +266,12 @@ class Writer:
     def close(self) -> None:
         """Close it, and let others have it. May be called twice."""
         self.rest()
+        self._release()
+
+    def _release(self) -> None:
         self._drop_connection()
         self._marker.close()
+        self._moved.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -266,9 +286,13 @@ class Writer:
         """Move what is in the log to its place in the file."""
         if self._connection is None or not self._place.path:
             return
-        with suppress(apsw.Error):
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with suppress(apsw.Error, OSError):
+            salt = read_salt(self._place.log)
+            _, _, moved = ask(self._connection, "PRAGMA wal_checkpoint(PASSIVE)")[0]
             self._log_size = 0
+            # Another process may have begun the log anew.
+            if salt is not None and salt == read_salt(self._place.log):
+                self._moved.write(mark_of(salt, max(moved, 0)))
 
     # -- writing -----------------------------------------------------------------------
 

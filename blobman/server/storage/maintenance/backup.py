@@ -17,7 +17,7 @@ from ..catalogue.connection import ask, connect_copy, store_errors
 from ..catalogue.questions import Questions
 from ..catalogue.visiting import visiting
 from ..interface import DamagedError, UnavailableError
-from .history import check_history
+from .history import find_missing_changes
 from .manifest import Manifest, digest_file, write_manifest
 from .payloads import Carrier, Payload, is_current, read_payloads, strays, sync_folders
 from .places import CATALOGUE, MANIFEST, OWN_FOLDER, lies_within
@@ -73,7 +73,9 @@ def back_up(data: str, folder: str) -> Backup:
 
 
 def _make(data: str, draft: str, folder: str, connection: apsw.Connection) -> Backup:
-    check_history(data, connection)
+    for finding in find_missing_changes(data, connection, is_running=True):
+        if not finding.may_pass:
+            raise DamagedError(finding.text)
     disk.make_folders(os.path.join(draft, OWN_FOLDER))
     try:
         made = _Draft(data, draft, connection).fill()

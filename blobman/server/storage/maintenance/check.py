@@ -16,18 +16,18 @@ import apsw
 from ....errors import StoreError
 from ..catalogue.connection import PAGE_SIZE, ask, connect_copy
 from ..catalogue.interface import Entry
-from ..catalogue.log import read_log
+from ..catalogue.log import Log, frames_moved, read_log
 from ..catalogue.marker import read_marker
-from ..catalogue.questions import Questions
 from ..catalogue.rows import check_entry, read_flags
 from ..catalogue.salvage import highest_number, read_rows
 from ..catalogue.visiting import is_in_use, visiting
 from ..interface import BlobName, DamagedError
 from .agreement import disagreements
 from .findings import Finding, Kind
+from .history import find_missing_changes
 from .manifest import digest_file, read_manifest
 from .payloads import Payload, fault_of, is_current, strays
-from .places import CATALOGUE, LAST_NUMBER, LOG, MANIFEST, OWN_FOLDER
+from .places import CATALOGUE, LAST_NUMBER, LOG, LOG_MOVED, MANIFEST, OWN_FOLDER
 
 _MOST_PAGES = 10
 """How many errors of the catalogue's structure are looked for."""
@@ -67,7 +67,7 @@ def check_folder(data: str, deep: bool, is_running: bool) -> Iterator[Finding]:
     try:
         with visiting(os.path.join(data, OWN_FOLDER)) as connection:
             with suppress(apsw.CorruptError):
-                yield from _check_history(data, connection, is_running)
+                yield from find_missing_changes(data, connection, is_running)
             yield from check_catalogue(data, connection, deep)
     except DamagedError as error:
         yield Finding(Kind.CATALOGUE, CATALOGUE, str(error))
@@ -102,24 +102,23 @@ def _check_files(data: str, is_running: bool) -> Iterator[Finding]:
     if size % PAGE_SIZE:
         what = f"it ends within a page: it has {size} bytes"
         yield Finding(Kind.CATALOGUE, CATALOGUE, what, may_pass=is_running)
+    if not is_running:
+        # A server writes it, and has in memory which frames count.
+        yield from _check_log(data)
+
+
+def _check_log(data: str) -> Iterator[Finding]:
     log = read_log(os.path.join(data, LOG))
     if not log.has_header:
-        yield Finding(Kind.LOG, LOG, "its header is damaged", may_pass=is_running)
-    elif not log.is_whole:
+        yield Finding(Kind.LOG, LOG, "its header is damaged")
+    elif not log.is_whole or log.whole < _frames_moved(data, log):
         what = f"it is damaged, or a power cut came, at the frame after {log.whole} of {log.frames}"
-        yield Finding(Kind.LOG, LOG, what, may_pass=is_running)
+        yield Finding(Kind.LOG, LOG, what)
 
 
-def _check_history(data: str, connection: apsw.Connection, is_running: bool) -> Iterator[Finding]:
-    # In this order: what is written meanwhile is more.
-    acknowledged = read_marker(os.path.join(data, LAST_NUMBER))
-    last = Questions(connection).last_number()
-    if acknowledged is None or (last and not acknowledged):
-        what = "it is missing or damaged, so that nobody knows whether changes are missing"
-        yield Finding(Kind.HISTORY, LAST_NUMBER, what, may_pass=is_running)
-    elif last < acknowledged:
-        what = f"changes are missing: it ends with {last}, and {acknowledged} was acknowledged"
-        yield Finding(Kind.HISTORY, CATALOGUE, what)
+def _frames_moved(data: str, log: Log) -> int:
+    mark = read_marker(os.path.join(data, LOG_MOVED)) or 0
+    return frames_moved(mark, log.salt)
 
 
 def check_catalogue(data: str, connection: apsw.Connection, deep: bool) -> Iterator[Finding]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import closing
 
 import apsw
 
 from ..catalogue.marker import Marker, read_marker
 from ..catalogue.questions import Questions
-from ..interface import DamagedError
-from .places import LAST_NUMBER
+from .findings import Finding, Kind
+from .places import CATALOGUE, LAST_NUMBER
 
 
 def acknowledge(data: str, number: int) -> None:
@@ -21,13 +22,20 @@ def acknowledge(data: str, number: int) -> None:
         marker.sync()
 
 
-def check_history(data: str, connection: apsw.Connection) -> None:
+def find_missing_changes(
+    data: str, connection: apsw.Connection, is_running: bool = False
+) -> Iterator[Finding]:
     """
-    See that a catalogue has all that was acknowledged. A server may run.
+    See whether a catalogue has all that was acknowledged.
 
-    :raise DamagedError: it has not.
+    :param is_running: whether a server runs.
     """
     # In this order: what is written meanwhile is more.
-    acknowledged = read_marker(os.path.join(data, LAST_NUMBER)) or 0
-    if Questions(connection).last_number() < acknowledged:
-        raise DamagedError("changes are missing in the catalogue: check the data folder")
+    acknowledged = read_marker(os.path.join(data, LAST_NUMBER))
+    last = Questions(connection).last_number()
+    if acknowledged is None or (last and not acknowledged):
+        what = "it is missing or damaged, so that nobody knows whether changes are missing"
+        yield Finding(Kind.HISTORY, LAST_NUMBER, what, may_pass=is_running)
+    elif last < acknowledged:
+        what = f"changes are missing: it ends with {last}, and {acknowledged} was acknowledged"
+        yield Finding(Kind.HISTORY, CATALOGUE, what)

@@ -7,10 +7,11 @@ import os
 from ..backends import OWN_FOLDER
 from ..catalogue.writer import BACKUP
 
-__all__ = ["CATALOGUE", "LAST_NUMBER", "LOG", "MANIFEST", "OWN_FOLDER", "lies_within"]
+__all__ = ["CATALOGUE", "LAST_NUMBER", "LOG", "LOG_MOVED", "MANIFEST", "OWN_FOLDER", "lies_within"]
 
 CATALOGUE = os.path.join(OWN_FOLDER, "catalogue.sqlite")
 LOG = CATALOGUE + "-wal"
+LOG_MOVED = os.path.join(OWN_FOLDER, "log-moved")
 LAST_NUMBER = os.path.join(OWN_FOLDER, "last-number")
 MANIFEST = os.path.join(OWN_FOLDER, BACKUP)
 

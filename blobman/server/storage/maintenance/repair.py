@@ -27,7 +27,7 @@ from ..payloads.folder import path_of
 from .agreement import agree
 from .check import check_blobs_and_files, check_folder, check_structure
 from .findings import Finding, Kind
-from .history import acknowledge
+from .history import acknowledge, find_missing_changes
 from .places import CATALOGUE, LAST_NUMBER, LOG, OWN_FOLDER
 
 FOUND = os.path.join(OWN_FOLDER, "found")
@@ -86,24 +86,29 @@ class _Repair:
     def run(self, findings: list[Finding]) -> Repaired:
         for changed in disk.make_folders(self._found):
             disk.sync_folder(changed)
-        kinds = {finding.kind for finding in findings}
-        is_catalogue_damaged = bool(kinds & {Kind.CATALOGUE, Kind.LOG})
+        is_catalogue_damaged = any(it.kind in (Kind.CATALOGUE, Kind.LOG) for it in findings)
         if is_catalogue_damaged:
             self._repair_catalogue()
         with visiting(os.path.join(self._data, OWN_FOLDER)) as connection:
+            # What was found in a catalogue that is damaged may not be so in what was made of it.
+            damaged = findings
             if is_catalogue_damaged:
-                further = check_blobs_and_files(self._data, connection, self._deep)
-                findings += [it for it in further if it not in findings]
+                damaged = list(check_blobs_and_files(self._data, connection, self._deep))
+            findings += [it for it in damaged if it not in findings]
             self._write_report(findings)
-            with transaction(connection):
-                self._remove_damaged(connection, findings)
-                agree(connection)
-                if Kind.HISTORY in kinds:
-                    forget_tombstones(connection)
-                last = Questions(connection).last_number()
-                begin_only_generation(connection, last + 1)
-            acknowledge(self._data, last)
+            self._settle(connection, damaged)
         return Repaired(findings, self._found)
+
+    def _settle(self, connection: apsw.Connection, damaged: Iterable[Finding]) -> None:
+        is_older = any(find_missing_changes(self._data, connection))
+        with transaction(connection):
+            self._remove_damaged(connection, damaged)
+            agree(connection)
+            if is_older:
+                forget_tombstones(connection)
+            last = Questions(connection).last_number()
+            begin_only_generation(connection, last + 1)
+        acknowledge(self._data, last)
 
     # -- the catalogue -----------------------------------------------------------------
 

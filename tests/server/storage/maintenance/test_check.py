@@ -13,6 +13,7 @@ import apsw
 from twisted.internet.defer import Deferred, gatherResults
 
 from blobman.errors import StoreError
+from blobman.server.running.administration import restored
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.connection import ask, connect, transaction
 from blobman.server.storage.interface import DamagedError
@@ -29,6 +30,8 @@ DAMAGES = int(os.environ.get("BLOBMAN_TEST_DAMAGES", "24"))
 """How many places are damaged; set it to 500 for a long run by hand."""
 
 CATALOGUE = ".blobman/catalogue.sqlite"
+FRAME = 24 + 8192
+"""Bytes of a frame of the log, which begins with 32 others."""
 
 
 @contextmanager
@@ -247,13 +250,23 @@ class CatalogueTests(CheckCase):
 
     async def test_a_log_that_was_damaged_after_it_was_brought_home(self) -> None:
         blobs = await self.fill(5, 1)
-        log = os.path.join(self.data, CATALOGUE + "-wal")
-        change_file(log, 3 * 8216 + 500)
-        found = self.found()
-        self.assertTrue(found[0].startswith(f"{CATALOGUE}-wal: it is damaged"), found)
-        repaired = repair(self.data, True)
-        self.assertEqual(await self.still_served(), blobs)
-        self.assertTrue(os.path.exists(os.path.join(repaired.folder, "catalogue.sqlite-wal")))
+        whole = self.path("whole")
+        os.rename(self.data, whole)
+        frames = os.path.getsize(os.path.join(whole, CATALOGUE + "-wal")) // FRAME
+        self.assertGreater(frames, 20)
+        for frame in range(frames):
+            shutil.copytree(whole, self.data)
+            change_file(os.path.join(self.data, CATALOGUE + "-wal"), 32 + frame * FRAME + 500)
+            found = self.found()
+            self.assertTrue(found[0].startswith(f"{CATALOGUE}-wal: it is damaged"), found)
+            # Neither a start that is refused nor this makes it worse.
+            opening: Deferred[object] = Deferred.fromCoroutine(self.open())
+            await self.assertFailure(opening, DamagedError)
+            self.assertRaises(DamagedError, restored, self.data)
+            repaired = repair(self.data, True)
+            self.assertEqual(await self.still_served(), blobs)
+            self.assertTrue(os.path.exists(os.path.join(repaired.folder, "catalogue.sqlite-wal")))
+            shutil.rmtree(self.data)
 
     async def test_a_log_whose_changes_are_lost(self) -> None:
         backend = await self.open()
