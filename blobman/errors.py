@@ -23,6 +23,7 @@ Every error that blobman raises on purpose, as one tree.
     +-- InvalidBlob                  sealed bytes that do not verify
     +-- MaximumRetriesError          they did not verify as often as was tried
     +-- UnauthorizedError            401 or 403: the token is not accepted
+    +-- CursorExpiredError           410: the server's history is not the one that the cursor is of
     +-- QuotaExceededError           507: the user's space on the server is used up
     +-- CertificateError             the server's certificate is not to be trusted, or it wants ours
     +-- ServerError                  any other answer: not a success, or not the server's
@@ -44,6 +45,7 @@ __all__ = [
     "BlobNotFoundError",
     "CertificateError",
     "ClosedError",
+    "CursorExpiredError",
     "DeletedMeanwhile",
     "IllegalStatusChange",
     "InvalidBlob",
@@ -144,6 +146,15 @@ class MaximumRetriesError(BlobError):
 
 class UnauthorizedError(BlobError):
     """The server does not accept the token for this user (401, 403)."""
+
+
+class CursorExpiredError(BlobError):
+    """
+    The server's history of changes is not the one that the cursor is of (410).
+
+    It is another server's, or was restored from a backup. What is here has to be compared with
+    all that is there: read from :data:`blobman.model.FIRST_CURSOR`.
+    """
 
 
 class QuotaExceededError(BlobError):

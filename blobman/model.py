@@ -12,13 +12,16 @@ from typing import NamedTuple
 
 __all__ = [
     "DEFAULT_NAMESPACE",
+    "FIRST_CURSOR",
     "MAX_NAME_LENGTH",
     "STATUS_CHANGES",
     "UNAVAILABLE_STATUSES",
     "BlobKey",
+    "ChangesPage",
     "Flags",
     "Priority",
     "QueuedTransfer",
+    "RemoteChange",
     "StatusChange",
     "SyncStatus",
     "TransferProgress",
@@ -199,6 +202,46 @@ class QueuedTransfer(NamedTuple):
     def place(self) -> tuple[int, int]:
         """What sorts the most urgent first, and the oldest among equals."""
         return (-self.priority, self.age)
+
+
+class RemoteChange(NamedTuple):
+    """
+    The latest change of a blob on the server.
+
+    :ivar tag: the blob's 16 bytes of tag; None if it was deleted.
+    :ivar size: sealed bytes; 0 if it was deleted.
+    :ivar date: when it was put, in whole seconds since the epoch; 0 if it was deleted.
+    :ivar flags: in the order in which they were given; none if it was deleted.
+    """
+
+    blob_id: str
+    tag: bytes | None = None
+    size: int = 0
+    date: int = 0
+    flags: tuple[Flags, ...] = ()
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the blob was deleted, and has not been put again."""
+        return self.tag is None
+
+
+class ChangesPage(NamedTuple):
+    """
+    Some changes of a namespace, in the order in which they were made.
+
+    :ivar changes: of each id the latest; no id twice.
+    :ivar cursor: what to ask with for those that come after.
+    :ivar more: whether there are such already.
+    """
+
+    changes: list[RemoteChange]
+    cursor: str
+    more: bool
+
+
+FIRST_CURSOR = "start"
+"""The cursor from which on all blobs come that are there, and no deletions that were before."""
 
 
 class TransferProgress(NamedTuple):

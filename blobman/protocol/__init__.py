@@ -5,6 +5,8 @@ The blobs HTTP protocol without I/O: what client and server have to agree on.
 - ``authorization``: who asks;
 - ``headers``: tags, ranges, and when to come back;
 - ``lists``, ``ids`` and ``flags``: bodies of JSON;
+- ``changes`` and ``cursors``: what has changed since when;
+- ``objects``: answers that an older server gives a list for;
 - ``streams``: many blobs in one body;
 - ``answers``: which answers are a server's, and which error each is;
 - ``messages`` and ``sizes``: what all of them share.
@@ -28,6 +30,19 @@ from .answers import (
     what_came,
 )
 from .authorization import read_authorization, write_authorization
+from .changes import (
+    DEFAULT_CHANGES,
+    MAX_CHANGES,
+    MAX_CHANGES_SIZE,
+    MAX_WAIT,
+    PAGE_HEAD,
+    ChangesQuery,
+    read_page,
+    write_changes,
+    write_page,
+    write_page_end,
+)
+from .cursors import MAX_CURSOR_SIZE, Cursor
 from .flags import check_flag, read_flags, write_flags
 from .headers import read_range, read_retry_after, read_tag, write_tag
 from .ids import MAX_IDS, MAX_LIST_SIZE, IdsReader, read_ids, write_ids
@@ -38,8 +53,11 @@ from .lists import (
     ListQuery,
     check_order,
     read_count,
+    read_namespaces,
+    write_namespaces,
 )
 from .messages import ProtocolError, is_true, read_json
+from .objects import ObjectReader
 from .sizes import MIN_SEALED_SIZE, PREAMBLE_SIZES, TAG_SIZE, TAG_TEXT_SIZE
 from .streams import (
     FRAME_HEADER_SIZE,
@@ -57,15 +75,21 @@ from .urls import Query, blob_url, stream_url
 
 __all__ = [
     "ANSWER_HEADER",
+    "DEFAULT_CHANGES",
     "DEFAULT_NAMESPACE",
     "DONE",
     "FRAME_HEADER_SIZE",
+    "MAX_CHANGES",
+    "MAX_CHANGES_SIZE",
+    "MAX_CURSOR_SIZE",
     "MAX_FRAME_SIZE",
     "MAX_IDS",
     "MAX_LIST_SIZE",
+    "MAX_WAIT",
     "MIN_SEALED_SIZE",
     "NOT_THERE",
     "ORDERS",
+    "PAGE_HEAD",
     "PREAMBLE_SIZES",
     "REFUSALS",
     "REFUSED",
@@ -74,8 +98,11 @@ __all__ = [
     "TAG_TEXT_SIZE",
     "TRUE",
     "Answer",
+    "ChangesQuery",
+    "Cursor",
     "IdsReader",
     "ListQuery",
+    "ObjectReader",
     "ProtocolError",
     "Query",
     "Refused",
@@ -93,6 +120,8 @@ __all__ = [
     "read_ids",
     "read_json",
     "read_manifest",
+    "read_namespaces",
+    "read_page",
     "read_range",
     "read_results",
     "read_retry_after",
@@ -101,10 +130,14 @@ __all__ = [
     "stream_url",
     "what_came",
     "write_authorization",
+    "write_changes",
     "write_flags",
     "write_frame_header",
     "write_ids",
     "write_manifest",
+    "write_namespaces",
+    "write_page",
+    "write_page_end",
     "write_results",
     "write_tag",
 ]

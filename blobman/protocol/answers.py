@@ -17,6 +17,7 @@ from ..errors import (
     BlobAlreadyExistsError,
     BlobError,
     BlobNotFoundError,
+    CursorExpiredError,
     InvalidFlagsError,
     QuotaExceededError,
     RetriableTransferError,
@@ -135,6 +136,14 @@ REFUSALS = (
         "Blob already exists: {blob_id}",
         BlobAlreadyExistsError,
         "the server has one of that name already",
+    ),
+    Refused(
+        410,
+        "cursor-expired",
+        "the cursor is of another history",
+        "the cursor is of another history",
+        CursorExpiredError,
+        "the server's history is not the one that the cursor is of",
     ),
     Refused(
         507,

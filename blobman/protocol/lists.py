@@ -1,11 +1,12 @@
-"""Lists of blobs: how they are asked for, and how many there are."""
+"""Lists of blobs: how they are asked for, and how many there are; and lists of namespaces."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..model import DEFAULT_NAMESPACE as DEFAULT_NAMESPACE
-from ..model import Flags
+from ..model import Flags, is_name
 from .messages import ProtocolError, is_true, read_json
 from .urls import Query
 
@@ -94,3 +95,30 @@ def read_count(body: bytes) -> dict[str, int]:
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise ProtocolError('not {"count": N}')
     return {"count": count}
+
+
+def write_namespaces(counts: Mapping[str, int]) -> bytes:
+    """
+    Write some entries of an answer to ``namespaces``; between two such parts belongs a comma.
+
+    :param counts: how many blobs each has, by the name that it has on the server.
+    """
+    # Names have no character that JSON would escape.
+    return ", ".join(f'"{name}": {count}' for name, count in counts.items()).encode("ascii")
+
+
+def read_namespaces(body: bytes) -> dict[str, int]:
+    """
+    Read the answer to ``namespaces``.
+
+    :return: how many blobs each has; the default one is ``''``.
+    :raise ProtocolError: it is not ``{"namespaces": {NAME: N, ...}}``.
+    """
+    answer = read_json(body)
+    counts = answer.get("namespaces") if isinstance(answer, dict) else None
+    if not isinstance(counts, dict):
+        raise ProtocolError('not {"namespaces": {NAME: N, ...}}')
+    for name, count in counts.items():
+        if not is_name(name) or not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ProtocolError(f"not a namespace and a number: {name!r:.40}: {count!r:.40}")
+    return {"" if name == DEFAULT_NAMESPACE else name: it for name, it in counts.items()}

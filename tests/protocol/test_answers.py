@@ -10,6 +10,7 @@ from blobman.errors import (
     BlobAlreadyExistsError,
     BlobError,
     BlobNotFoundError,
+    CursorExpiredError,
     InvalidFlagsError,
     QuotaExceededError,
     RetriableTransferError,
@@ -47,6 +48,7 @@ WORDS: list[tuple[int, bytes, dict[str, str], type[BlobError]]] = [
     (406, b"not a JSON list of PENDING, PROCESSING, PROCESSED, FAILED\n", {}, InvalidFlagsError),
     (409, b"Blob already exists: b", {}, BlobAlreadyExistsError),
     (409, b"there is a blob of that name\n", {}, BlobAlreadyExistsError),
+    (410, b"the cursor is of another history\n", {}, CursorExpiredError),
     (507, b"", {}, QuotaExceededError),
     (507, b"the user's space is used up\n", {}, QuotaExceededError),
 ]
