@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from ..model import Flags
+from ..model import FIRST_CURSOR, ChangesPage, Flags
 from .content import IPayload, IStagedBlob, Payloads
 from .observers import Progress, no_progress
 from .store import Ids
@@ -45,6 +45,33 @@ class IRemote(Interface):
         Count what ``list`` would list.
 
         :return: fires with ``{"count": n}``.
+        """
+
+    def changes(
+        cursor: str = FIRST_CURSOR, namespace: str = "", limit: int = 1000, wait: int = 0
+    ) -> Deferred[ChangesPage | Ids]:
+        """
+        Ask what has changed.
+
+        An entry can come again in a later page, but none is ever left out: whatever is changed
+        after a page was made comes after its cursor.
+
+        :param cursor: of an earlier page of this namespace; or ``model.FIRST_CURSOR``, for all
+            blobs that are there.
+        :param limit: the most changes that are wanted, 1 or more; 10,000 is the most there are.
+        :param wait: whole seconds, 0 to 60, that the answer may take if nothing has changed yet.
+            Then it comes as soon as something has, or perhaps earlier; without changes at the end.
+        :return: fires with a ``model.ChangesPage``; from a server that does not know of changes,
+            with the list of all ids, at once. Fails with ``CursorExpiredError``, and with
+            ``ServerError``, too, if a list is longer than 32 MiB or 900,000 ids.
+        """
+
+    def namespaces() -> Deferred[dict[str, int] | None]:
+        """
+        Ask for the namespaces that have blobs.
+
+        :return: fires with how many each has, the default one being ``''``; with None from a
+            server that can't tell.
         """
 
     def get_tag(blob_id: str, namespace: str = "") -> Deferred[bytes]:

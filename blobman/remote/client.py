@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
@@ -13,7 +14,6 @@ from ..crypto import Opener, make_sealer
 from ..errors import BlobError, BlobNotFoundError, InvalidBlob, RetriableTransferError
 from ..interfaces import (
     FlagList,
-    Ids,
     IPayload,
     IRemote,
     IStagedBlob,
@@ -22,13 +22,8 @@ from ..interfaces import (
 )
 from ..protocol import (
     TRUE,
-    ListQuery,
     ProtocolError,
-    Query,
     Subject,
-    blob_url,
-    check_flag,
-    read_count,
     read_flags,
     read_tag,
     strange_answer,
@@ -36,16 +31,19 @@ from ..protocol import (
     write_tag,
 )
 from .bodies import Bodies, SealedBody, sealed_tag
-from .exchange import Exchanges, MakeBody, answer_of
+from .exchange import Exchanges, answer_of
 from .idle import IdleTimer
-from .receivers import IdsReceiver, OpeningReceiver, deliver
+from .questions import Questions
+from .receivers import OpeningReceiver, deliver
+
+T = TypeVar("T")
 
 FIRST_BYTES = Headers({"Range": ["bytes=0-1"]})
 """Asks for as little of a blob as both kinds of server give: ours two bytes, Soledad's one."""
 
 
 @implementer(IRemote)
-class BlobsClient:
+class BlobsClient(Questions):
     """
     A user's blobs on a server.
 
@@ -60,52 +58,11 @@ class BlobsClient:
         :param url: the base URL, such as ``https://host/blobs/``.
         :param secret: what blobs are sealed with; more than 64 bytes.
         """
-        self._exchanges = exchanges
-        self._url = url
+        super().__init__(exchanges, url)
         self._secret = secret
 
     def __repr__(self) -> str:
         return f"<BlobsClient of {self._exchanges.user} at {self._url}>"
-
-    def list(
-        self,
-        namespace: str = "",
-        order_by: str | None = None,
-        deleted: bool = False,
-        filter_flag: str | None = None,
-    ) -> Deferred[Ids]:
-        """See :class:`IRemote`."""
-        flag = check_flag(filter_flag) if filter_flag else None
-        query = ListQuery(namespace, order_by, deleted, flag)
-        subject = Subject("list", "", namespace)
-
-        async def ask(idle: IdleTimer) -> Ids:
-            response = await self._request(idle, "GET", subject, query=query.fields())
-            if response.code != 200:
-                await self._exchanges.finish(idle, response, subject)
-            receiver = IdsReceiver(idle)
-            try:
-                await deliver(response, receiver)
-                return receiver.reader.finish()
-            except ProtocolError as error:
-                answer = answer_of(response, receiver.beginning)
-                raise strange_answer(answer, subject, "a list", error) from error
-
-        return self._exchanges.run(subject, ask)
-
-    def count(
-        self, namespace: str = "", deleted: bool = False, filter_flag: str | None = None
-    ) -> Deferred[dict[str, int]]:
-        """See :class:`IRemote`."""
-        flag = check_flag(filter_flag) if filter_flag else None
-        query = ListQuery(namespace, deleted=deleted, flag=flag, only_count=True)
-        subject = Subject("count", "", namespace)
-
-        async def ask(idle: IdleTimer) -> dict[str, int]:
-            response = await self._request(idle, "GET", subject, query=query.fields())
-            return await self._exchanges.read(idle, response, subject, "a number", read_count)
-
-        return self._exchanges.run(subject, ask)
 
     def get_tag(self, blob_id: str, namespace: str = "") -> Deferred[bytes]:
         """See :class:`IRemote`."""
@@ -237,21 +194,6 @@ class BlobsClient:
     def close(self) -> Deferred[None]:
         """See :class:`IRemote`."""
         return self._exchanges.close()
-
-    async def _request(
-        self,
-        idle: IdleTimer,
-        method: str,
-        subject: Subject,
-        make_body: MakeBody = lambda: None,
-        *,
-        query: Query | None = None,
-        headers: Headers | None = None,
-        on_repeat: Callable[[], object] = lambda: None,
-    ) -> IResponse:
-        fields = {"namespace": subject.namespace, **(query or {})}
-        url = blob_url(self._url, self._exchanges.user, subject.blob_id, fields)
-        return await self._exchanges.request(idle, method, url, make_body, headers, on_repeat)
 
 
 def _not_the_blob(

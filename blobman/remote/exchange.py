@@ -77,16 +77,22 @@ class Exchanges:
         self._server_has_words = False
 
     def run(
-        self, subject: Subject, work: Callable[[IdleTimer], Coroutine[Deferred[Any], Any, T]]
+        self,
+        subject: Subject,
+        work: Callable[[IdleTimer], Coroutine[Deferred[Any], Any, T]],
+        wait: float = 0.0,
     ) -> Deferred[T]:
         """
         Do one exchange under the idle timeout.
 
+        :param wait: the seconds that the server is asked to wait; the timeout is longer by these.
         :return: fires with what ``work`` returns, or fails with one of our errors.
         """
 
+        patience = self._idle_timeout + wait
+
         async def watch() -> T:
-            idle = IdleTimer(self._clock, self._idle_timeout, lambda: working.cancel())
+            idle = IdleTimer(self._clock, patience, lambda: working.cancel())
             working = Deferred.fromCoroutine(work(idle))
             try:
                 return await working
@@ -97,7 +103,7 @@ class Exchanges:
             except (Exception, CancelledError) as error:
                 if idle.expired:
                     where = name_server(subject.title, error)
-                    silence = f"nothing moved for {self._idle_timeout:g} seconds"
+                    silence = f"nothing moved for {patience:g} seconds"
                     raise RetriableTransferError(f"{where}: {silence}") from error
                 if was_cancelled(error):
                     raise CancelledError from error

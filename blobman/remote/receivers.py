@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -11,9 +13,11 @@ from twisted.web.iweb import IResponse
 
 from ..crypto import Opener
 from ..interfaces import IStagedBlob, Progress, no_progress
-from ..protocol import TAG_SIZE, IdsReader, ProtocolError
+from ..protocol import TAG_SIZE, IdsReader, ObjectReader, ProtocolError
 from .idle import IdleTimer
 from .throttle import Throttle
+
+R = TypeVar("R", IdsReader, ObjectReader)
 
 BEGINNING = 256
 """Bytes of a body that are enough to tell what it is."""
@@ -91,17 +95,17 @@ class Collector(Receiver):
             raise ProtocolError(f"the answer is longer than {self._limit} bytes")
 
 
-class IdsReceiver(Receiver):
+class ReadingReceiver(Receiver, Generic[R]):
     """
-    Reads a list of ids as it comes.
+    Reads a long answer of JSON as it comes.
 
     :ivar reader: what it is read with.
     :ivar beginning: the first bytes.
     """
 
-    def __init__(self, idle: IdleTimer) -> None:
+    def __init__(self, idle: IdleTimer, reader: R) -> None:
         super().__init__(idle)
-        self.reader = IdsReader()
+        self.reader: R = reader
         self.beginning = b""
 
     def _take(self, data: bytes) -> None:
