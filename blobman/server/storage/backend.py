@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -144,17 +145,29 @@ class Backend:
     async def _read_some(self, names: Sequence[BlobName], most: int) -> Found:
         entries = await self.catalogue.find(names, most)
         found: Found = [entry and StoredBlob(entry) for entry in entries]
-        last = entries[-1]
-        if last is not None and last.key is not None:
-            found.pop()
-            try:
-                found.append(await self._opened(names[len(entries) - 1], last))
-            except BlobNotFoundError:
-                found.append(None)
-            except Exception:
-                if not found:
-                    raise
-                # The next call is told of it.
+        opening = {
+            number: Deferred.fromCoroutine(self._opened(names[number], entry))
+            for number, entry in enumerate(entries)
+            if entry is not None and entry.key is not None
+        }
+        if not opening:
+            return found
+        try:
+            outcomes: list[tuple[bool, Any]] = await DeferredList(
+                list(opening.values()), consumeErrors=True
+            )
+        except BaseException:
+            _close_each(opening.values())
+            raise
+        for number, (is_open, outcome) in zip(opening, outcomes, strict=True):
+            if is_open or outcome.check(BlobNotFoundError):
+                found[number] = outcome if is_open else None
+                continue
+            # The next call is told of it, if there are others before it.
+            _close_each([opening[it] for it in opening if it > number])
+            if number == 0:
+                outcome.raiseException()
+            return found[:number]
         return found
 
     # -- in ----------------------------------------------------------------------------
@@ -208,3 +221,8 @@ class Backend:
     def get_flags(self, name: BlobName) -> Deferred[FlagList]:
         """Read flags; see :class:`IBlobsBackend`."""
         return self.catalogue.get_flags(name)
+
+
+def _close_each(opened: Iterable[Deferred[IStoredBlob]]) -> None:
+    for deferred in opened:
+        deferred.addCallbacks(lambda it: it.close(), lambda _: None)

@@ -13,7 +13,7 @@ from ...errors import ClosedError
 from ...protocol import TAG_SIZE
 from .catalogue.interface import Entry
 from .digests import CHUNK, check_chunk
-from .interface import DamagedError, IStoredBlob
+from .interface import SMALL, DamagedError, IStoredBlob
 from .payloads.interface import IPayload, IPayloads
 
 T = TypeVar("T")
@@ -75,24 +75,30 @@ class StoredBlob:
 
 async def open_payload(entry: Entry, payloads: IPayloads) -> StoredBlob:
     """
-    Open a blob that is a payload.
+    Open a blob that is a payload; read it, if it is small.
 
     :return: it. Raises ``DamagedError`` if the payload is missing, or can be seen to be another
         one than was recorded; one that was adopted has no digests, but its tag tells.
     """
     assert entry.key is not None
-    payload = await payloads.get(entry.key)
+    payload = await payloads.get(entry.key, SMALL)
     try:
-        is_same = payload.size == entry.size
-        if is_same and not entry.digests:
-            tag = await payload.read(max(entry.size - TAG_SIZE, 0), entry.size)
-            is_same = tag == entry.tag
-        if not is_same:
-            raise DamagedError("a payload is not as it was written")
+        await _check(entry, payload)
     except BaseException:
         payload.close()
         raise
-    return StoredBlob(entry, payload)
+    return StoredBlob(entry._replace(content=payload.content), payload)
+
+
+async def _check(entry: Entry, payload: IPayload) -> None:
+    is_same = payload.size == entry.size
+    if is_same and not entry.digests:
+        tag = await payload.read(max(entry.size - TAG_SIZE, 0), entry.size)
+        is_same = tag == entry.tag
+    if not is_same:
+        raise DamagedError("a payload is not as it was written")
+    if payload.content is not None:
+        check_chunk(entry.digests, 0, payload.content)
 
 
 @implementer(IPushProducer)

@@ -103,6 +103,24 @@ class BackendContract(Base):
                 self.assertEqual((await self.read(stored), stored.content), (content, content))
                 stored.close()
 
+    async def test_read_some_that_came_in_pieces(self) -> None:
+        """Nobody has to know how a blob was stored."""
+        names = [name(blob_id) for blob_id in "abcd"]
+        for it, size in zip(names, (800, LARGE, 800, LARGE), strict=True):
+            upload = await self.backend.receive(it)
+            await upload.write([sealed(it.blob_id, size)])
+            await upload.publish()
+        left = names
+        while left:
+            found = await self.backend.read_some(left, 10 * LARGE)
+            for it, stored in zip(left, found, strict=False):
+                assert stored is not None
+                content = sealed(it.blob_id, stored.size)
+                self.assertEqual(await self.read(stored), content)
+                self.assertIn(stored.content, (None, content))
+                stored.close()
+            left = left[len(found) :]
+
     async def test_nothing_is_there(self) -> None:
         missing = name("a")
         await self.fails(BlobNotFoundError, self.backend.read(missing))

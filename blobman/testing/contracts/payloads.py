@@ -54,6 +54,15 @@ class PayloadsContract(Base):
         payload.close()
         payload.close()
 
+    async def test_small_ones_are_read_at_once(self) -> None:
+        """What has few bytes comes with its content, and can be read as any other."""
+        await self.write(key := secrets.token_hex(16))
+        for most, content in ((len(_CONTENT), _CONTENT), (len(_CONTENT) - 1, None)):
+            payload = await self.payloads.get(key, most)
+            self.assertEqual((payload.size, payload.content), (len(_CONTENT), content))
+            self.assertEqual(await payload.read(5, 80_000), _CONTENT[5:80_000])
+            payload.close()
+
     async def test_parts_at_once(self) -> None:
         """Several parts can be read at once."""
         await self.write(key := secrets.token_hex(16))

@@ -192,8 +192,8 @@ class ICatalogue(Interface):
 
     def find(names: Sequence[BlobName], most: int) -> Deferred[list[Entry | None]]:
         """
-        Look names up in their order, until the content that was read has ``most`` bytes, or with
-        the first whose content is a payload.
+        Look names up in their order, until they have ``most`` bytes, or with the first that is a
+        payload and not :data:`~..interface.SMALL`.
 
         :param names: at least one; not all may be looked at.
         :return: fires with what is recorded of the first and perhaps of some after it, None for

@@ -16,7 +16,7 @@ import apsw
 
 from ....errors import BlobNotFoundError
 from ....protocol import ListQuery
-from ..interface import BlobName, DamagedError, FlagList
+from ..interface import SMALL, BlobName, DamagedError, FlagList
 from .interface import Change, Entry, Generation, Page, Quotas, Usage
 from .rows import check_entry, digit_of, read_flags
 
@@ -212,7 +212,7 @@ def _take(rows: Sequence[tuple[Any, ...] | None], most: int) -> Sequence[tuple[A
     for number, row in enumerate(rows, 1):
         if row is not None:
             most -= row[1]
-            if most <= 0 or row[4] is not None:
+            if most <= 0 or (row[4] is not None and row[1] > SMALL):
                 return rows[:number]
     return rows
 

@@ -28,6 +28,7 @@ from ..faults import told
 from ..interface import DamagedError, UnavailableError
 from ..threads import Closed, Ending, Threads, Worker
 from .interface import IPayload, IPayloads, IPayloadWriter
+from .memory import MemoryPayload
 
 T = TypeVar("T")
 
@@ -185,8 +186,9 @@ class _FileWriter:
 
 @implementer(IPayload)
 class _File:
-    def __init__(self, number: int, workers: Worker) -> None:
-        self.size = os.fstat(number).st_size
+    def __init__(self, number: int, size: int, workers: Worker) -> None:
+        self.size = size
+        self.content: bytes | None = None
         self._file = _Descriptor(number)
         self._workers = workers
 
@@ -271,19 +273,28 @@ class FolderPayloads:
             lambda: _FileWriter(key, self._root, self._workers), lambda it: it.discard()
         )
 
-    def get(self, key: str) -> Deferred[IPayload]:
+    def get(self, key: str, most: int = 0) -> Deferred[IPayload]:
         """Open a payload; see :class:`IPayloads`."""
-        return self._do(lambda: self._get(key), lambda it: it.close())
+        return self._do(lambda: self._get(key, most), lambda it: it.close())
 
-    def _get(self, key: str) -> IPayload:
+    def _get(self, key: str, most: int) -> IPayload:
+        number = self._open_file(key)
+        size = os.fstat(number).st_size
+        if size > most:
+            return _File(number, size, self._workers)
         try:
-            descriptor = os.open(path_of(key), os.O_RDONLY | _FLAGS, dir_fd=self._root.descriptor)
+            return MemoryPayload(_read_exactly(number, 0, size), most)
+        finally:
+            os.close(number)
+
+    def _open_file(self, key: str) -> int:
+        try:
+            return os.open(path_of(key), os.O_RDONLY | _FLAGS, dir_fd=self._root.descriptor)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
             self._root.check()
             raise DamagedError("a payload is missing") from error
-        return _File(descriptor, self._workers)
 
     def remove(self, key: str) -> Deferred[None]:
         """Remove a payload; see :class:`IPayloads`."""

@@ -40,6 +40,7 @@ class IPayload(Interface):
     """A payload that is open for reading. It stays readable if it is removed meanwhile."""
 
     size: int = Attribute("Its bytes.")
+    content: bytes | None = Attribute("All of it, if it has been read already.")
 
     def read(start: int, end: int) -> Deferred[bytes]:
         """
@@ -86,10 +87,11 @@ class IPayloads(Interface):
             key has been used. Cancelled, it may still be made: it has to be removed.
         """
 
-    def get(key: str) -> Deferred[IPayload]:
+    def get(key: str, most: int = 0) -> Deferred[IPayload]:
         """
         Open a payload.
 
+        :param most: if it has no more bytes than this, its content is read at once.
         :return: fires with an :class:`IPayload`, to be closed. Fails with ``DamagedError`` if it is
             not there though the place where it should be is, and ``UnavailableError`` otherwise.
         """

@@ -29,18 +29,26 @@ class _MemoryWriter:
 
 
 @implementer(IPayload)
-class _MemoryPayload:
-    def __init__(self, content: bytearray) -> None:
+class MemoryPayload:
+    """
+    A payload that is in memory.
+
+    :param most: see :meth:`IPayloads.get`.
+    """
+
+    def __init__(self, content: bytes | bytearray, most: int) -> None:
         self.size = len(content)
+        self.content = bytes(content) if self.size <= most else None
         self._content = content
 
     def read(self, start: int, end: int) -> Deferred[bytes]:
+        """Give a part; see :class:`IPayload`."""
         if end > len(self._content):
             return fail(DamagedError("a payload is shorter than it was"))
         return succeed(bytes(self._content[start:end]))
 
     def close(self) -> None:
-        pass
+        """Do nothing."""
 
 
 @implementer(IPayloads)
@@ -73,12 +81,12 @@ class MemoryPayloads:
         content = self.contents[key] = bytearray()
         return succeed(_MemoryWriter(content))
 
-    def get(self, key: str) -> Deferred[IPayload]:
+    def get(self, key: str, most: int = 0) -> Deferred[IPayload]:
         """Open a payload; see :class:`IPayloads`."""
         content = self.contents.get(key)
         if content is None:
             return fail(DamagedError("a payload is missing"))
-        return succeed(_MemoryPayload(content))
+        return succeed(MemoryPayload(content, most))
 
     def remove(self, key: str) -> Deferred[None]:
         """Remove a payload; see :class:`IPayloads`."""

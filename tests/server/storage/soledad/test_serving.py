@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
@@ -143,6 +144,33 @@ class ChangedFileTests(AdoptionCase):
             "missing", "empty", "shorter", "longer", "another one", "replaced by a link",
         ):  # fmt: skip
             await self.check(change)
+
+
+class ManyFilesTests(AdoptionCase):
+    async def test_small_ones_are_read_together(self) -> None:
+        names = [BlobName("alice", "default", it) for it in "abcdef"]
+        for it in names:
+            self.older.put((*it,), sealed(it.blob_id))
+        self.older.put(("alice", "default", "large"), sealed("large", 200_000))
+        (self.older.leaf(*names[3]) / "d").write_bytes(sealed("d", 900))
+        backend = await self.open()
+        missing, large = BlobName("alice", "MX", "a"), BlobName("alice", "default", "large")
+        wanted = [names[0], missing, *names[1:], large, names[0]]
+        found = await backend.read_some(wanted, 1_000_000)
+        contents = [it and it.content for it in found]
+        expected = [sealed("a"), None, sealed("b"), sealed("c"), sealed("d", 900)]
+        self.assertEqual(contents, [*expected, sealed("e"), sealed("f"), None])
+        for stored in found:
+            if stored is not None:
+                stored.close()
+        # As many as are wanted, and those before one that is damaged.
+        self.assertEqual(len(await backend.read_some(names, 1601)), 3)
+        (self.older.leaf(*names[2]) / "c").write_bytes(b"")
+        self.assertEqual(len(await backend.read_some(names, 1_000_000)), 2)
+        await self.assertFailure(backend.read_some(names[2:], 1_000_000), DamagedError)
+        reading = backend.read_some(wanted, 1_000_000)
+        reading.cancel()
+        await self.assertFailure(reading, CancelledError)
 
 
 class LogTests(TestCase):
