@@ -123,6 +123,24 @@ def make_folders(path: str, heirs: Heirs | None = None) -> list[str]:
     return [*changed, parent]
 
 
+def make_durable_folder(path: str, above: int) -> None:
+    """
+    Make a folder, and those above it that are missing, for good.
+
+    Those that are there need not be durable: whoever made them may have been killed.
+
+    :param above: how many of the folders above it may be such.
+    """
+    changed = set(make_folders(path))
+    for _ in range(above):
+        path = os.path.dirname(path)
+        changed.add(path)
+    for folder in changed:
+        # What was there all the time may be somebody else's.
+        with suppress(PermissionError):
+            sync_folder(folder)
+
+
 def create(path: str, heirs: Heirs | None = None) -> int:
     """
     Make a file that is not there yet; see :class:`Heirs` for whose it is.

@@ -49,10 +49,10 @@ class _Root:
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         self.descriptor = -1
+        self._durable: set[str] = set()
 
     def open(self) -> None:
-        for changed in disk.make_folders(os.path.join(self.path, FOLDER)):
-            disk.sync_folder(changed)
+        disk.make_durable_folder(os.path.join(self.path, FOLDER), above=2)
         self.descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
 
     def close(self) -> None:
@@ -82,9 +82,13 @@ class _Root:
 
     def make_folder(self, path: str) -> None:
         """Make a folder for payloads durably, if it is not there."""
+        if path in self._durable:
+            return
         with suppress(FileExistsError):
             os.mkdir(path, disk.FOLDER_MODE, dir_fd=self.descriptor)
-            self.sync_folder(FOLDER)
+        # It may be there, and not be durable: whoever made it was killed, or could not sync it.
+        self.sync_folder(FOLDER)
+        self._durable.add(path)
 
 
 class _Descriptor:
@@ -301,7 +305,11 @@ class FolderPayloads:
         return self._do(lambda: self._remove(key))
 
     def _remove(self, key: str) -> None:
+        path = path_of(key)
         try:
-            os.unlink(path_of(key), dir_fd=self._root.descriptor)
+            with suppress(FileNotFoundError):
+                os.unlink(path, dir_fd=self._root.descriptor)
+            # Nobody knows of it any more when this is done: a power cut may not bring it back.
+            self._root.sync_folder(os.path.dirname(path))
         except FileNotFoundError:
             self._root.check()
