@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
 from typing import Any
 
 import apsw
@@ -21,6 +23,12 @@ from blobman.server.storage.catalogue.writer import Place, Publishing, Writer
 from blobman.server.storage.interface import UnavailableError
 from blobman.server.storage.threads import Work
 from blobman.testing.contracts.support import name, query, sealed
+
+from .volatile import VolatileDisk
+
+
+class _BrokenError(Exception):
+    """Nothing more can be done with a connection."""
 
 
 def put(blob_id: str) -> Publishing:
@@ -52,6 +60,14 @@ class WriterTests(SynchronousTestCase):
         finally:
             connection.close()
 
+    def numbers(self) -> list[tuple[int, str]]:
+        connection = connect(os.path.join(self.folder, "catalogue.sqlite"), 100_000)
+        try:
+            changes = Questions(connection).changes("alice", "default", 0, 100)
+        finally:
+            connection.close()
+        return [(it.number, it.blob_id) for it in changes]
+
     def test_one_that_fails_takes_no_other_with_it(self) -> None:
         def fail(_: Transaction) -> None:
             raise ZeroDivisionError
@@ -78,19 +94,16 @@ class WriterTests(SynchronousTestCase):
         self.run_together(put("b"))
         self.writer.close()
         self.writer.open()
-        connection = connect(os.path.join(self.folder, "catalogue.sqlite"), 100_000)
-        changes = Questions(connection).changes("alice", "default", 0, 100)
-        connection.close()
-        self.assertEqual([(it.number, it.blob_id) for it in changes], [(1, "a"), (2, "b")])
+        self.assertEqual(self.numbers(), [(1, "a"), (2, "b")])
 
     def test_a_full_disk(self) -> None:
         """Nothing of what was refused is there, and when there is room, all goes on."""
-        is_full = True
+        connections: list[apsw.Connection] = []
 
         def connect_to_full_disk(path: str, cache: int) -> apsw.Connection:
             connection = connect(path, cache)
-            if is_full:
-                connection.pragma("max_page_count", connection.pragma("page_count"))
+            connection.pragma("max_page_count", connection.pragma("page_count"))
+            connections.append(connection)
             return connection
 
         self.run_together(put("a"))
@@ -103,8 +116,61 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(len(there) + len(refused), 40)
         self.assertGreater(len(refused), 20)
         self.assertEqual(self.ids(), ["a", *there])
-        is_full = False
+        connections[-1].pragma("max_page_count", 1_000_000)
         self.assertEqual(self.run_together(put("c")), [[None]])
+
+    def failing_disk(self) -> VolatileDisk:
+        """Have the catalogue on a disk that can fail."""
+        self.writer.close()
+        disk = VolatileDisk(self.folder, Random(1))
+        disk.install(self)
+        self.writer.open()
+        return disk
+
+    def test_a_disk_that_fails_once(self) -> None:
+        """Each is tried again by itself, and none is told that it has been done already."""
+        disk = self.failing_disk()
+        self.run_together(put("a"))
+        failures = iter(["catalogue.sqlite-wal"])
+        disk.failing = lambda path: os.path.basename(path) == next(failures, None)
+        outcomes = self.run_together(put("b"), lambda it: it.delete(name("a")), put("c"))
+        self.assertEqual(outcomes, [[None], None, [None]])
+        self.assertIsNone(next(failures, None))
+        self.assertEqual(self.numbers(), [(2, "b"), (3, "a"), (4, "c")])
+
+    def test_a_last_number_that_can_not_be_noted(self) -> None:
+        """What is committed is done all the same, and is not done again."""
+        disk = self.failing_disk()
+        self.run_together(put("a"), put("b"))
+        os.truncate(os.path.join(self.folder, "last-number"), 0)
+        # The log has room for more.
+        disk.capacity = disk.used()
+        outcomes = self.run_together(lambda it: it.delete(name("a")), lambda it: it.renew([]))
+        self.assertEqual(outcomes, [None, None])
+        self.assertEqual(self.ids(), ["b"])
+
+    def test_a_connection_that_breaks(self) -> None:
+        """What it did last may have happened; it is not done again, and all goes on after it."""
+        self.run_together(put("a"))
+
+        def leave_open(changes: Transaction) -> None:
+            changes.publish(put("x").blobs)
+            raise _BrokenError
+
+        @contextmanager
+        def broken(connection: apsw.Connection) -> Iterator[None]:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except _BrokenError as error:
+                raise apsw.IOError from error
+            connection.execute("COMMIT")
+
+        self.patch(module, "transaction", broken)
+        outcomes = self.run_together(leave_open, put("b"))
+        self.assertEqual([type(it) for it in outcomes], [UnavailableError] * 2)
+        self.assertEqual(self.run_together(put("c")), [[None]])
+        self.assertEqual(self.numbers(), [(1, "a"), (2, "c")])
 
     def test_one_that_is_moved_away(self) -> None:
         os.rename(self.folder, self.folder + "-away")

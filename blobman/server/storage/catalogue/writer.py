@@ -145,7 +145,7 @@ class Writer:
         self._moved = Marker(place.join("log-moved"))
         self._lock = -1
         self._connection: apsw.Connection | None = None
-        self._last = 0
+        self._last: int | None = None
         self._log_size = 0
         self._is_new_generation = True
 
@@ -168,8 +168,9 @@ class Writer:
         :raise StoreError: it can't be opened or written.
         """
         self._open(self._forget_history)
+        last = self._last_number()
         self.close()
-        return self._last
+        return last
 
     def _open(self, check: Callable[[int], None]) -> None:
         try:
@@ -178,7 +179,6 @@ class Writer:
                 self._check_log()
                 acknowledged = self._marker.open()
                 self._make_tables(acknowledged)
-                self._last = Questions(self.connection()).last_number()
                 self._is_new_generation = True
                 check(acknowledged)
                 self._place.remember()
@@ -194,8 +194,7 @@ class Writer:
     def _take_place(self) -> None:
         if not self._place.folder:
             return
-        for changed in disk.make_folders(self._place.folder):
-            disk.sync_folder(changed)
+        disk.make_durable_folder(self._place.folder, above=2)
         self._place.refuse_backup()
         self._lock = take_lock(self._place)
 
@@ -215,27 +214,27 @@ class Writer:
                 raise DamagedError("the catalogue is gone, or empty, and has been neither")
             if not os.path.exists(path):
                 os.close(disk.create(path))
-                disk.sync_folder(self._place.folder)
+            disk.sync_folder(self._place.folder)
         upgrade(self.connection(), self._adopt)
 
     def _check_history(self, acknowledged: int) -> None:
         """Hold the last number against the one that was acknowledged."""
-        if acknowledged > self._last:
+        last = self._last_number()
+        if acknowledged > last:
             raise DamagedError(
-                f"the catalogue has lost changes: it ends with number {self._last}, and "
+                f"the catalogue has lost changes: it ends with number {last}, and "
                 f"{acknowledged} was acknowledged. If an older one was put back, say so: blobman "
                 "server restored. If not, its log is damaged or missing: blobman server check"
             )
-        if acknowledged < self._last:
-            # It is nothing new, and a full disk keeps nobody from reading.
-            with suppress(OSError):
-                self._marker.write(self._last)
+        if acknowledged < last:
+            self._mark(last)
 
     def _forget_history(self, acknowledged: int) -> None:
+        last = self._last_number()
         with transaction(self.connection()):
             forget_tombstones(self.connection())
-            begin_only_generation(self.connection(), self._last + 1)
-        self._marker.write(self._last)
+            begin_only_generation(self.connection(), last + 1)
+        self._marker.write(last)
         self._marker.sync()
 
     def _end_uploads(self) -> None:
@@ -276,8 +275,13 @@ class Writer:
             os.close(self._lock)
             self._lock = -1
 
+    def _last_number(self) -> int:
+        if self._last is None:
+            self._last = Questions(self.connection()).last_number()
+        return self._last
+
     def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._last = self._connection, None, None
         if connection is not None:
             with suppress(apsw.Error):
                 connection.close()
@@ -310,32 +314,51 @@ class Writer:
             self._place.check()
             results = self._commit(works)
         except Exception as error:
-            if isinstance(error, apsw.Error) and self._place.path:
-                self._drop_connection()
-            if len(works) > 1:
+            if self._is_taken_back() and len(works) > 1:
                 return False
-            works[0].fail(as_store_error(error))
+            for work in works:
+                work.fail(as_store_error(error))
             return True
         for work, result in zip(works, results, strict=True):
             work.succeed(result)
         return True
 
+    def _is_taken_back(self) -> bool:
+        """
+        Tell whether a transaction that failed has left nothing.
+
+        If that is not certain, it needs a new connection: to that one, it may have happened.
+        Otherwise the old one stays. If it were the last one, the next would read the log as after
+        a crash, and believe what could be written, but not synced.
+        """
+        if self._connection is None or not self._connection.in_transaction:
+            return True
+        self._drop_connection()
+        return False
+
     def _begin(self) -> Transaction:
-        return Transaction(self.connection(), self._last, self._now())
+        return Transaction(self.connection(), self._last_number(), self._now())
 
     def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
-        connection = self.connection()
+        connection, last = self.connection(), self._last_number()
         with transaction(connection):
             changes = self._begin()
             results = list(_perform(changes, works))
             changes.finish()
-            if self._is_new_generation and changes.last > self._last:
-                begin_generation(connection, self._last + 1)
-        if changes.last > self._last:
+            if self._is_new_generation and changes.last > last:
+                begin_generation(connection, last + 1)
+        if changes.last > last:
             self._last = changes.last
             self._is_new_generation = False
-            self._marker.write(self._last)
+            self._mark(changes.last)
         return results
+
+    def _mark(self, last: int) -> None:
+        try:
+            self._marker.write(last)
+        except OSError as error:
+            # The changes are there all the same. The file says less than it could, until the next.
+            self._log.error("The last number can't be noted: {reason}", reason=str(error))
 
 
 def _perform(changes: Transaction, works: Sequence[Work[Any]]) -> Iterator[Any]:
