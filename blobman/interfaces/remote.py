@@ -111,8 +111,9 @@ class IRemote(Interface):
         """
         Ask whether the server's blob of this id is this one, without downloading it.
 
-        :return: fires with whether its tag is the one that sealing the payload gives; with False
-            if the payload has no preamble, so that it was never sealed. Fails with
+        If the payload has no preamble, so that nothing tells how it was sealed, its content counts.
+
+        :return: fires with whether its tag is the one that sealing the payload gives. Fails with
             ``BlobNotFoundError``, or as reading the payload does.
         """
 

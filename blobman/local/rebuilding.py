@@ -10,9 +10,8 @@ from pathlib import Path
 
 import apsw
 
-from ..crypto import IV_SIZE, Preamble
 from ..errors import ClosedError, StoreError
-from ..model import BlobKey, SyncStatus
+from ..model import BlobKey
 from . import payload_rows, records, schema
 from .connection import connect, pragma, transaction
 from .faults import store_errors
@@ -39,7 +38,6 @@ class Rebuilding:
     :param key: its raw key.
     :param payloads: where large payloads go.
     :param stopped: asked again and again; true ends the work with ``ClosedError``.
-    :param now: the time in the preambles, in seconds since the epoch.
     """
 
     def __init__(
@@ -48,13 +46,11 @@ class Rebuilding:
         key: bytes,
         payloads: PayloadFiles,
         stopped: Callable[[], bool],
-        now: float,
     ) -> None:
         self._path = path
         self._key = key
         self._payloads = payloads
         self._stopped = stopped
-        self._now = now
         self._written = _Fingerprint()
 
     def copy(self, old: OldDatabase, tally: Tally) -> None:
@@ -83,16 +79,14 @@ class Rebuilding:
     ) -> None:
         size = blob.size if new.keeps_payload else None
         self._written.add_record(*new.key, new.status, new.priority, new.retries, size)
-        payload = self._copy_payload(old, blob, new) if new.keeps_payload else None
+        payload = self._copy_payload(old, blob) if new.keeps_payload else None
         with transaction(connection):
             records.restore(connection, new.key, payload, new.status, new.priority, new.retries)
 
-    def _copy_payload(self, old: OldDatabase, blob: OldBlob, new: NewBlob) -> Payload:
+    def _copy_payload(self, old: OldDatabase, blob: OldBlob) -> Payload:
         assert blob.size is not None
+        # Soledad kept nothing of how it had sealed a blob.
         preamble = b""
-        if new.status is not SyncStatus.LOCAL_ONLY:
-            iv = os.urandom(IV_SIZE)
-            preamble = Preamble.for_blob(new.key.blob_id, blob.size, iv, self._now).encode()
         chunks = self._written.pass_on(self._until_stopped(old.read(blob)))
         if blob.size <= CHUNK_SIZE:
             return Payload(blob.size, preamble, False, content=b"".join(chunks))

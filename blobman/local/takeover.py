@@ -12,7 +12,6 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,7 +179,7 @@ class TakeOver:
 
     def _build(self, old: OldDatabase, payloads: PayloadFiles) -> SoledadReport:
         tally = Tally()
-        new = Rebuilding(self._built, self._raw_key, payloads, self._stopped, time.time())
+        new = Rebuilding(self._built, self._raw_key, payloads, self._stopped)
         try:
             old.seize()
             new.copy(old, tally)

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from ..crypto import Rewrapper, Sealer, make_sealer
+from ..crypto import Rewrapper, Sealer
 from ..interfaces import IPayload, Progress, no_progress
 from .idle import IdleTimer
 from .throttle import Throttle
@@ -224,13 +224,13 @@ class SealedStream(Body):
         await self._write(b"".join(pieces), last=True)
 
 
-async def sealed_tag(payload: IPayload, secret: bytes) -> bytes:
+async def sealed_tag(payload: IPayload, sealer: Sealer | Rewrapper) -> bytes:
     """
     Seal a payload for its tag only.
 
+    :param sealer: a new one.
     :return: the 16 bytes of the tag. Fails as reading the payload does.
     """
-    sealer = make_sealer(secret, payload.preamble, payload.size)
     for index in range(payload.chunk_count):
         chunk = memoryview(await payload.read_chunk(index))
         for start in range(0, len(chunk), PIECE_SIZE):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from ..crypto import Opener, make_sealer
+from ..crypto import PREAMBLE_TEXT_SIZE, Opener, Rewrapper, Sealer, make_sealer
 from ..errors import BlobError, BlobNotFoundError, InvalidBlob, RetriableTransferError
 from ..interfaces import (
     FlagList,
@@ -34,12 +34,21 @@ from .bodies import Bodies, SealedBody, sealed_tag
 from .exchange import Exchanges, answer_of
 from .idle import IdleTimer
 from .questions import Questions
-from .receivers import OpeningReceiver, deliver
+from .receivers import BEGINNING, OpeningReceiver, deliver
 
-T = TypeVar("T")
 
-FIRST_BYTES = Headers({"Range": ["bytes=0-1"]})
-"""Asks for as little of a blob as both kinds of server give: ours two bytes, Soledad's one."""
+class _Look(NamedTuple):
+    """
+    What is seen of a blob without downloading it.
+
+    :ivar tag: its tag.
+    :ivar beginning: its first bytes, as many as were asked for, or a few more.
+    :ivar content_range: which bytes they are, of how many; empty if that was not said.
+    """
+
+    tag: bytes
+    beginning: bytes
+    content_range: str
 
 
 @implementer(IRemote)
@@ -66,19 +75,29 @@ class BlobsClient(Questions):
 
     def get_tag(self, blob_id: str, namespace: str = "") -> Deferred[bytes]:
         """See :class:`IRemote`."""
-        subject = Subject("get the tag of", blob_id, namespace)
+        # Soledad's server knows no HEAD.
+        return self._look_at(blob_id, namespace, 1).addCallback(lambda looked: looked.tag)
 
-        async def ask(idle: IdleTimer) -> bytes:
-            # Soledad's server knows no HEAD.
-            response = await self._request(idle, "GET", subject, headers=FIRST_BYTES)
+    def _look_at(self, blob_id: str, namespace: str, size: int) -> Deferred[_Look]:
+        """
+        Ask for a blob's tag, and for its first bytes.
+
+        :param size: how many bytes. Our server gives one more: Soledad's does not count the last.
+        """
+        subject = Subject("get the tag of", blob_id, namespace)
+        headers = Headers({"Range": [f"bytes=0-{size}"]})
+
+        async def ask(idle: IdleTimer) -> _Look:
+            response = await self._request(idle, "GET", subject, headers=headers)
             if response.code not in (200, 206):
                 await self._exchanges.finish(idle, response, subject)
-            beginning = await self._exchanges.drop(idle, response)
+            beginning = await self._exchanges.drop(idle, response, max(BEGINNING, size + 1))
             answer = answer_of(response, beginning)
             try:
-                return read_tag(answer.headers.get("tag", ""))
+                tag = read_tag(answer.headers.get("tag", ""))
             except ProtocolError as error:
                 raise strange_answer(answer, subject, "a blob's tag", error) from error
+            return _Look(tag, beginning, answer.headers.get("content-range", ""))
 
         return self._exchanges.run(subject, ask)
 
@@ -94,8 +113,8 @@ class BlobsClient(Questions):
 
         async def send(idle: IdleTimer) -> None:
             def make_body() -> SealedBody:
-                sealer = make_sealer(self._secret, payload.preamble, payload.size)
-                return SealedBody(payload, sealer, idle, self._exchanges.throttle, progress)
+                sealer, throttle = self._sealer(payload), self._exchanges.throttle
+                return SealedBody(payload, sealer, idle, throttle, progress)
 
             bodies = Bodies(make_body)
             response = await self._request(idle, "PUT", subject, bodies)
@@ -145,12 +164,29 @@ class BlobsClient(Questions):
         """See :class:`IRemote`."""
 
         async def compare() -> bool:
-            theirs = await self.get_tag(blob_id, namespace)
             if not payload.preamble:
-                return False
-            return theirs == await sealed_tag(payload, self._secret)
+                return await self._holds_content(blob_id, payload, namespace)
+            theirs = await self.get_tag(blob_id, namespace)
+            return theirs == await sealed_tag(payload, self._sealer(payload))
 
         return Deferred.fromCoroutine(compare())
+
+    async def _holds_content(self, blob_id: str, payload: IPayload, namespace: str) -> bool:
+        """Find out whether a payload, sealed as the server's blob is, has the same tag."""
+        looked = await self._look_at(blob_id, namespace, PREAMBLE_TEXT_SIZE + 1)
+        opener = Opener(self._secret, blob_id, namespace)
+        try:
+            opener.feed(looked.beginning)
+            sealer = make_sealer(self._secret, opener.preamble, payload.size)
+        except (InvalidBlob, ValueError):  # It is sealed with something else, or of another size.
+            return False
+        # The tag of a blob that others sealed is only how it ends.
+        if looked.content_range.rpartition("/")[2] != str(sealer.sealed_size):
+            return False
+        return looked.tag == await sealed_tag(payload, sealer)
+
+    def _sealer(self, payload: IPayload) -> Sealer | Rewrapper:
+        return make_sealer(self._secret, payload.preamble, payload.size)
 
     def delete(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """See :class:`IRemote`."""

@@ -186,13 +186,14 @@ class Exchanges:
             raise answer_error(answer, subject)
         return answer
 
-    async def drop(self, idle: IdleTimer, response: IResponse) -> bytes:
+    async def drop(self, idle: IdleTimer, response: IResponse, limit: int = BEGINNING) -> bytes:
         """
-        Read an answer of which only the headers are wanted.
+        Read an answer of which only the headers, or the first bytes, are wanted.
 
+        :param limit: how many bytes of a body are wanted.
         :return: the beginning of its body. Of a long one no more is read: its connection is closed.
         """
-        collector = Collector(idle, BEGINNING)
+        collector = Collector(idle, limit)
         with suppress(ProtocolError):
             await deliver(response, collector)
         return bytes(collector.body)

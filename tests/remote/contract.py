@@ -39,8 +39,10 @@ class RemoteContract(Base):
     stream: BlobsStream
     secret = check_secret(SECRET)
 
-    async def payload(self, blob_id: str, data: bytes) -> IPayload:
-        preamble = Preamble.for_blob(blob_id, len(data), secrets.token_bytes(16), 0).encode()
+    async def payload(self, blob_id: str, data: bytes, sealed: bool = True) -> IPayload:
+        preamble = b""
+        if sealed:
+            preamble = Preamble.for_blob(blob_id, len(data), secrets.token_bytes(16), 0).encode()
         store = MemoryStore()
         await store.put(blob_id, io.BytesIO(data), len(data), preamble=preamble)
         payload = await store.open_payload(blob_id)
@@ -98,6 +100,14 @@ class RemoteContract(Base):
         self.assertEqual(await self.download("x"), b"first")
         self.assertTrue(await self.remote.holds("x", ours))
         self.assertFalse(await self.remote.holds("x", await self.payload("x", b"first")))
+
+    async def test_one_that_nothing_is_known_of_but_its_content(self) -> None:
+        for size in SIZES:
+            blob_id, data = f"x{size}", content(size)
+            await self.upload(blob_id, data)
+            for other in (data, data + b"x", bytes(size), content(size + 4096)):
+                payload = await self.payload(blob_id, other, sealed=False)
+                self.assertIs(await self.remote.holds(blob_id, payload), other == data, size)
 
     async def test_two_at_once(self) -> None:
         payloads = [await self.payload("x", content(200_000, str(n))) for n in range(2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from typing import Any
@@ -181,6 +182,14 @@ class SoledadTests(RawServerTestCase):
         self.handle = self.server.handle
         await self.manager.sync()
         self.assertIs(await status_of(self.manager, "x"), SyncStatus.SYNCED)
+
+    async def test_what_is_compared_by_its_content(self) -> None:
+        await self.manager.put(doc(b"data", "x"), 4)
+        phone = self.make_manager()
+        assert phone.local is not None
+        await phone.local.put("x", io.BytesIO(b"data"), 4)
+        await phone.sync()
+        self.assertIs(await status_of(phone, "x"), SyncStatus.SYNCED)
 
     async def test_its_streams_are_left_alone(self) -> None:
         stream = self.url.replace("blobs", "stream")
