@@ -34,7 +34,7 @@ def backup(folder: str, data: str, as_json: bool) -> None:
     made = admin.back_up(data, folder)
     manifest = made.manifest
     Screen(as_json).result(
-        f"{_blobs_text(manifest.blobs, manifest.size)} in {folder}: "
+        f"{_blobs_text(manifest.blobs, manifest.size)}: "
         f"{made.linked} {'file' if made.linked == 1 else 'files'} linked, {made.copied} copied",
         folder=folder,
         blobs=manifest.blobs,
@@ -67,7 +67,7 @@ def restore(folder: str, data: str, as_json: bool) -> None:
 
     manifest = admin.restore(folder, data)
     Screen(as_json).result(
-        f"{_blobs_text(manifest.blobs, manifest.size)} in {data}",
+        _blobs_text(manifest.blobs, manifest.size),
         data=data,
         blobs=manifest.blobs,
         size=manifest.size,

@@ -199,6 +199,10 @@ class HelpTests(CommandCase):
             "token revoke",
             "quota set",
             "quota unset",
+            "server adopt",
+            "server backup",
+            "server check",
+            "server restore",
             "server restored",
             "server usage",
         ):
