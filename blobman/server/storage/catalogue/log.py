@@ -38,8 +38,8 @@ class Log(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether SQLite takes all that was written."""
-        return self.has_header and self.whole == self.frames
+        """Whether SQLite takes all that was written, but for what a kill can have cut short."""
+        return self.has_header and self.frames - self.whole <= 1
 
 
 EMPTY = Log(True, 0, 0)

@@ -11,7 +11,7 @@ import apsw
 from ..catalogue.marker import Marker, read_marker
 from ..catalogue.questions import Questions
 from .findings import Finding, Kind
-from .places import CATALOGUE, LAST_NUMBER
+from .places import CATALOGUE, LAST_NUMBER, LOG
 
 
 def acknowledge(data: str, number: int) -> None:
@@ -37,5 +37,8 @@ def find_missing_changes(
         what = "it is missing or damaged, so that nobody knows whether changes are missing"
         yield Finding(Kind.HISTORY, LAST_NUMBER, what, may_pass=is_running)
     elif last < acknowledged:
-        what = f"changes are missing: it ends with {last}, and {acknowledged} was acknowledged"
+        what = (
+            f"changes are missing: it ends with {last}, and {acknowledged} was acknowledged. They "
+            f"were in {LOG}, or an older catalogue was put back"
+        )
         yield Finding(Kind.HISTORY, CATALOGUE, what)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,11 +17,14 @@ from blobman.errors import StoreError
 from blobman.server.running.administration import restored
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.connection import ask, connect, transaction
+from blobman.server.storage.catalogue.interface import Publication
+from blobman.server.storage.catalogue.writer import Place, Publishing, Writer
 from blobman.server.storage.interface import DamagedError
 from blobman.server.storage.maintenance.backup import back_up
 from blobman.server.storage.maintenance.check import check
 from blobman.server.storage.maintenance.findings import Kind
 from blobman.server.storage.maintenance.repair import FOUND, repair
+from blobman.server.storage.threads import Work
 from blobman.testing.contracts.support import name, query, sealed
 
 from .folders import LARGE, Blobs, FolderCase, change_file, put
@@ -269,27 +273,30 @@ class CatalogueTests(CheckCase):
             shutil.rmtree(self.data)
 
     async def test_a_log_whose_changes_are_lost(self) -> None:
-        backend = await self.open()
+        own = os.path.join(self.data, ".blobman")
+        writer = Writer(Place(own), time.time_ns)
+        writer.open()
         for number in range(6):
-            await put(backend, name(f"small-{number}"), sealed(str(number)))
-            if number == 1:
-                await self.copy_without_log_home(backend)
-        await backend.close()
-
-    async def copy_without_log_home(self, backend: Backend) -> None:
-        for number in range(10, 14):
-            await put(backend, name(f"small-{number}"), sealed(str(number)))
+            content = sealed(str(number))
+            blob = Publication(name(f"blob-{number}"), len(content), content[-16:], content)
+            works: list[Work[object]] = [Work(Publishing([blob]))]
+            writer.run(works)
         # As if the server were killed: what is in the log is nowhere else.
         crashed = self.path("crashed")
         shutil.copytree(self.data, crashed)
+        writer.close()
         log = os.path.join(crashed, CATALOGUE + "-wal")
-        change_file(log, os.path.getsize(log) - 100)
-        found = self.found(crashed)
-        self.assertIn(f"{CATALOGUE}-wal", found[0])
-        self.assertIn("changes are missing: it ends with 5, and 6 was acknowledged", found[1])
+        for at, frames in ((100, 1), (2 * FRAME, 2)):
+            change_file(log, os.path.getsize(log) - at)
+            found = self.found(crashed)
+            self.assertIn(f"{CATALOGUE}-wal", found[0])
+            self.assertIn("changes are missing: it ends with 5, and 6 was acknowl", found[-1])
+            self.assertEqual(len(found), frames)
+        opening: Deferred[object] = Deferred.fromCoroutine(self.open(crashed))
+        await self.assertFailure(opening, DamagedError)
         repair(crashed, True)
         there = sorted(it.blob_id for it in await self.still_served(crashed))
-        self.assertEqual(there, ["small-0", "small-1", "small-10", "small-11", "small-12"])
+        self.assertEqual(there, [f"blob-{number}" for number in range(5)])
 
     async def test_any_place(self) -> None:
         blobs = await self.fill(60, 5)
