@@ -360,6 +360,14 @@ class CatalogueContract(Base):
         self.assertIs(await self.catalogue.abandon("a" * 32), True)
         await self.put(small(name("c")))
 
+    async def test_a_quota_that_is_lowered_meanwhile(self) -> None:
+        """What was reserved can be published all the same, and nothing else."""
+        await self.catalogue.reserve(name("a"), "a" * 32, 1_000_000)
+        await self.catalogue.set_quota("alice", 1000)
+        await self.put(large(name("a"), "a" * 32))
+        (error,) = await self.catalogue.publish([small(name("b"))])
+        self.assertIsInstance(error, QuotaExceededError)
+
     async def test_a_reservation_becomes_used(self) -> None:
         """What was published is counted once, and what was reserved too much is free."""
         await self.catalogue.set_quota("alice", 10_000)

@@ -215,11 +215,15 @@ def check_length(connection: apsw.Connection, path: str) -> None:
     """
     Move what is in the log to the file, and see whether the file has all its pages.
 
+    If that can't be moved now, because the disk is full, nothing is seen.
+
     :raise DamagedError: it has not, or it ends within a page.
     """
-    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
-    pages = connection.pragma("page_count")
+    try:
+        ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError):
+        return
+    pages, size = connection.pragma("page_count"), os.path.getsize(path)
     assert isinstance(pages, int)
-    size = os.path.getsize(path)
-    if size % PAGE_SIZE or (not busy and size < pages * PAGE_SIZE):
+    if not busy and (size % PAGE_SIZE or size < pages * PAGE_SIZE):
         raise DamagedError(f"the catalogue has been cut: {size} bytes instead of {pages} pages")

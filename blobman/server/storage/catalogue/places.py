@@ -48,11 +48,12 @@ class Account:
 
     def check(self, more: int) -> None:
         """
-        See whether there is room.
+        See whether there is room. There is for what needs no more than there was, also if the
+        quota has been lowered meanwhile.
 
         :raise QuotaExceededError: there is not.
         """
-        if self.quota is not None and self.used + self.reserved + more > self.quota:
+        if more > 0 and self.quota is not None and self.used + self.reserved + more > self.quota:
             raise QuotaExceededError(f"{more} bytes do not fit the user's quota")
 
 

@@ -50,12 +50,13 @@ class Transaction:
     :param last: the last number that has been given.
     :param now: nanoseconds since the epoch.
     :ivar last: the last number that has been given, now.
+    :ivar now: what time it is, or the latest date that has been given.
     """
 
     def __init__(self, connection: apsw.Connection, last: int, now: int) -> None:
         self._connection = connection
         self._places = Places(connection)
-        self._now = now
+        self.now = now
         self.last = last
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -206,8 +207,8 @@ class Transaction:
         return self.last
 
     def _next_date(self) -> int:
-        self._now += 1
-        return self._now
+        self.now += 1
+        return self.now
 
     # -- changing ----------------------------------------------------------------------
 
@@ -227,7 +228,7 @@ class Transaction:
         for table in ("blobs", "contents" if key is None else "digests"):
             self._run(f"DELETE FROM {table} WHERE blob = ?", (blob,))
         if key is not None:
-            self._insert("garbage", [(key, self._now // SECOND + LINGER)])
+            self._insert("garbage", [(key, self.now // SECOND + LINGER)])
         number = self._next_number(place)
         self._insert("tombstones", [(place.place, name.blob_id, number, self._next_date(), tag)])
         place.blobs -= 1
@@ -247,7 +248,7 @@ class Transaction:
     # -- uploads and garbage -----------------------------------------------------------
 
     def _lease(self) -> int:
-        return self._now // SECOND + LEASE
+        return self.now // SECOND + LEASE
 
     def reserve(self, name: BlobName, key: str, size: int) -> None:
         """Record an upload; see :class:`~.interface.ICatalogue`."""
@@ -292,7 +293,7 @@ class Transaction:
 
     def collect(self, most: int) -> list[str]:
         """End uploads, and list garbage; see :class:`~.interface.ICatalogue`."""
-        now = self._now // SECOND
+        now = self.now // SECOND
         for (key,) in self._run("SELECT key FROM uploads WHERE lease < ? LIMIT ?", (now, most)):
             self.abandon(key)
         due = self._run("SELECT key FROM garbage WHERE due <= ? ORDER BY due LIMIT ?", (now, most))

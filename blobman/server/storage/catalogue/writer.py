@@ -146,6 +146,7 @@ class Writer:
         self._lock = -1
         self._connection: apsw.Connection | None = None
         self._last: int | None = None
+        self._latest = 0
         self._log_size = 0
         self._is_new_generation = True
 
@@ -337,7 +338,9 @@ class Writer:
         return False
 
     def _begin(self) -> Transaction:
-        return Transaction(self.connection(), self._last_number(), self._now())
+        # Dates do not go back, whatever the clock does: the order of puts stays that of dates.
+        self._latest = max(self._now(), self._latest)
+        return Transaction(self.connection(), self._last_number(), self._latest)
 
     def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
         connection, last = self.connection(), self._last_number()
@@ -347,6 +350,7 @@ class Writer:
             changes.finish()
             if self._is_new_generation and changes.last > last:
                 begin_generation(connection, last + 1)
+        self._latest = changes.now
         if changes.last > last:
             self._last = changes.last
             self._is_new_generation = False

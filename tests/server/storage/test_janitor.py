@@ -1,0 +1,145 @@
+"""What is removed, and when; and what is left alone."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from twisted.trial.unittest import SynchronousTestCase
+
+from blobman.errors import BlobAlreadyExistsError
+from blobman.server.storage import IUpload
+from blobman.server.storage.backend import Backend
+from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
+from blobman.server.storage.catalogue.transaction import LEASE, LINGER
+from blobman.server.storage.interface import UnavailableError
+from blobman.server.storage.janitor import AT_ONCE, EVERY
+from blobman.server.storage.payloads.memory import MemoryPayloads
+from blobman.testing.contracts.support import name, sealed
+
+SIZE = 200_000
+
+
+class JanitorTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.catalogue = SQLiteCatalogue(now=lambda: int(self.clock.seconds() * 1e9))
+        self.payloads = MemoryPayloads()
+        self.backend = Backend(self.catalogue, self.payloads, self.clock)
+        self.successResultOf(self.backend.open())
+
+    def tearDown(self) -> None:
+        self.successResultOf(self.backend.close())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def receive(self, blob_id: str) -> IUpload:
+        upload = self.successResultOf(self.backend.receive(name(blob_id), SIZE))
+        self.successResultOf(upload.write([sealed(blob_id, SIZE)]))
+        return upload
+
+    def put(self, blob_id: str) -> None:
+        self.successResultOf(self.receive(blob_id).publish())
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.pump([EVERY] * int(seconds / EVERY + 1))
+
+    def test_what_was_deleted(self) -> None:
+        self.put("a")
+        self.put("b")
+        self.successResultOf(self.backend.delete(name("a")))
+        self.assertEqual(len(self.payloads.contents), 2)
+        self.pass_time(LINGER)
+        self.assertEqual(len(self.payloads.contents), 1)
+        self.pass_time(2 * LEASE)
+        self.assertEqual(len(self.payloads.contents), 1)
+        self.assertEqual(self.successResultOf(self.backend.read(name("b"))).size, SIZE)
+
+    def test_what_is_discarded_and_who_loses(self) -> None:
+        first, second, third = self.receive("a"), self.receive("a"), self.receive("b")
+        self.successResultOf(first.publish())
+        self.failureResultOf(second.publish(), BlobAlreadyExistsError)
+        self.successResultOf(third.discard())
+        self.assertEqual(len(self.payloads.contents), 1)
+        self.assertEqual(self.successResultOf(self.catalogue.collect(10)), [])
+
+    def test_what_takes_long_is_left_alone(self) -> None:
+        upload = self.receive("a")
+        self.pass_time(10 * LEASE)
+        self.successResultOf(upload.publish())
+        self.assertEqual(self.successResultOf(self.backend.read(name("a"))).size, SIZE)
+
+    def test_whom_nobody_remembers(self) -> None:
+        """A process that shares the catalogue was killed."""
+        upload = self.receive("a")
+        self.backend.uploads.clear()
+        self.pass_time(LEASE + EVERY)
+        self.assertEqual(self.payloads.contents, {})
+        self.failureResultOf(upload.publish(), UnavailableError)
+
+    def test_what_can_not_be_removed_now(self) -> None:
+        warnings: list[str] = []
+        self.patch(Logger, "warn", lambda _, text, **fields: warnings.append(text.format(**fields)))
+        self.put("a")
+        self.successResultOf(self.backend.delete(name("a")))
+        patch = self.patch(self.payloads, "remove", lambda _: fail(UnavailableError("gone")))
+        self.pass_time(LINGER)
+        self.assertEqual(set(warnings), {"Cleaning up failed: gone"})
+        patch.restore()
+        self.pass_time(EVERY)
+        self.assertEqual(self.payloads.contents, {})
+
+    def test_more_than_are_removed_at_once(self) -> None:
+        for number in range(AT_ONCE + 5):
+            self.put(str(number))
+            self.successResultOf(self.backend.delete(name(str(number))))
+        self.pass_time(LINGER)
+        self.assertEqual(self.payloads.contents, {})
+
+    def test_an_upload_that_can_not_begin(self) -> None:
+        for error in (UnavailableError("full"), UnavailableError("full")):
+            self.patch(self.payloads, "create", lambda _, error=error: fail(error))
+            self.failureResultOf(self.backend.receive(name("a"), SIZE), UnavailableError)
+        self.assertEqual(self.successResultOf(self.catalogue.collect(10)), [])
+        self.assertEqual(self.successResultOf(self.catalogue.usage()), [])
+
+    def test_an_upload_that_is_cancelled_while_it_begins(self) -> None:
+        waiting: Deferred[None] = Deferred()
+        create = self.payloads.create
+        self.patch(self.payloads, "create", lambda key: waiting.addCallback(lambda _: create(key)))
+        self.successResultOf(self.catalogue.set_quota("alice", SIZE))
+        receiving = self.backend.receive(name("a"), SIZE)
+        receiving.cancel()
+        self.failureResultOf(receiving)
+        # Its space is free.
+        self.patch(self.payloads, "create", create)
+        self.put("b")
+
+    def test_it_is_waited_for(self) -> None:
+        waiting: Deferred[None] = Deferred()
+        self.put("a")
+        self.successResultOf(self.backend.delete(name("a")))
+        patch = self.patch(self.payloads, "remove", lambda _: waiting)
+        self.pass_time(LINGER)
+        closing = self.backend.close()
+        self.assertNoResult(closing)
+        waiting.callback(None)
+        self.successResultOf(closing)
+        patch.restore()
+
+    def test_a_round_that_takes_long(self) -> None:
+        rounds: list[Deferred[None]] = []
+
+        def remove(_: str) -> Deferred[None]:
+            rounds.append(Deferred())
+            return rounds[-1]
+
+        self.put("a")
+        self.successResultOf(self.backend.delete(name("a")))
+        patch = self.patch(self.payloads, "remove", remove)
+        self.pass_time(10 * EVERY)
+        self.assertEqual(len(rounds), 1)
+        rounds[0].callback(None)
+        patch.restore()
+        self.pass_time(EVERY)
+        self.assertEqual(self.successResultOf(self.catalogue.collect(10)), [])
