@@ -19,7 +19,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from ..protocol import ProtocolError, write_authorization
-from .failures import RequestFailed
+from .failures import RequestFailed, server_of
 from .pool import DiedUnusedError, Pool
 from .tls import Trust
 
@@ -69,7 +69,7 @@ def _name_server(failure: Failure, uri: bytes) -> Failure:
     error = failure.value
     if error is None or isinstance(error, (DiedUnusedError, ProtocolError)):
         return failure
-    return Failure(RequestFailed(URI.fromBytes(uri).netloc.decode("ascii"), error))
+    return Failure(RequestFailed(server_of(uri), error))
 
 
 class _Endpoint(HostnameEndpoint):

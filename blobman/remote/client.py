@@ -27,6 +27,7 @@ from ..protocol import (
     read_flags,
     read_tag,
     strange_answer,
+    what_came,
     write_flags,
     write_tag,
 )
@@ -238,7 +239,7 @@ def _not_the_blob(
     """Say what a body is that does not verify: a bad blob, half of one, or none at all."""
     answer = answer_of(response, receiver.beginning)
     tag = answer.headers.get("tag")
-    if tag is None:
+    if tag is None or what_came(answer.body) == "HTML":
         return strange_answer(answer, subject, "a blob")
     if receiver.may_be_cut and write_tag(receiver.end) != tag:
         return RetriableTransferError(f"{subject.title}: the answer was cut")

@@ -165,18 +165,23 @@ class Exchanges:
         response: IResponse,
         subject: Subject,
         limit: int = MAX_ANSWER_SIZE,
+        wanted: str = "the server's answer",
     ) -> Answer:
         """
         Read the answer to its end, so that the connection can be used again, and judge it.
 
         :param limit: bytes of the longest body.
+        :param wanted: what the body of a 200 is to be, for messages ("a list").
         :raise BlobError: what the answer says, unless it is 200.
         """
         collector = Collector(idle, limit)
+        too_long: ProtocolError | None = None
         try:
             await deliver(response, collector)
         except CancelledError:
             raise
+        except ProtocolError as error:
+            too_long = error
         except Exception:
             # What has come of a refusal is enough to know it by.
             if response.code == 200:
@@ -184,6 +189,8 @@ class Exchanges:
         answer = answer_of(response, bytes(collector.body))
         if answer.status != 200:
             raise answer_error(answer, subject)
+        if too_long is not None:
+            raise strange_answer(answer, subject, wanted, too_long) from too_long
         return answer
 
     async def drop(self, idle: IdleTimer, response: IResponse, limit: int = BEGINNING) -> bytes:
@@ -239,7 +246,7 @@ class Exchanges:
         :param read: reads it; raises ``ProtocolError`` or ``InvalidFlagsError``.
         :raise BlobError: what the answer says, unless it is that.
         """
-        answer = await self.finish(idle, response, subject, limit)
+        answer = await self.finish(idle, response, subject, limit, wanted)
         try:
             return read(answer.body)
         except (ProtocolError, InvalidFlagsError) as error:

@@ -13,7 +13,7 @@ from twisted.internet.error import (
 )
 from twisted.python.failure import Failure
 from twisted.web._newclient import RequestNotSent
-from twisted.web.client import ResponseFailed
+from twisted.web.client import URI, ResponseFailed
 from twisted.web.http import PotentialDataLoss
 
 from ..errors import BlobError, RetriableTransferError, ServerError
@@ -22,7 +22,7 @@ from .tls import TLSFailed
 
 class RequestFailed(Exception):
     """
-    A request had no answer.
+    A request had no answer, or only a part of one.
 
     :ivar server: the host, and the port if the URL has one.
     :ivar reason: why, as Twisted has it.
@@ -32,6 +32,12 @@ class RequestFailed(Exception):
         super().__init__(f"{server}: {reason}")
         self.server = server
         self.reason = reason
+
+
+def server_of(url: bytes) -> str:
+    """Give the host in a URL, and the port if it has one."""
+    netloc: bytes = URI.fromBytes(url).netloc
+    return netloc.decode("ascii")
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -14,6 +14,7 @@ from twisted.web.iweb import IResponse
 from ..crypto import Opener
 from ..interfaces import IStagedBlob, Progress, no_progress
 from ..protocol import TAG_SIZE, IdsReader, ObjectReader, ProtocolError
+from .failures import RequestFailed, server_of
 from .idle import IdleTimer
 from .throttle import Throttle
 
@@ -28,13 +29,16 @@ class Receiver(Protocol):
     What every receiver of an answer's body does.
 
     :ivar finished: fires with None at the body's end, or fails: with what ``_take`` raised, or
-        with what Twisted says became of the connection. Cancelling it closes the connection.
+        with :class:`RequestFailed`, which has what became of the connection. Cancelling it closes
+        the connection.
+    :ivar server: the host that the answer is from, and the port if the URL has one.
     :ivar may_be_cut: whether the body ended with its connection, and had no length: only what is
         in it can tell whether it came whole.
     """
 
     def __init__(self, idle: IdleTimer) -> None:
         self.finished: Deferred[None] = Deferred(lambda _: self._close())
+        self.server = ""
         self.may_be_cut = False
         self._idle = idle
 
@@ -58,7 +62,8 @@ class Receiver(Protocol):
         if self.may_be_cut or reason.check(ResponseDone):
             self.finished.callback(None)
         else:
-            self.finished.errback(reason)
+            assert reason.value is not None
+            self.finished.errback(RequestFailed(self.server, reason.value))
 
     def _fail(self, failure: Failure) -> None:
         if not self.finished.called:
@@ -215,5 +220,6 @@ def deliver(response: IResponse, receiver: Receiver) -> Deferred[None]:
 
     :return: its ``finished``.
     """
+    receiver.server = server_of(response.request.absoluteURI)
     response.deliverBody(receiver)
     return receiver.finished

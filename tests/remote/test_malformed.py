@@ -57,6 +57,15 @@ class MalformedTests(RawServerTestCase):
         for line in (b"HTTP/1.1 OK", b"HTTP/x.y 200 OK", b"SSH-2.0-OpenSSH", b"HTTP/1.1 2OO OK"):
             await self.check(line + b"\r\n\r\n", ServerError, "not HTTP")
 
+    async def test_a_long_login_page(self) -> None:
+        page = b"<html>" + 5000 * b"<p>Please log in</p>"
+        for header in (b"", b"Tag: AAAAAAAAAAAAAAAAAAAAAA==\r\n"):
+            said = OK + header + b"Content-Length: %d\r\n\r\n" % len(page) + page
+            await self.check(said, ServerError, "HTML instead of")
+
+    async def test_who_broke_off(self) -> None:
+        await self.check(OK + b"Content-Length: 9\r\n\r\n", RetriableTransferError, "127.0.0.1:")
+
     async def test_chunks(self) -> None:
         chunked = OK + b"Transfer-Encoding: chunked\r\n\r\n"
         for body in (
