@@ -58,7 +58,7 @@ from .lists import (
 )
 from .messages import ProtocolError, is_true, read_json
 from .objects import ObjectReader
-from .sizes import MIN_SEALED_SIZE, PREAMBLE_SIZES, TAG_SIZE, TAG_TEXT_SIZE
+from .sizes import MAX_SEALED_SIZE, MIN_SEALED_SIZE, PREAMBLE_SIZES, TAG_SIZE, TAG_TEXT_SIZE
 from .streams import (
     FRAME_HEADER_SIZE,
     MAX_FRAME_SIZE,
@@ -85,6 +85,7 @@ __all__ = [
     "MAX_FRAME_SIZE",
     "MAX_IDS",
     "MAX_LIST_SIZE",
+    "MAX_SEALED_SIZE",
     "MAX_WAIT",
     "MIN_SEALED_SIZE",
     "NOT_THERE",

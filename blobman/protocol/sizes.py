@@ -13,3 +13,6 @@ PREAMBLE_SIZES = (736, 724)
 
 MIN_SEALED_SIZE = min(PREAMBLE_SIZES) + 1
 """Bytes of the smallest thing that can be a sealed blob: a preamble, and the space after it."""
+
+MAX_SEALED_SIZE = max(PREAMBLE_SIZES) + 1 + 2**36 - 32 + TAG_SIZE
+"""Bytes of the largest sealed blob: AES-GCM can't seal more than it holds."""

@@ -9,7 +9,7 @@ import treq
 from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, serverFromString
 from twisted.internet.ssl import Certificate
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
@@ -21,6 +21,7 @@ from blobman.server.running.sites import make_site
 from blobman.server.storage.backends import folder_backend
 
 from .certificates import write_certificate
+from .talk import Talk
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Base
@@ -111,6 +112,17 @@ class ServerMixin(Base):
         )
         body = await treq.content(response)
         return Answer(response.code, response.headers, body, response.length)
+
+    async def announce(self, length: int, path: str, user: str, token: str) -> bytes:
+        """Begin a PUT with a body that never comes, and return the first line of the answer."""
+        talk = Talk()
+        port = self.port.getHost().port
+        await connectProtocol(HostnameEndpoint(reactor, "127.0.0.1", port), talk)
+        head = f"PUT /{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nAuthorization: "
+        talk.send(f"{head}{write_authorization(user, token)}\r\n\r\n".encode())
+        answer = await talk.until(b"\r\n\r\n")
+        await talk.abort()
+        return answer.partition(b"\r\n")[0]
 
     def expect(
         self, code: int, method: str, path: str, *arguments: Any, **options: Any

@@ -21,7 +21,7 @@ from ..storage import BlobName, IBlobsBackend
 from .answers import answer
 from .refusals import Refusal
 from .request import BlobsRequest
-from .upload import write_body
+from .upload import check_longest, write_body
 from .users import Handler, Target, UserResource
 
 NAMESPACE = "MX"
@@ -82,6 +82,7 @@ class IncomingResource(UserResource):
         size = request.body.length
         if size is None:
             raise Refusal(411, "a delivery needs a Content-Length")
+        check_longest(size)
         preamble = external_preamble(blob_id, int(self._now()), self._random(16), size)
         name = BlobName(target.user, NAMESPACE, blob_id)
         upload = await self._backend.receive(name, len(preamble) + size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from ...errors import BlobAlreadyExistsError, BlobError, QuotaExceededError
-from ...protocol import MIN_SEALED_SIZE, ProtocolError
+from ...protocol import MAX_SEALED_SIZE, MIN_SEALED_SIZE, ProtocolError
 from ..accounts.admission import Hold
 from ..storage import SMALL, BlobName, IBlobsBackend
 from .body import Body
@@ -143,7 +143,7 @@ class StreamUpload:
         except ProtocolError:
             name = None
         try:
-            if name is None or size < MIN_SEALED_SIZE:
+            if name is None or not MIN_SEALED_SIZE <= size <= MAX_SEALED_SIZE:
                 await self._reader.skip(size)
             elif size <= SMALL:
                 await self._take_small(name, size)

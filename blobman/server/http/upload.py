@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ...errors import InvalidBlob
-from ...protocol import MIN_SEALED_SIZE
+from ...protocol import MAX_SEALED_SIZE, MIN_SEALED_SIZE
 from ..storage import SMALL, BlobName, IBlobsBackend, IUpload
 from .answers import check_present
+from .body import BodyTooLargeError
 from .request import BlobsRequest
 
 
@@ -14,9 +15,21 @@ def check_sealed_size(size: int) -> None:
     Look whether that many bytes can be a sealed blob.
 
     :raise InvalidBlob: they can't: a preamble is longer.
+    :raise BodyTooLargeError: they can't: nothing so long can be sealed.
     """
     if size < MIN_SEALED_SIZE:
         raise InvalidBlob(f"{size} bytes can't be a sealed blob")
+    check_longest(size)
+
+
+def check_longest(size: int) -> None:
+    """
+    Look whether a blob can have that many bytes.
+
+    :raise BodyTooLargeError: it can't.
+    """
+    if size > MAX_SEALED_SIZE:
+        raise BodyTooLargeError
 
 
 async def store_one(backend: IBlobsBackend, name: BlobName, content: bytes) -> None:
@@ -36,6 +49,7 @@ async def receive_blob(request: BlobsRequest, backend: IBlobsBackend, name: Blob
     Take a request's body as a new blob; or leave nothing behind.
 
     :raise InvalidBlob: it is too short to be one.
+    :raise BodyTooLargeError: it is too long to be one.
     :raise BlobAlreadyExistsError: the name is taken.
     :raise QuotaExceededError: it does not fit.
     :raise ClientGoneError: the body was cut short.
@@ -57,6 +71,7 @@ async def write_body(request: BlobsRequest, upload: IUpload, head: bytes = b"") 
 
     :param head: what is to stand before it.
     :raise InvalidBlob: it is too short to be a sealed blob.
+    :raise BodyTooLargeError: it is too long to be one.
     :raise QuotaExceededError: it does not fit.
     :raise ClientGoneError: the body was cut short, or the client has gone with its end.
     """
@@ -64,6 +79,7 @@ async def write_body(request: BlobsRequest, upload: IUpload, head: bytes = b"") 
         if head:
             await upload.write([head])
         while pieces := await request.body.read():
+            check_longest(upload.size + sum(map(len, pieces)))
             await upload.write(pieces)
         check_sealed_size(upload.size)
         # Who has gone does not want it any more: it may be deleting it already.

@@ -7,7 +7,8 @@ import os
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from blobman.protocol import write_tag
+from blobman.crypto import MAX_CONTENT_SIZE, sealed_size
+from blobman.protocol import MAX_SEALED_SIZE, write_tag
 from blobman.server.storage import BlobName
 
 from .. import tampering
@@ -55,6 +56,12 @@ class BlobsTests(ServerMixin, TestCase):
         await self.expect(400, "PUT", "blobs/alice/a", b"")
         await self.expect(404, "GET", "blobs/alice/a")
         await self.expect(200, "PUT", "blobs/alice/a", b"x" * 725)
+
+    async def test_put_of_what_is_too_long(self) -> None:
+        self.assertEqual(sealed_size(MAX_CONTENT_SIZE), MAX_SEALED_SIZE)
+        for length in (MAX_SEALED_SIZE + 1, 2**63, 10**20 - 1):
+            line = await self.announce(length, "blobs/alice/a", "alice", self.alice)
+            self.assertIn(b" 413 ", line)
 
     async def test_namespaces(self) -> None:
         await self.put("a?namespace=mail")

@@ -13,6 +13,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.model import Flags
+from blobman.protocol import MAX_SEALED_SIZE
 from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http.incoming import external_preamble
@@ -79,6 +80,11 @@ class IncomingTests(ServerMixin, TestCase):
         await self.expect(404, "GET", "blobs/alice/", **mx)
         await self.backend.catalogue.set_quota("alice", 1000)
         await self.expect(507, "PUT", "incoming/alice/c", b"mail", **mx)
+
+    async def test_lengths_that_no_blob_can_have(self) -> None:
+        for length in (MAX_SEALED_SIZE + 1, 2**63, 10**20 - 1):
+            line = await self.announce(length, "incoming/alice/a", "mx", self.mx)
+            self.assertIn(b" 413 ", line)
 
     async def test_users_can_not_deliver(self) -> None:
         self.port, incoming = self.users_port, self.port

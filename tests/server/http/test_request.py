@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.client import FileBodyProducer
 
 from blobman.protocol import write_authorization
+from blobman.server.http import upload
 from blobman.server.storage import IUpload
 
 from ..blobs import sealed
@@ -47,6 +48,16 @@ class RequestTests(ServerMixin, TestCase):
 
     def staged(self) -> list[str]:
         return leftovers(self.root)
+
+    async def test_one_without_a_length_that_turns_out_too_long(self) -> None:
+        self.patch(upload, "MAX_SEALED_SIZE", 300_000)
+        for size, code in ((300_000, b" 200 "), (300_001, b" 413 ")):
+            talk = await self.talk()
+            head = self.head(f"PUT /blobs/alice/{size} HTTP/1.1", "Transfer-Encoding: chunked")
+            talk.send(head + b"%x\r\n%s\r\n0\r\n\r\n" % (size, bytes(size)))
+            self.assertIn(code, await talk.until(b"\r\n\r\n"))
+        self.assertEqual((await self.ask("GET", "blobs/alice/")).json(), ["300000"])
+        self.assertEqual(self.staged(), [])
 
     # -- refusing before the body ------------------------------------------------------
 

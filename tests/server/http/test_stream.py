@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.protocol import (
     FRAME_HEADER_SIZE,
+    MAX_SEALED_SIZE,
     NOT_THERE,
     STREAM_RESULTS,
     ProtocolError,
@@ -114,6 +115,15 @@ class StreamTests(ServerMixin, TestCase):
             await self.down("a", "b", "large2", "large3"),
             [sealed("a"), sealed("b"), sealed("large2", 100_000), None],
         )
+
+    async def test_sizes_that_no_blob_can_have(self) -> None:
+        """They are told so, and what came before them is kept."""
+        for size in (MAX_SEALED_SIZE + 1, 2**63, 10**100):
+            line = write_manifest([(f"before-{size}", len(sealed())), ("huge", size)])
+            answer = await self.expect(400, "POST", UP, line + sealed() + bytes(1000))
+            self.assertIn(b"the stream ends before its last blob does", answer.body)
+            await self.expect(200, "GET", f"blobs/alice/before-{size}")
+        await self.expect(404, "GET", "blobs/alice/huge")
 
     async def test_namespaces(self) -> None:
         await self.up(("a", sealed("a")), path=UP + "&namespace=mail")
