@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from blobman.errors import StoreError
 
 from ..blobs import name, sealed
-from .truth import Truth, Workers, opened, read
+from .truth import BackendHands, Truth, Workers, opened, read
 from .volatile import VolatileDisk
 
 CUTS = int(os.environ.get("BLOBMAN_TEST_CUTS", "15"))
@@ -42,8 +42,9 @@ class PowerCutTests(TestCase):
         self.disk.fail_after(operations)
         try:
             async with opened(self.root) as backend:
+                hands = BackendHands(backend, self.chance)
                 while not self.disk.is_dead:
-                    errors = await self.workers.work(backend, 20)
+                    errors = await self.workers.work(hands, 20)
                     self.assertTrue(self.disk.is_dead or not errors, errors)
         except (StoreError, OSError):
             self.assertTrue(self.disk.is_dead)

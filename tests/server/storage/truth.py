@@ -11,13 +11,13 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
 
 from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError
 from blobman.model import Flags
-from blobman.protocol import ListQuery
+from blobman.protocol import MIN_SEALED_SIZE, ListQuery
 from blobman.server.storage import SMALL, BlobName, IBlobsBackend
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.backends import folder_backend
@@ -26,7 +26,7 @@ from blobman.testing.contracts.support import Consumer, sealed
 
 USERS = ("alice", "bob")
 NAMESPACES = ("default", "mail")
-SIZES = (17, 800, 9_000, SMALL - 1, SMALL, SMALL + 1, 300_000, 700_000)
+SIZES = (MIN_SEALED_SIZE, 800, 9_000, SMALL - 1, SMALL, SMALL + 1, 300_000, 700_000)
 
 
 class State(NamedTuple):
@@ -44,6 +44,9 @@ class State(NamedTuple):
 
 
 NOTHING = State()
+
+EXPECTED = (BlobAlreadyExistsError, BlobNotFoundError)
+"""What a change fails with that finds things otherwise."""
 
 Step = Callable[[State], State]
 
@@ -83,7 +86,7 @@ class Truth:
         self.unsure += 1
         try:
             await doing()
-        except (BlobAlreadyExistsError, BlobNotFoundError) as error:
+        except EXPECTED as error:
             self.unsure -= 1
             assert others, f"{name}: {error!r}, and it can't be"
             self._states[name] = others
@@ -223,9 +226,62 @@ def check_files(root: str) -> None:
     assert files <= rows, f"payloads without rows: {files - rows}"
 
 
+class Hands(Protocol):
+    """
+    What does things to blobs.
+
+    :ivar sets_flags: whether it can put a blob with flags.
+    """
+
+    sets_flags: bool
+
+    async def put(self, name: BlobName, content: bytes, flags: tuple[Flags, ...]) -> None:
+        """Put a blob."""
+
+    async def delete(self, name: BlobName) -> None:
+        """Delete a blob."""
+
+    async def set_flags(self, name: BlobName, flags: tuple[Flags, ...]) -> None:
+        """Set a blob's flags."""
+
+
+class BackendHands:
+    """Does them to a backend, in one of the ways that there are."""
+
+    sets_flags = True
+
+    def __init__(self, backend: IBlobsBackend, chance: random.Random) -> None:
+        self._backend = backend
+        self._chance = chance
+
+    async def put(self, name: BlobName, content: bytes, flags: tuple[Flags, ...]) -> None:
+        """Put a blob."""
+        if len(content) <= SMALL and not flags:
+            (error,) = await self._backend.store([(name, content)])
+            if error is not None:
+                raise error
+            return
+        upload = await self._backend.receive(name, self._chance.choice((len(content), None)))
+        try:
+            for start in range(0, len(content), 100_000):
+                await upload.write([memoryview(content)[start : start + 100_000]])
+            await upload.publish(flags)
+        except BaseException:
+            await upload.discard()
+            raise
+
+    async def delete(self, name: BlobName) -> None:
+        """Delete a blob."""
+        await self._backend.delete(name)
+
+    async def set_flags(self, name: BlobName, flags: tuple[Flags, ...]) -> None:
+        """Set a blob's flags."""
+        await self._backend.set_flags(name, flags)
+
+
 class Workers:
     """
-    Who does random things with a backend, several at once.
+    Who does random things, several at once.
 
     :param truth: is told.
     :param chance: says what.
@@ -236,83 +292,50 @@ class Workers:
         self._chance = chance
         self._count = 0
 
-    async def work(self, backend: IBlobsBackend, steps: int, workers: int = 4) -> list[Exception]:
+    async def work(self, hands: Hands, steps: int, workers: int = 4) -> list[Exception]:
         """
         Do some things. Each worker stops at the first that fails.
 
         :return: what they failed with.
         """
         self._count += 1
-        works = [self._work(backend, steps, number) for number in range(workers)]
+        works = [self._work(hands, steps, number) for number in range(workers)]
         errors = await gatherResults([Deferred.fromCoroutine(it) for it in works])
         return [it for it in errors if it is not None]
 
-    async def _work(self, backend: IBlobsBackend, steps: int, worker: int) -> Exception | None:
+    async def _work(self, hands: Hands, steps: int, worker: int) -> Exception | None:
         chance = random.Random(self._chance.random())
         ids = [f"r{self._count % 7}w{worker}n{number}" for number in range(5)]
         for step in range(steps):
             user, namespace = chance.choice(USERS), chance.choice(NAMESPACES)
             name = BlobName(user, namespace, chance.choice(ids))
-            text = f"{name}{self._count}-{step}"
-            error = await self.do(backend, name, text, chance)
-            if error is not None:
+            error = await self.do(hands, name, f"{name}{self._count}-{step}", chance)
+            if error is not None and not isinstance(error, EXPECTED):
                 return error
         return None
 
     async def do(
-        self, backend: IBlobsBackend, name: BlobName, text: str, chance: random.Random
+        self, hands: Hands, name: BlobName, text: str, chance: random.Random
     ) -> Exception | None:
-        """Put a blob if it is not there; else delete it, or set its flags."""
+        """Put a blob, if it is not there for sure; else delete it, or set its flags."""
         flags = tuple(chance.sample(list(Flags), chance.randrange(3)))
+        change = self._truth.change
         if not self._truth.is_there(name):
-            return await self.put(backend, name, text, chance.choice(SIZES), flags, chance)
-        if chance.random() < 0.4:
-            return await self._truth.change(
+            flags, size = flags if hands.sets_flags else (), chance.choice(SIZES)
+            return await change(
                 name,
-                lambda it: State(was_deleted=True),
-                False,
-                lambda: backend.delete(name),
+                lambda it: State(text, size, flags, it.was_deleted),
+                True,
+                lambda: hands.put(name, sealed(text, size), flags),
             )
-        return await self._truth.change(
+        if chance.random() < 0.4:
+            deleted = State(was_deleted=True)
+            return await change(name, lambda _: deleted, False, lambda: hands.delete(name))
+        return await change(
             name,
             lambda it: it._replace(flags=flags),
             False,
-            lambda: backend.set_flags(name, flags),
-        )
-
-    async def put(
-        self,
-        backend: IBlobsBackend,
-        name: BlobName,
-        text: str,
-        size: int,
-        flags: tuple[Flags, ...],
-        chance: random.Random,
-    ) -> Exception | None:
-        """Put a blob, in one of the ways in which that is done."""
-        content = sealed(text, size)
-        is_stored = size <= SMALL and chance.random() < 0.5
-
-        async def upload() -> None:
-            upload = await backend.receive(name, chance.choice((size, None)))
-            try:
-                for start in range(0, size, 100_000):
-                    await upload.write([memoryview(content)[start : start + 100_000]])
-                await upload.publish(flags)
-            except BaseException:
-                await upload.discard()
-                raise
-
-        async def store() -> None:
-            (error,) = await backend.store([(name, content)])
-            if error is not None:
-                raise error
-
-        return await self._truth.change(
-            name,
-            lambda it: State(text, size, () if is_stored else flags, it.was_deleted),
-            True,
-            store if is_stored else upload,
+            lambda: hands.set_flags(name, flags),
         )
 
 
