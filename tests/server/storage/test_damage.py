@@ -16,10 +16,11 @@ from blobman.model import Flags
 from blobman.server.storage import BlobName
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.connection import PAGE_SIZE, connect, store_errors
+from blobman.server.storage.catalogue.folder import CatalogueFolder
 from blobman.server.storage.catalogue.interface import Publication
 from blobman.server.storage.catalogue.questions import Questions
 from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
-from blobman.server.storage.catalogue.writer import Place, Publishing, Writer
+from blobman.server.storage.catalogue.writer import Publishing, Writer
 from blobman.server.storage.digests import CHUNK
 from blobman.server.storage.interface import DamagedError
 from blobman.server.storage.payloads.folder import FolderPayloads
@@ -35,6 +36,10 @@ def content_of(blob: BlobName) -> bytes:
     return sealed(blob.blob_id, 800 + 500 * int(blob.blob_id[-2:]))
 
 
+def writer_of(folder: str) -> Writer:
+    return Writer(CatalogueFolder(folder), time.time_ns)
+
+
 def run(writer: Writer, *calls: object) -> None:
     works: list[Work[object]] = [Work(call) for call in calls]
     writer.run(works)
@@ -45,7 +50,7 @@ def run(writer: Writer, *calls: object) -> None:
 class CatalogueDamageTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = self.mktemp()
-        writer = Writer(Place(self.folder), time.time_ns)
+        writer = writer_of(self.folder)
         writer.open()
         for blob in NAMES:
             content = content_of(blob)
@@ -84,7 +89,7 @@ class CatalogueDamageTests(SynchronousTestCase):
         :return: how many blobs were right, and how many were told to be damaged. All of them are
             if it can't be opened.
         """
-        writer = Writer(Place(folder), time.time_ns)
+        writer = writer_of(folder)
         try:
             writer.open()
         except StoreError:
@@ -188,18 +193,18 @@ class CatalogueDamageTests(SynchronousTestCase):
     def test_a_log_that_is_missing(self) -> None:
         folder = self.spoiled(self.crashed)
         os.unlink(os.path.join(folder, FILES[1]))
-        error = self.assertRaises(StoreError, Writer(Place(folder), time.time_ns).open)
+        error = self.assertRaises(StoreError, writer_of(folder).open)
         self.assertIn("has lost changes", str(error))
 
     def test_an_older_one_that_was_put_back(self) -> None:
-        writer = Writer(Place(self.folder), time.time_ns)
+        writer = writer_of(self.folder)
         writer.open()
         older = self.spoiled(self.folder)
         run(writer, lambda it: it.delete(NAMES[0]))
         writer.close()
         for file in FILES[:2]:
             shutil.copy(os.path.join(older, file), self.folder)
-        writer = Writer(Place(self.folder), time.time_ns)
+        writer = writer_of(self.folder)
         error = self.assertRaises(DamagedError, writer.open)
         self.assertIn("If an older one was put back", str(error))
         # Unless it was meant.
@@ -221,7 +226,7 @@ class CatalogueDamageTests(SynchronousTestCase):
         connection = connect(os.path.join(self.folder, FILES[0]), 100_000)
         connection.pragma("user_version", 1000)
         connection.close()
-        error = self.assertRaises(StoreError, Writer(Place(self.folder), time.time_ns).open)
+        error = self.assertRaises(StoreError, writer_of(self.folder).open)
         self.assertIn("later version", str(error))
 
     def test_what_is_no_catalogue(self) -> None:
@@ -229,7 +234,7 @@ class CatalogueDamageTests(SynchronousTestCase):
             with open(os.path.join(self.folder, FILES[0]), "wb") as file:
                 file.write(content)
             os.unlink(os.path.join(self.folder, FILES[1]))
-            self.assertRaises(StoreError, Writer(Place(self.folder), time.time_ns).open)
+            self.assertRaises(StoreError, writer_of(self.folder).open)
             with open(os.path.join(self.folder, FILES[1]), "wb"):
                 pass
 

@@ -16,10 +16,11 @@ from blobman.errors import BlobNotFoundError, StoreError
 from blobman.model import Flags
 from blobman.server.storage.catalogue import writer as module
 from blobman.server.storage.catalogue.connection import connect
+from blobman.server.storage.catalogue.folder import CatalogueFolder
 from blobman.server.storage.catalogue.interface import Publication
 from blobman.server.storage.catalogue.questions import Questions
 from blobman.server.storage.catalogue.transaction import Transaction
-from blobman.server.storage.catalogue.writer import Place, Publishing, Writer
+from blobman.server.storage.catalogue.writer import Publishing, Writer
 from blobman.server.storage.interface import UnavailableError
 from blobman.server.storage.threads import Work
 from blobman.testing.contracts.support import name, query, sealed
@@ -38,7 +39,7 @@ def put(blob_id: str) -> Publishing:
 class WriterTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = os.path.abspath(self.mktemp())
-        self.writer = Writer(Place(self.folder), time.time_ns)
+        self.writer = Writer(CatalogueFolder(self.folder), time.time_ns)
         self.writer.open()
         self.addCleanup(lambda: self.writer.close())
 
@@ -180,7 +181,7 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(self.run_together(put("a")), [[None]])
 
     def test_one_server_at_a_time(self) -> None:
-        other = Writer(Place(self.folder), time.time_ns)
+        other = Writer(CatalogueFolder(self.folder), time.time_ns)
         error = self.assertRaises(StoreError, other.open)
         self.assertIn("another server", str(error))
         self.writer.close()

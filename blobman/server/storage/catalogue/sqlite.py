@@ -18,10 +18,11 @@ from ....protocol import ListQuery
 from ..interface import BlobName, FlagList, Outcomes
 from ..threads import Closed, Ending, Inline, Threads, Work, Worker
 from .connection import Adopt, connect, store_errors
+from .folder import CatalogueFolder
 from .interface import PAGE, Change, Entry, Generation, ICatalogue, Page, Publication, Quotas, Usage
 from .questions import Questions
 from .transaction import Transaction
-from .writer import Place, Publishing, Writer
+from .writer import Publishing, Writer
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ class SQLiteCatalogue:
         if reactor is None:
             from twisted.internet import reactor
         self._reactor = reactor
-        self._place = Place(folder)
+        self._place = CatalogueFolder(folder)
         self._writer = Writer(self._place, now, adopt)
         self._writing: Worker = Closed()
         self._reading: Worker = Closed()

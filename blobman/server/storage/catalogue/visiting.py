@@ -11,9 +11,10 @@ import apsw
 
 from ....errors import StoreError
 from .connection import Adopt, connect, store_errors, transaction
+from .folder import CatalogueFolder, take_lock
 from .questions import Questions
 from .transaction import Transaction
-from .writer import Place, Writer, take_lock
+from .writer import Writer
 
 _CACHE = 1024 * 1024
 _NONE = "the folder has no catalogue: no server has used it yet"
@@ -29,12 +30,12 @@ def visiting(folder: str) -> Iterator[apsw.Connection]:
     """
     if not is_made(folder):
         raise StoreError(_NONE)
-    with _visiting(Place(folder)) as connection:
+    with _visiting(CatalogueFolder(folder)) as connection:
         yield connection
 
 
 @contextmanager
-def _visiting(place: Place) -> Iterator[apsw.Connection]:
+def _visiting(place: CatalogueFolder) -> Iterator[apsw.Connection]:
     place.refuse_backup()
     connection = connect(place.path, _CACHE)
     try:
@@ -51,7 +52,7 @@ def is_made(folder: str) -> bool:
     :param folder: the catalogue's folder.
     :raise StoreError: it can't be read.
     """
-    place = Place(folder)
+    place = CatalogueFolder(folder)
     if not os.path.exists(place.path):
         return False
     with _visiting(place) as connection:
@@ -89,7 +90,7 @@ def alone(folder: str) -> Iterator[None]:
     :param folder: the catalogue's folder, which is there.
     :raise StoreError: a server has it.
     """
-    lock = take_lock(Place(folder))
+    lock = take_lock(CatalogueFolder(folder))
     try:
         yield
     finally:
@@ -120,7 +121,7 @@ def make(folder: str, adopt: Adopt | None = None) -> bool:
     """
     if is_made(folder):
         return False
-    writer = Writer(Place(folder), time.time_ns, adopt)
+    writer = Writer(CatalogueFolder(folder), time.time_ns, adopt)
     writer.open()
     writer.close()
     return True
@@ -137,4 +138,4 @@ def begin_history(folder: str) -> int:
     """
     if not is_made(folder):
         raise StoreError(_NONE)
-    return Writer(Place(folder), time.time_ns).begin_history()
+    return Writer(CatalogueFolder(folder), time.time_ns).begin_history()

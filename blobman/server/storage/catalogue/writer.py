@@ -7,7 +7,6 @@ for another one's sake.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -17,9 +16,8 @@ from typing import Any
 import apsw
 from twisted.logger import Logger
 
-from ....errors import StoreError
 from ... import disk
-from ..interface import DamagedError, Outcomes, UnavailableError
+from ..interface import DamagedError, Outcomes
 from ..threads import Work
 from .connection import (
     PAGE_SIZE,
@@ -32,6 +30,7 @@ from .connection import (
     transaction,
     upgrade,
 )
+from .folder import CatalogueFolder, take_lock
 from .history import begin_generation, begin_only_generation, forget_tombstones
 from .interface import Publication
 from .log import frames_moved, mark_of, read_salt
@@ -41,9 +40,6 @@ from .transaction import Transaction
 
 CACHE = 4 * 1024 * 1024
 """Bytes of pages that the writer keeps in memory."""
-
-BACKUP = "backup.json"
-"""The file that makes a folder that of a backup's catalogue."""
 
 LOG_LIMIT = 64 * 1024 * 1024
 """Bytes of the log that are too many to wait for a quiet moment before they are moved."""
@@ -60,89 +56,25 @@ class Publishing:
         return transaction.publish(self.blobs)
 
 
-class Place:
-    """
-    Where a catalogue is, as it was found when it was opened.
-
-    :param folder: its folder; empty for memory.
-    :ivar path: of the database; empty for memory.
-    :ivar log: the path of its log.
-    """
-
-    def __init__(self, folder: str) -> None:
-        self.folder = os.path.abspath(folder) if folder else ""
-        self.path = self.join("catalogue.sqlite")
-        self.log = self.path and self.path + "-wal"
-        self._is_at: tuple[int, int] | None = None
-
-    def join(self, name: str) -> str:
-        """Give the path of a file in the folder; empty for memory."""
-        return os.path.join(self.folder, name) if self.folder else ""
-
-    def refuse_backup(self) -> None:
-        """
-        See that nothing is going to change in a backup.
-
-        :raise StoreError: it is the catalogue of one.
-        """
-        if self.folder and os.path.lexists(self.join(BACKUP)):
-            raise StoreError("that is a backup, which stays as it is: restore it to a new folder")
-
-    def remember(self) -> None:
-        """Note which file it is."""
-        if self.path:
-            status = os.stat(self.path)
-            self._is_at = status.st_dev, status.st_ino
-
-    def check(self) -> None:
-        """
-        See whether it still is there: not moved, replaced or unmounted.
-
-        :raise UnavailableError: it is not.
-        """
-        if self._is_at is None:
-            return
-        try:
-            status = os.stat(self.path)
-        except OSError as error:
-            raise UnavailableError(f"the data folder is gone: {error.strerror}") from error
-        if (status.st_dev, status.st_ino) != self._is_at:
-            raise UnavailableError("the data folder has been replaced by another one")
-
-
-def take_lock(place: Place) -> int:
-    """
-    Be the only one who has a catalogue.
-
-    :return: the descriptor to close in the end.
-    :raise StoreError: another process has it.
-    """
-    lock = disk.open_lock(place.join("lock"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise StoreError("another server has the data folder open") from error
-    return lock
-
-
 class Writer:
     """
     Writes. All of it blocks, and is called by one thread at a time.
 
-    :param place: where the catalogue is.
+    :param folder: where the catalogue is.
     :param now: gives nanoseconds since the epoch.
     :param adopt: fills a catalogue that has just been made.
     """
 
     _log = Logger()
 
-    def __init__(self, place: Place, now: Callable[[], int], adopt: Adopt | None = None) -> None:
+    def __init__(
+        self, folder: CatalogueFolder, now: Callable[[], int], adopt: Adopt | None = None
+    ) -> None:
         self._adopt = adopt
-        self._place = place
+        self._folder = folder
         self._now = now
-        self._marker = Marker(place.join("last-number"))
-        self._moved = Marker(place.join("log-moved"))
+        self._marker = Marker(folder.join("last-number"))
+        self._moved = Marker(folder.join("log-moved"))
         self._lock = -1
         self._connection: apsw.Connection | None = None
         self._last: int | None = None
@@ -182,10 +114,10 @@ class Writer:
                 self._make_tables(acknowledged)
                 self._is_new_generation = True
                 check(acknowledged)
-                self._place.remember()
-                if self._place.path:
+                self._folder.remember()
+                if self._folder.path:
                     self.rest()
-                    check_length(self.connection(), self._place.path)
+                    check_length(self.connection(), self._folder.path)
                 self._end_uploads()
         except BaseException:
             # A log that is damaged has older pages than the catalogue: nothing is moved out of it.
@@ -193,29 +125,29 @@ class Writer:
             raise
 
     def _take_place(self) -> None:
-        if not self._place.folder:
+        if not self._folder.folder:
             return
-        disk.make_durable_folder(self._place.folder, above=2)
-        self._place.refuse_backup()
-        self._lock = take_lock(self._place)
+        disk.make_durable_folder(self._folder.folder, above=2)
+        self._folder.refuse_backup()
+        self._lock = take_lock(self._folder)
 
     def _check_log(self) -> None:
         """See that the log has all that has been moved out of it: else what it has is older."""
         mark = self._moved.open()
-        if self._place.path and os.path.exists(self._place.path):
+        if self._folder.path and os.path.exists(self._folder.path):
             _, frames, _ = ask(self.connection(), "PRAGMA wal_checkpoint(NOOP)")[0]
-            if frames < frames_moved(mark, read_salt(self._place.log)):
+            if frames < frames_moved(mark, read_salt(self._folder.log)):
                 raise DamagedError("the catalogue's log is damaged: blobman server check --repair")
 
     def _make_tables(self, acknowledged: int) -> None:
         """Make what is missing; unless it was there, and has gone."""
-        path = self._place.path
+        path = self._folder.path
         if path and not (os.path.exists(path) and os.path.getsize(path)):
             if acknowledged:
                 raise DamagedError("the catalogue is gone, or empty, and has been neither")
             if not os.path.exists(path):
                 os.close(disk.create(path))
-            disk.sync_folder(self._place.folder)
+            disk.sync_folder(self._folder.folder)
         upgrade(self.connection(), self._adopt)
 
     def _check_history(self, acknowledged: int) -> None:
@@ -253,8 +185,8 @@ class Writer:
         :raise StoreError: it can't be opened.
         """
         if self._connection is None:
-            connection = connect(self._place.path, CACHE)
-            if self._place.path:
+            connection = connect(self._folder.path, CACHE)
+            if self._folder.path:
                 connection.set_wal_hook(self._heed_log)
             self._connection = connection
         return self._connection
@@ -289,14 +221,14 @@ class Writer:
 
     def rest(self) -> None:
         """Move what is in the log to its place in the file."""
-        if self._connection is None or not self._place.path:
+        if self._connection is None or not self._folder.path:
             return
         with suppress(apsw.Error, OSError):
-            salt = read_salt(self._place.log)
+            salt = read_salt(self._folder.log)
             _, _, moved = ask(self._connection, "PRAGMA wal_checkpoint(PASSIVE)")[0]
             self._log_size = 0
             # Another process may have begun the log anew.
-            if salt is not None and salt == read_salt(self._place.log):
+            if salt is not None and salt == read_salt(self._folder.log):
                 self._moved.write(mark_of(salt, max(moved, 0)))
 
     # -- writing -----------------------------------------------------------------------
@@ -312,7 +244,7 @@ class Writer:
     def _try(self, works: Sequence[Work[Any]]) -> bool:
         """Do them in one transaction. Give false if that failed and they may be done one by one."""
         try:
-            self._place.check()
+            self._folder.check()
             results = self._commit(works)
         except Exception as error:
             if self._is_taken_back() and len(works) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..backends import OWN_FOLDER
-from ..catalogue.writer import BACKUP
+from ..catalogue.folder import BACKUP
 
 __all__ = ["CATALOGUE", "LAST_NUMBER", "LOG", "LOG_MOVED", "MANIFEST", "OWN_FOLDER", "lies_within"]
 

@@ -16,12 +16,12 @@ import apsw
 from ....errors import StoreError
 from ... import disk
 from ..catalogue.connection import ask, connect_copy, connect_damaged, store_errors, transaction
+from ..catalogue.folder import CatalogueFolder
 from ..catalogue.history import begin_only_generation, forget_tombstones
 from ..catalogue.marker import read_marker
 from ..catalogue.questions import Questions
 from ..catalogue.salvage import rebuild
 from ..catalogue.visiting import alone, visiting
-from ..catalogue.writer import Place
 from ..interface import DamagedError
 from ..payloads.folder import path_of
 from .agreement import agree
@@ -64,7 +64,7 @@ def repair(data: str, deep: bool) -> Repaired:
     own = os.path.join(data, OWN_FOLDER)
     if not os.path.isdir(own):
         raise StoreError("no server has used that folder yet")
-    Place(own).refuse_backup()
+    CatalogueFolder(own).refuse_backup()
     with alone(own), store_errors():
         findings = list(check_folder(data, deep, is_running=False))
         if not findings:

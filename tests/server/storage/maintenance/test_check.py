@@ -17,8 +17,9 @@ from blobman.errors import StoreError
 from blobman.server.running.administration import restored
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.connection import ask, connect, transaction
+from blobman.server.storage.catalogue.folder import CatalogueFolder
 from blobman.server.storage.catalogue.interface import Publication
-from blobman.server.storage.catalogue.writer import Place, Publishing, Writer
+from blobman.server.storage.catalogue.writer import Publishing, Writer
 from blobman.server.storage.interface import DamagedError
 from blobman.server.storage.maintenance.backup import back_up
 from blobman.server.storage.maintenance.check import check
@@ -274,7 +275,7 @@ class CatalogueTests(CheckCase):
 
     async def test_a_log_whose_changes_are_lost(self) -> None:
         own = os.path.join(self.data, ".blobman")
-        writer = Writer(Place(own), time.time_ns)
+        writer = Writer(CatalogueFolder(own), time.time_ns)
         writer.open()
         for number in range(6):
             content = sealed(str(number))

@@ -6,7 +6,8 @@ import os
 import sys
 import time
 
-from blobman.server.storage.catalogue.writer import Place, Writer
+from blobman.server.storage.catalogue.folder import CatalogueFolder
+from blobman.server.storage.catalogue.writer import Writer
 from blobman.server.storage.soledad import taking
 from blobman.server.storage.soledad.adoption import Adoption
 from blobman.server.storage.soledad.files import Odd
@@ -27,7 +28,7 @@ class Speaker:
 
 def main(root: str) -> None:
     taking.PROGRESS_EVERY = 10
-    place = Place(os.path.join(root, ".blobman"))
+    place = CatalogueFolder(os.path.join(root, ".blobman"))
     writer = Writer(place, time.time_ns, Adoption(root, Speaker()))
     writer.open()
     print("taken over", flush=True)
