@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -82,9 +82,8 @@ class Backend:
         await self.catalogue.close()
 
     async def _check_writing(self) -> None:
-        await gatherResults(
-            [self.catalogue.check_writing(), self._payloads.check_writing()], consumeErrors=True
-        )
+        await self.catalogue.check_writing()
+        await self._payloads.check_writing()
 
     def check_writing(self) -> Deferred[None]:
         """Make a small change; see :class:`IBlobsBackend`."""

@@ -9,6 +9,7 @@ any part of that may be lost: of each sector, any version that it has had since.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import random
@@ -318,6 +319,16 @@ class _File(apsw.VFSFile):
         with _told(), self._disk.operation():
             self._disk.truncate(self._path, newsize)
             super().xTruncate(newsize)
+
+    def xFileControl(self, op: int, ptr: int) -> bool:
+        if op != apsw.SQLITE_FCNTL_SIZE_HINT:
+            return super().xFileControl(op, ptr)
+        with _told(), self._disk.operation():
+            size = os.path.getsize(self._path)
+            more = ctypes.c_int64.from_address(ptr).value - size
+            if more > 0 and self._disk.take(self._path, size, more) < more:
+                raise OSError(errno.ENOSPC, "the disk is full")
+            return super().xFileControl(op, ptr)
 
     def xSync(self, flags: int) -> None:
         with _told(), self._disk.operation():

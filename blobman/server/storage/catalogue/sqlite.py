@@ -22,7 +22,7 @@ from .folder import CatalogueFolder
 from .interface import PAGE, Change, Entry, Generation, ICatalogue, Page, Publication, Quotas, Usage
 from .questions import Questions
 from .transaction import Transaction
-from .writer import Publishing, Writer
+from .writer import Growing, Publishing, Writer
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class SQLiteCatalogue:
 
     def check_writing(self) -> Deferred[None]:
         """Make a small change; see :class:`ICatalogue`."""
-        return self._write(Transaction.check_writing)
+        return self._write(Growing(Transaction.check_writing))
 
     def publish(self, blobs: Sequence[Publication]) -> Deferred[Outcomes]:
         """Make blobs visible; see :class:`ICatalogue`."""
@@ -190,11 +190,11 @@ class SQLiteCatalogue:
 
     def reserve(self, name: BlobName, key: str, size: int) -> Deferred[None]:
         """Record an upload; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.reserve(name, key, size))
+        return self._write(Growing(lambda it: it.reserve(name, key, size)))
 
     def extend(self, key: str, size: int) -> Deferred[None]:
         """Reserve more; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.extend(key, size))
+        return self._write(Growing(lambda it: it.extend(key, size)))
 
     def renew(self, keys: Sequence[str]) -> Deferred[None]:
         """Prolong leases; see :class:`ICatalogue`."""

@@ -17,7 +17,7 @@ import apsw
 from twisted.logger import Logger
 
 from ... import disk
-from ..interface import DamagedError, Outcomes
+from ..interface import DamagedError, UnavailableError
 from ..threads import Work
 from .connection import (
     PAGE_SIZE,
@@ -36,6 +36,7 @@ from .interface import Publication
 from .log import frames_moved, mark_of, read_salt
 from .marker import Marker
 from .questions import Questions
+from .room import Room
 from .transaction import Transaction
 
 CACHE = 4 * 1024 * 1024
@@ -45,15 +46,23 @@ LOG_LIMIT = 64 * 1024 * 1024
 """Bytes of the log that are too many to wait for a quiet moment before they are moved."""
 
 
-class Publishing:
+class Growing:
+    """Work by which more comes in: it is refused where there is only room for deletions."""
+
+    def __init__(self, call: Callable[[Transaction], Any]) -> None:
+        self._call = call
+
+    def __call__(self, transaction: Transaction) -> Any:
+        """Do it."""
+        return self._call(transaction)
+
+
+class Publishing(Growing):
     """Work that publishes: what several callers publish is done with the same statements."""
 
     def __init__(self, blobs: Sequence[Publication]) -> None:
+        super().__init__(lambda it: it.publish(blobs))
         self.blobs = blobs
-
-    def __call__(self, transaction: Transaction) -> Outcomes:
-        """Do it alone."""
-        return transaction.publish(self.blobs)
 
 
 class Writer:
@@ -75,6 +84,7 @@ class Writer:
         self._now = now
         self._marker = Marker(folder.join("last-number"))
         self._moved = Marker(folder.join("log-moved"))
+        self._room = Room(folder.path, folder.join("reserve"))
         self._lock = -1
         self._connection: apsw.Connection | None = None
         self._last: int | None = None
@@ -90,7 +100,13 @@ class Writer:
 
         :raise StoreError: it can't be opened, or lacks what it had.
         """
-        self._open(self._check_history)
+        try:
+            self._open(self._check_history)
+        except UnavailableError:
+            # The disk may be full, and it can be read all the same.
+            if not self._room.give_up_reserve():
+                raise
+            self._open(self._check_history)
 
     def begin_history(self) -> int:
         """
@@ -188,6 +204,7 @@ class Writer:
             connection = connect(self._folder.path, CACHE)
             if self._folder.path:
                 connection.set_wal_hook(self._heed_log)
+                self._room.set_up(connection)
             self._connection = connection
         return self._connection
 
@@ -227,6 +244,7 @@ class Writer:
             salt = read_salt(self._folder.log)
             _, _, moved = ask(self._connection, "PRAGMA wal_checkpoint(PASSIVE)")[0]
             self._log_size = 0
+            self._room.moved()
             # Another process may have begun the log anew.
             if salt is not None and salt == read_salt(self._folder.log):
                 self._moved.write(mark_of(salt, max(moved, 0)))
@@ -247,14 +265,26 @@ class Writer:
             self._folder.check()
             results = self._commit(works)
         except Exception as error:
-            if self._is_taken_back() and len(works) > 1:
+            is_taken_back = self._is_taken_back()
+            if is_taken_back and len(works) > 1:
                 return False
+            if is_taken_back and isinstance(error, apsw.FullError) and self._clear_for(*works):
+                return self._try(works)
             for work in works:
                 work.fail(as_store_error(error))
             return True
         for work, result in zip(works, results, strict=True):
             work.succeed(result)
         return True
+
+    def _clear_for(self, work: Work[Any]) -> bool:
+        """Make room for what will make more. Give false if that is not possible."""
+        if isinstance(work.call, Growing):
+            return False
+        has_log, had_reserve = self._log_size > 0, self._room.give_up_reserve()
+        self.rest()
+        # A log that has been moved is begun anew.
+        return had_reserve or (has_log and not self._log_size)
 
     def _is_taken_back(self) -> bool:
         """
@@ -277,11 +307,14 @@ class Writer:
     def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
         connection, last = self.connection(), self._last_number()
         with transaction(connection):
+            if any(isinstance(work.call, Growing) for work in works):
+                self._room.keep_reserve()
             changes = self._begin()
             results = list(_perform(changes, works))
             changes.finish()
             if self._is_new_generation and changes.last > last:
                 begin_generation(connection, last + 1)
+            self._room.take_for(connection)
         self._latest = changes.now
         if changes.last > last:
             self._last = changes.last
