@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...errors import BlobAlreadyExistsError, BlobNotFoundError
@@ -27,7 +28,7 @@ from .interface import (
     Pages,
 )
 from .janitor import Janitor
-from .payloads.interface import IPayloads
+from .payloads.interface import IPayloads, IPayloadWriter
 from .reading import StoredBlob, open_payload
 from .threads import Ending
 from .uploads import SmallUpload, Upload
@@ -184,16 +185,35 @@ class Backend:
         reserved = size or 0
         try:
             await self.catalogue.reserve(name, key, reserved)
-            writer = await self._payloads.create(key)
         except BaseException:
-            # Cancelled or failed: the reservation may have been made, and so may the payload.
+            # If it was cancelled, it may have been made all the same.
             self.janitor.remove(key)
             raise
+        writer = await self._create(key)
         upload = Upload(
             name, key, reserved, writer, self.catalogue, self.janitor.remove, self._forget
         )
         self.uploads.add(upload)
         return upload
+
+    def _create(self, key: str) -> Deferred[IPayloadWriter]:
+        """Create a payload whose key is reserved; or leave neither behind."""
+        waiting: Deferred[IPayloadWriter] = Deferred()
+
+        def created(writer: IPayloadWriter) -> None:
+            if waiting.called:
+                # Cancelled. Not removed before: it could have been made afterwards.
+                writer.discard().addBoth(lambda _: self.janitor.remove(key))
+            else:
+                waiting.callback(writer)
+
+        def failed(failure: Failure) -> None:
+            self.janitor.remove(key)
+            if not waiting.called:
+                waiting.errback(failure)
+
+        self._payloads.create(key).addCallbacks(created, failed)
+        return waiting
 
     def _forget(self, upload: Upload) -> None:
         self.uploads.discard(upload)

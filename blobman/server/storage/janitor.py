@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...errors import ClosedError
+from ...errors import ClosedError, StoreError
 from .catalogue.interface import ICatalogue
 from .payloads.interface import IPayloads
 
@@ -96,14 +96,28 @@ class Janitor:
     async def _clean(self) -> None:
         if uploads := self._uploads():
             await self._catalogue.renew(uploads)
-        removed = AT_ONCE
-        while removed == AT_ONCE:
+        found = AT_ONCE
+        while found == AT_ONCE:
             keys = await self._catalogue.collect(AT_ONCE)
-            for key in keys:
-                await self._payloads.remove(key)
-            if keys:
-                await self._catalogue.forget(keys)
-            removed = len(keys)
+            await self._remove_all(keys)
+            found = len(keys)
+
+    async def _remove_all(self, keys: Sequence[str]) -> None:
+        """Remove what can be removed; one that can't be is in nobody's way."""
+        failed = [key for key in keys if not await self._remove_payload(key)]
+        removed = [key for key in keys if key not in failed]
+        if removed:
+            await self._catalogue.forget(removed)
+        if failed:
+            await self._catalogue.postpone(failed)
+
+    async def _remove_payload(self, key: str) -> bool:
+        try:
+            await self._payloads.remove(key)
+        except StoreError as error:
+            self._log.warn("A payload can't be removed: {reason}", reason=str(error))
+            return False
+        return True
 
     def _track(self, work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
         deferred = Deferred.fromCoroutine(work)

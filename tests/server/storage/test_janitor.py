@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +11,7 @@ from blobman.errors import BlobAlreadyExistsError
 from blobman.server.storage import IUpload
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
-from blobman.server.storage.catalogue.transaction import LEASE, LINGER
+from blobman.server.storage.catalogue.transaction import LEASE, LINGER, POSTPONED
 from blobman.server.storage.interface import UnavailableError
 from blobman.server.storage.janitor import AT_ONCE, EVERY
 from blobman.server.storage.payloads.memory import MemoryPayloads
@@ -84,10 +84,28 @@ class JanitorTests(SynchronousTestCase):
         self.successResultOf(self.backend.delete(name("a")))
         patch = self.patch(self.payloads, "remove", lambda _: fail(UnavailableError("gone")))
         self.pass_time(LINGER)
-        self.assertEqual(set(warnings), {"Cleaning up failed: gone"})
+        self.assertEqual(warnings, ["A payload can't be removed: gone"])
         patch.restore()
-        self.pass_time(EVERY)
+        self.pass_time(POSTPONED)
         self.assertEqual(self.payloads.contents, {})
+
+    def test_what_can_not_be_removed_is_in_no_others_way(self) -> None:
+        self.patch(Logger, "warn", lambda *_, **__: None)
+        for number in range(3 * AT_ONCE):
+            self.put(str(number))
+        stuck = set(self.payloads.contents)
+        for number in range(3 * AT_ONCE):
+            self.successResultOf(self.backend.delete(name(str(number))))
+        self.put("a")
+        remove = self.payloads.remove
+
+        def remove_others(key: str) -> Deferred[None]:
+            return fail(UnavailableError("not ours")) if key in stuck else remove(key)
+
+        self.patch(self.payloads, "remove", remove_others)
+        self.successResultOf(self.backend.delete(name("a")))
+        self.pass_time(LINGER)
+        self.assertEqual(set(self.payloads.contents), stuck)
 
     def test_more_than_are_removed_at_once(self) -> None:
         for number in range(AT_ONCE + 5):
@@ -104,15 +122,20 @@ class JanitorTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.catalogue.usage()), [])
 
     def test_an_upload_that_is_cancelled_while_it_begins(self) -> None:
-        waiting: Deferred[None] = Deferred()
+        # As what a thread is doing, it is not to be stopped any more.
+        gate: Deferred[None] = Deferred()
         create = self.payloads.create
-        self.patch(self.payloads, "create", lambda key: waiting.addCallback(lambda _: create(key)))
+        patch = self.patch(
+            self.payloads, "create", lambda key: gate.addCallback(lambda _: create(key))
+        )
         self.successResultOf(self.catalogue.set_quota("alice", SIZE))
         receiving = self.backend.receive(name("a"), SIZE)
         receiving.cancel()
-        self.failureResultOf(receiving)
+        self.failureResultOf(receiving, CancelledError)
+        gate.callback(None)
+        self.assertEqual(self.payloads.contents, {})
         # Its space is free.
-        self.patch(self.payloads, "create", create)
+        patch.restore()
         self.put("b")
 
     def test_it_is_waited_for(self) -> None:

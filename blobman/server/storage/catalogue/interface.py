@@ -293,6 +293,14 @@ class ICatalogue(Interface):
         :return: fires when that is done.
         """
 
+    def postpone(keys: Sequence[str]) -> Deferred[None]:
+        """
+        Have garbage whose payloads can't be removed fall due later, so that it is in no other
+        one's way.
+
+        :return: fires when that is done.
+        """
+
     # -- space -----------------------------------------------------------------------
 
     def usage() -> Deferred[list[Usage]]:

@@ -212,6 +212,10 @@ class SQLiteCatalogue:
         """Forget garbage; see :class:`ICatalogue`."""
         return self._write(lambda it: it.forget(keys))
 
+    def postpone(self, keys: Sequence[str]) -> Deferred[None]:
+        """Have garbage fall due later; see :class:`ICatalogue`."""
+        return self._write(lambda it: it.postpone(keys))
+
     def usage(self) -> Deferred[list[Usage]]:
         """Tell what users keep; see :class:`ICatalogue`."""
         return self._read(Questions.usage)

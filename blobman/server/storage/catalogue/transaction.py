@@ -26,6 +26,9 @@ LEASE = 600
 LINGER = 60
 """Seconds after which nobody can be about to open the payload of a deleted blob any more."""
 
+POSTPONED = 3600
+"""Seconds after which it is tried again to remove what could not be removed."""
+
 SECOND = 1_000_000_000
 
 _STEPS = (64, 16, 4, 1)
@@ -308,6 +311,13 @@ class Transaction:
         self._run(
             "DELETE FROM garbage WHERE key IN (SELECT value FROM json_each(?))",
             (json.dumps(keys),),
+        )
+
+    def postpone(self, keys: Sequence[str]) -> None:
+        """Have garbage fall due later; see :class:`~.interface.ICatalogue`."""
+        self._run(
+            "UPDATE garbage SET due = ? WHERE key IN (SELECT value FROM json_each(?))",
+            (self.now // SECOND + POSTPONED, json.dumps(keys)),
         )
 
     # -- the rest ----------------------------------------------------------------------
