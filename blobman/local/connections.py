@@ -21,7 +21,7 @@ from .payloads import PayloadFiles
 from .room import Room
 from .takeover import TakeOver
 from .wal import LogFile, log_of
-from .wholeness import check_database, check_not_lost, length_of
+from .wholeness import check_database, check_not_lost, check_together, length_of
 
 __all__ = ["Connections"]
 
@@ -144,6 +144,8 @@ class Connections:
         try:
             acknowledged.check(log, frames)
             check_database(connection, self.path, log, frames)
+            if frames:
+                check_together(connection, self.path)
         finally:
             if log is not None:
                 log.close()

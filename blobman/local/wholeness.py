@@ -12,7 +12,13 @@ from .acknowledged import was_used
 from .connection import pragma
 from .wal import LogFile, log_of
 
-__all__ = ["check_database", "check_not_lost", "check_payload_file", "length_of"]
+__all__ = [
+    "check_database",
+    "check_not_lost",
+    "check_payload_file",
+    "check_together",
+    "length_of",
+]
 
 
 _LEAST = 512
@@ -83,3 +89,23 @@ def check_database(
     missing = set(range(whole + 1, pages + 1)) if pages - whole <= frames else {0}
     if log is None or not missing.issubset(log.pages(frames, size)):
         raise StoreError(f"{path} is damaged: it is shorter than it was")
+
+
+def check_together(connection: apsw.Connection, path: Path) -> None:
+    """
+    See whether a database and its log belong together.
+
+    A log has the pages that were changed, and none of the others: over another file, such as an
+    older one that was put back without its log, they make up records that contradict each other.
+
+    :raise StoreError: they do.
+    """
+    if not connection.table_exists("main", "blobs"):
+        return
+    # Looks at the records, but not at what may be large: at no payload.
+    is_sound = pragma(connection, "integrity_check(blobs)") == "ok"
+    if not is_sound or pragma(connection, "foreign_key_check(blobs)") is not None:
+        raise StoreError(
+            f"{path} and {log_of(path).name} do not belong together, or are damaged: put back the "
+            "one that was there"
+        )

@@ -160,6 +160,18 @@ class LogTests(OpeningTestCase):
         self.log.write_bytes(older)
         await self.check_refused(str(self.log), "older")
 
+    async def test_over_an_older_database(self) -> None:
+        """Its pages are changes to pages that the older one does not have."""
+        await self.fill()
+        older = self.path.read_bytes()
+        store = self.open()
+        for number in range(5):
+            await put(store, f"later{number}", content(5000))
+        await store.close()
+        run(self.folder, "await put('last', 100); os.kill(os.getpid(), 9)")
+        self.path.write_bytes(older)
+        await self.check_refused(str(self.path), self.log.name, "do not belong together")
+
     async def test_what_is_left_can_be_used(self) -> None:
         """By removing the lock's file, as the message says."""
         self.crash()
