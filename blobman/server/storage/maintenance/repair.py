@@ -94,7 +94,7 @@ class _Repair:
             damaged = findings
             if is_catalogue_damaged:
                 damaged = list(check_blobs_and_files(self._data, connection, self._deep))
-            findings += [it for it in damaged if it not in findings]
+            findings = list(dict.fromkeys([*findings, *damaged]))
             self._write_report(findings)
             self._settle(connection, damaged)
         return Repaired(findings, self._found)

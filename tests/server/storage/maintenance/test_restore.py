@@ -17,10 +17,12 @@ from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.interface import Generation
 from blobman.server.storage.interface import DamagedError
 from blobman.server.storage.maintenance.backup import back_up
+from blobman.server.storage.maintenance.repair import repair
 from blobman.server.storage.maintenance.restore import restore
 from blobman.testing.contracts.support import name, query, sealed
 
 from ....support import ServerTestCase, content, doc
+from ...owners import work_as_root
 from .folders import FolderCase, change_file, put
 
 
@@ -89,6 +91,24 @@ class RestoreTests(FolderCase):
         opening = Deferred.fromCoroutine(self.open(self.restored))
         error = await self.assertFailure(opening, DamagedError)
         self.assertIn("the catalogue is gone", str(error))
+
+    async def test_what_root_does_leaves_the_folder_to_its_owner(self) -> None:
+        os.mkdir(self.restored)
+        work_as_root(self, self.restored)
+        status = os.stat(self.restored)
+        restore(self.backup, self.restored)
+        # Payloads are the same files as the backup's, and stay its owner's.
+        payloads = set(self.payload_paths(self.restored))
+        os.truncate(os.path.join(self.restored, ".blobman", "last-number"), 0)
+        change_file(os.path.join(self.restored, ".blobman", "catalogue.sqlite"), 5 * 8192)
+        repair(self.restored, False)
+        owners = {
+            (os.lstat(path).st_uid, os.lstat(path).st_gid)
+            for top, _, files in os.walk(self.restored)
+            for path in (top, *(os.path.join(top, file) for file in files))
+            if path not in payloads
+        }
+        self.assertEqual(owners, {(status.st_uid, status.st_gid)})
 
 
 class HistoryTests(FolderCase):
