@@ -13,12 +13,11 @@ import apsw
 
 from ....errors import StoreError
 from ... import disk
-from ..catalogue.connection import ask, connect_copy, store_errors
-from ..catalogue.questions import Questions
+from ..catalogue.connection import connect_copy, store_errors
 from ..catalogue.visiting import visiting
 from ..interface import DamagedError, UnavailableError
 from .history import find_missing_changes
-from .manifest import Manifest, digest_file, write_manifest
+from .manifest import Manifest, digest_file, sums_of, write_manifest
 from .payloads import Carrier, Payload, is_current, read_payloads, strays, sync_folders
 from .places import CATALOGUE, MANIFEST, OWN_FOLDER, lies_within
 
@@ -139,17 +138,8 @@ class _Draft:
             for path in strays(self._draft, copy, ""):
                 if path != CATALOGUE:
                     disk.remove(os.path.join(self._draft, path))
-            statement = "SELECT count(*), ifnull(sum(size), 0), count(key) FROM blobs"
-            blobs, size, payloads = ask(copy, statement)[0]
-            number = Questions(copy).last_number()
-        return Manifest(
-            made=int(time.time()),
-            number=number,
-            blobs=blobs,
-            size=size,
-            payloads=payloads,
-            catalogue=digest_file(self._catalogue),
-        )
+            made, digest = int(time.time()), digest_file(self._catalogue)
+            return Manifest(made, *sums_of(copy), digest)
 
 
 def copy_catalogue(source: apsw.Connection, path: str) -> None:

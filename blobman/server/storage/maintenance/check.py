@@ -25,7 +25,7 @@ from ..interface import BlobName, DamagedError
 from .agreement import disagreements
 from .findings import Finding, Kind
 from .history import find_missing_changes
-from .manifest import digest_file, read_manifest
+from .manifest import digest_file, read_manifest, sums_of
 from .payloads import Payload, fault_of, is_current, strays
 from .places import CATALOGUE, LAST_NUMBER, LOG, LOG_MOVED, MANIFEST, OWN_FOLDER
 
@@ -80,6 +80,7 @@ def check_backup(folder: str, deep: bool) -> Iterator[Finding]:
     :raise StoreError: it is no backup, or can't be read now.
     """
     path = os.path.join(folder, CATALOGUE)
+    manifest = None
     try:
         manifest = read_manifest(os.path.join(folder, MANIFEST))
         if digest_file(path) != manifest.catalogue:
@@ -92,6 +93,8 @@ def check_backup(folder: str, deep: bool) -> Iterator[Finding]:
     try:
         with closing(connect_copy(path, is_fixed=True)) as connection:
             yield from check_catalogue(folder, connection, deep)
+            if manifest and manifest.sums != sums_of(connection):
+                yield Finding(Kind.MANIFEST, MANIFEST, "it does not agree with the catalogue")
     except (apsw.CorruptError, apsw.NotADBError, DamagedError) as error:
         yield Finding(Kind.CATALOGUE, CATALOGUE, f"it can't be read: {error}")
 

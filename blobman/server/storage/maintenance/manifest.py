@@ -7,8 +7,12 @@ import json
 import os
 from dataclasses import asdict, dataclass
 
+import apsw
+
 from ....errors import StoreError
 from ... import disk
+from ..catalogue.connection import ask
+from ..catalogue.questions import Questions
 from ..interface import DamagedError
 
 FORMAT = 1
@@ -34,6 +38,11 @@ class Manifest:
     size: int
     payloads: int
     catalogue: str
+
+    @property
+    def sums(self) -> tuple[int, int, int, int]:
+        """What is to be so in its catalogue; see :func:`sums_of`."""
+        return self.number, self.blobs, self.size, self.payloads
 
 
 def write_manifest(path: str, manifest: Manifest) -> None:
@@ -70,6 +79,12 @@ def read_manifest(path: str) -> Manifest:
 
 
 _TYPES = {**dict.fromkeys(("made", "number", "blobs", "size", "payloads"), int), "catalogue": str}
+
+
+def sums_of(connection: apsw.Connection) -> tuple[int, int, int, int]:
+    """Give what a manifest says of a catalogue: its last number, blobs, their bytes, payloads."""
+    sums = ask(connection, "SELECT count(*), ifnull(sum(size), 0), count(key) FROM blobs")[0]
+    return (Questions(connection).last_number(), *sums)
 
 
 def digest_file(path: str) -> str:

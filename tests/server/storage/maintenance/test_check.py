@@ -213,6 +213,20 @@ class CheckTests(CheckCase):
             repair(self.data, True)
             self.assertEqual(await self.still_served(), blobs)
 
+    async def test_a_backup_that_says_something_else(self) -> None:
+        await self.fill(3, 2)
+        back_up(self.data, self.backup)
+        path = os.path.join(self.backup, ".blobman", "backup.json")
+        with open(path) as file:
+            manifest = json.load(file)
+        for field in ("number", "blobs", "size", "payloads"):
+            with open(path, "w") as file:
+                json.dump({**manifest, field: manifest[field] + 1}, file)
+            self.assertEqual(
+                self.found(self.backup),
+                [".blobman/backup.json: it does not agree with the catalogue"],
+            )
+
     async def test_a_backup(self) -> None:
         await self.fill(3, 2)
         back_up(self.data, self.backup)
