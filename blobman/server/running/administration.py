@@ -117,8 +117,8 @@ def survey(data: str, listener: Listener | None = None) -> Report | None:
     :param data: the data folder.
     :param listener: is told what goes on; the log if None.
     :return: what would be taken over; None if there is a catalogue already.
-    :raise StoreError: something in the folder can't be read, or there is no room for a catalogue
-        in the folder for temporary files.
+    :raise StoreError: something in the folder can't be read, or has gone since it was found; or
+        there is no room for a catalogue in the folder for temporary files.
     """
     return None if is_made(_catalogue_of(data)) else survey_folder(data, listener)
 

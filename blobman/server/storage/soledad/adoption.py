@@ -22,7 +22,7 @@ from ... import disk
 from ..catalogue.connection import connect, store_errors, upgrade
 from ..catalogue.filling import Filling, Kept
 from . import layout
-from .files import odd, opened, reading
+from .files import odd, opened, read_part, reading
 from .intake import JournalIntake, files_in
 from .quotas import read_quotas
 from .records import LastRecords
@@ -30,7 +30,6 @@ from .taking import Listener, LogListener, Report, Taking
 from .tree import BlobFile, Tombstone, walk
 
 _CACHE = 4 * 1024 * 1024
-_LARGEST_QUOTAS = 64 * 1024 * 1024
 
 
 class Adoption:
@@ -54,6 +53,8 @@ class Adoption:
         :param connection: is in the transaction in which the tables were made.
         :raise StoreError: something can't be read, so that it is not known what it is.
         """
+        # Of an attempt before this one, nothing is left.
+        self.report = Report()
         taking = Taking(Filling(connection), self.report, self._listener)
         records = LastRecords(connection)
         journal = JournalIntake(self._root, records, taking)
@@ -82,12 +83,8 @@ class Adoption:
             taking.odd(odd(path, f"it has {size} bytes, which are too few for a sealed blob"))
         else:
             if flags is None:
-                taking.odd(
-                    odd(
-                        layout.path_of(name, layout.FLAGS),
-                        "it is damaged, so that the blob has no flags",
-                    )
-                )
+                where = layout.path_of(name, layout.FLAGS)
+                taking.odd(odd(where, "it is damaged, so that the blob has no flags"))
             taking.blob(Kept(name, size, tag, date, flags or (), key=path))
 
     def _take_quotas(self, taking: Taking) -> list[str]:
@@ -96,7 +93,8 @@ class Adoption:
         with reading(path):
             try:
                 with opened(path) as descriptor:
-                    quotas = read_quotas(os.read(descriptor, _LARGEST_QUOTAS))
+                    end = os.fstat(descriptor).st_size
+                    quotas = read_quotas(read_part(descriptor, 0, end))
             except FileNotFoundError:
                 return []
         if quotas.default is not None:
@@ -131,10 +129,11 @@ class _Enough(Exception):
 def survey(root: str, listener: Listener | None = None) -> Report:
     """
     Do what an :class:`Adoption` does with a catalogue that nobody sees, in a temporary folder, and
-    take it back. Another server may be running; what it does meanwhile is counted or not.
+    take it back. A server of before may be running: what it does meanwhile is counted or not.
 
     :return: what would be taken over.
-    :raise StoreError: something can't be read, or the temporary folder has no room.
+    :raise StoreError: something can't be read, or has gone since it was found; or the temporary
+        folder has no room.
     """
     adoption = Adoption(root, listener)
 

@@ -48,13 +48,18 @@ class AdoptionCase(TestCase):
         self.heard = Heard()
         self.now = DATE + 1000 * SECOND
 
-    async def open(self) -> Backend:
+    def backend(self) -> Backend:
+        """Make one, which is closed at the end."""
         self.adoption = Adoption(self.root, self.heard)
         own = os.path.join(self.root, ".blobman")
         catalogue = SQLiteCatalogue(own, reactor, lambda: self.now, self.adoption)
         backend = Backend(catalogue, FolderPayloads(self.root, reactor), None)
-        await backend.open()
         self.addCleanup(backend.close)
+        return backend
+
+    async def open(self) -> Backend:
+        backend = self.backend()
+        await backend.open()
         return backend
 
     async def listed(self, backend: Backend, user: str, **fields: Any) -> list[str]:

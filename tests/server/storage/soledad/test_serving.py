@@ -14,9 +14,11 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
 from blobman import BlobManager, Flags, SyncStatus
+from blobman.errors import StoreError
 from blobman.server.storage.backends import folder_backend
 from blobman.server.storage.interface import BlobName, DamagedError
 from blobman.server.storage.soledad import taking
+from blobman.server.storage.soledad.files import Odd
 
 from ....support import ServerTestCase, content, doc
 from .case import AdoptionCase
@@ -171,6 +173,28 @@ class ManyFilesTests(AdoptionCase):
         reading = backend.read_some(wanted, 1_000_000)
         reading.cancel()
         await self.assertFailure(reading, CancelledError)
+
+
+class AgainTests(AdoptionCase):
+    async def test_a_start_that_failed_counts_for_nothing(self) -> None:
+        self.older.put(("alice", "default", "a"), sealed("a"))
+        self.older.put(("bob", "default", "odd"), b"")
+        hear, attempts = self.heard.odd, []
+
+        def fail_at_first(odd: Odd) -> None:
+            attempts.append(odd)
+            if len(attempts) == 1:
+                raise StoreError("the disk has failed")
+            hear(odd)
+
+        self.patch(self.heard, "odd", fail_at_first)
+        backend = self.backend()
+        await self.assertFailure(backend.open(), StoreError)
+        await backend.open()
+        self.assertEqual((self.adoption.report.blobs, self.adoption.report.odd), (1, 1))
+        self.assertEqual(await self.content(backend, "alice", "default", "a"), sealed("a"))
+        [usage] = await backend.catalogue.usage()
+        self.assertEqual(usage.blobs, 1)
 
 
 class LogTests(TestCase):
