@@ -139,6 +139,7 @@ class _FileWriter:
         self._size = self._flushed = 0
         self._is_flushing = False
         self._flush_error: OSError | None = None
+        self._syncing = threading.Lock()
         root.check()
         root.make_folder(os.path.dirname(self._path))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
@@ -161,11 +162,12 @@ class _FileWriter:
             self._workers.begin(self._flush).addBoth(self._flush_ended)
 
     def _flush(self) -> None:
-        try:
-            self._file.sync()
-        except OSError as error:
-            # The system tells of it once: another fsync would succeed.
-            self._flush_error = error
+        with self._syncing:
+            try:
+                self._file.sync()
+            except OSError as error:
+                # The system tells of it once: another fsync would succeed.
+                self._flush_error = error
 
     def _flush_ended(self, _: object) -> None:
         self._is_flushing = False
@@ -176,7 +178,8 @@ class _FileWriter:
     def _commit(self) -> None:
         with told():
             try:
-                self._file.sync()
+                with self._syncing:
+                    self._file.sync()
                 if self._flush_error is not None:
                     raise self._flush_error
                 self._root.sync_folder(os.path.dirname(self._path))
