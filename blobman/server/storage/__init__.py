@@ -6,7 +6,8 @@ Where the server keeps blobs.
 - ``catalogue``: everything that is said about blobs, in transactions, and small blobs themselves;
 - ``payloads``: large blobs, each under a key that is used once.
 
-``janitor`` removes payloads that nothing refers to. ``backends`` puts it together.
+``janitor`` removes payloads that nothing refers to. ``backends`` puts it together. ``maintenance``
+is what is done to a data folder from outside: backups, checks and repairs.
 """
 
 from __future__ import annotations
