@@ -24,7 +24,8 @@ class JanitorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000)
-        self.catalogue = SQLiteCatalogue(now=lambda: int(self.clock.seconds() * 1e9))
+        self.ahead = 0
+        self.catalogue = SQLiteCatalogue(now=lambda: int((self.clock.seconds() + self.ahead) * 1e9))
         self.payloads = MemoryPayloads()
         self.backend = Backend(self.catalogue, self.payloads, self.clock)
         self.successResultOf(self.backend.open())
@@ -68,6 +69,16 @@ class JanitorTests(SynchronousTestCase):
         self.pass_time(10 * LEASE)
         self.successResultOf(upload.publish())
         self.assertEqual(self.successResultOf(self.backend.read(name("a"))).size, SIZE)
+
+    def test_a_clock_that_was_ahead_for_a_moment(self) -> None:
+        self.put("a")
+        self.ahead = 1_000_000_000
+        self.receive("b")
+        self.successResultOf(self.backend.delete(name("a")))
+        self.ahead = 0
+        self.backend.uploads.clear()
+        self.pass_time(max(LEASE, LINGER, POSTPONED) + EVERY)
+        self.assertEqual(self.payloads.contents, {})
 
     def test_whom_nobody_remembers(self) -> None:
         """A process that shares the catalogue was killed."""

@@ -52,15 +52,18 @@ class Transaction:
     :param connection: has begun it.
     :param last: the last number that has been given.
     :param now: nanoseconds since the epoch.
+    :param latest: the latest date that has been given; likewise.
     :ivar last: the last number that has been given, now.
-    :ivar now: what time it is, or the latest date that has been given.
+    :ivar latest: the latest date that has been given, now.
     """
 
-    def __init__(self, connection: apsw.Connection, last: int, now: int) -> None:
+    def __init__(self, connection: apsw.Connection, last: int, now: int, latest: int = 0) -> None:
         self._connection = connection
         self._places = Places(connection)
-        self.now = now
+        self._now = now // SECOND
         self.last = last
+        # Dates do not go back, whatever the clock does: the order of puts stays that of dates.
+        self.latest = max(now, latest)
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement, values).fetchall()
@@ -210,8 +213,8 @@ class Transaction:
         return self.last
 
     def _next_date(self) -> int:
-        self.now += 1
-        return self.now
+        self.latest += 1
+        return self.latest
 
     # -- changing ----------------------------------------------------------------------
 
@@ -231,7 +234,7 @@ class Transaction:
         for table in ("blobs", "contents" if key is None else "digests"):
             self._run(f"DELETE FROM {table} WHERE blob = ?", (blob,))
         if key is not None:
-            self._insert("garbage", [(key, self.now // SECOND + LINGER)])
+            self._insert("garbage", [(key, self._now + LINGER)])
         number = self._next_number(place)
         self._insert("tombstones", [(place.place, name.blob_id, number, self._next_date(), tag)])
         place.blobs -= 1
@@ -251,7 +254,7 @@ class Transaction:
     # -- uploads and garbage -----------------------------------------------------------
 
     def _lease(self) -> int:
-        return self.now // SECOND + LEASE
+        return self._now + LEASE
 
     def reserve(self, name: BlobName, key: str, size: int) -> None:
         """Record an upload; see :class:`~.interface.ICatalogue`."""
@@ -296,11 +299,20 @@ class Transaction:
 
     def collect(self, most: int) -> list[str]:
         """End uploads, and list garbage; see :class:`~.interface.ICatalogue`."""
-        now = self.now // SECOND
-        for (key,) in self._run("SELECT key FROM uploads WHERE lease < ? LIMIT ?", (now, most)):
+        self._correct_times()
+        ended = self._run("SELECT key FROM uploads WHERE lease < ? LIMIT ?", (self._now, most))
+        for (key,) in ended:
             self.abandon(key)
-        due = self._run("SELECT key FROM garbage WHERE due <= ? ORDER BY due LIMIT ?", (now, most))
+        due = self._run(
+            "SELECT key FROM garbage WHERE due <= ? ORDER BY due LIMIT ?", (self._now, most)
+        )
         return [key for (key,) in due]
+
+    def _correct_times(self) -> None:
+        """Wait no longer than ever for what was noted while the clock was ahead."""
+        lease, due = self._lease(), self._now + max(LINGER, POSTPONED)
+        self._run("UPDATE uploads SET lease = ?1 WHERE lease > ?1", (lease,))
+        self._run("UPDATE garbage SET due = ?1 WHERE due > ?1", (due,))
 
     def end_all_uploads(self) -> None:
         """Let the leases of all uploads run out: those who wrote them are gone."""
@@ -317,7 +329,7 @@ class Transaction:
         """Have garbage fall due later; see :class:`~.interface.ICatalogue`."""
         self._run(
             "UPDATE garbage SET due = ? WHERE key IN (SELECT value FROM json_each(?))",
-            (self.now // SECOND + POSTPONED, json.dumps(keys)),
+            (self._now + POSTPONED, json.dumps(keys)),
         )
 
     # -- the rest ----------------------------------------------------------------------

@@ -300,9 +300,7 @@ class Writer:
         return False
 
     def _begin(self) -> Transaction:
-        # Dates do not go back, whatever the clock does: the order of puts stays that of dates.
-        self._latest = max(self._now(), self._latest)
-        return Transaction(self.connection(), self._last_number(), self._latest)
+        return Transaction(self.connection(), self._last_number(), self._now(), self._latest)
 
     def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
         connection, last = self.connection(), self._last_number()
@@ -315,7 +313,7 @@ class Writer:
             if self._is_new_generation and changes.last > last:
                 begin_generation(connection, last + 1)
             self._room.take_for(connection)
-        self._latest = changes.now
+        self._latest = changes.latest
         if changes.last > last:
             self._last = changes.last
             self._is_new_generation = False
