@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.errors import BlobNotFoundError, StoreError
+from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError, StoreError
 from blobman.model import Flags
 from blobman.server.storage.catalogue import writer as module
 from blobman.server.storage.catalogue.connection import connect
@@ -85,6 +85,38 @@ class WriterTests(SynchronousTestCase):
         self.assertIsInstance(outcomes[3], apsw.ConstraintError)
         self.assertIsInstance(outcomes[4], BlobNotFoundError)
         self.assertEqual(self.ids(), ["a", "b", "d"])
+
+    def test_what_is_refused_goes_with_the_rest(self) -> None:
+        """Who asks for what is not there does not keep others from being committed together."""
+        self.run_together(put("a"))
+        statements: list[str] = []
+        connection = self.writer.connection()
+
+        def trace(_: object, statement: str, __: object) -> bool:
+            statements.append(statement)
+            return True
+
+        connection.exec_trace = trace
+        outcomes = self.run_together(
+            lambda it: it.delete(name("no")), put("b"), lambda it: it.set_flags(name("no"), ()),
+            put("c"), lambda it: it.reserve(name("a"), "key", 10), lambda it: it.extend("no", 10),
+        )  # fmt: skip
+        self.assertEqual([outcomes[1], outcomes[3]], [[None], [None]])
+        for number, kind in (
+            (0, BlobNotFoundError), (2, BlobNotFoundError), (4, BlobAlreadyExistsError),
+            (5, UnavailableError),
+        ):  # fmt: skip
+            self.assertIsInstance(outcomes[number], kind)
+        self.assertEqual(self.ids(), ["a", "b", "c"])
+        self.assertEqual(statements.count("COMMIT"), 1)
+
+    def test_what_is_refused_writes_nothing(self) -> None:
+        self.run_together(put("a"))
+        connection = self.writer.connection()
+        before = connection.total_changes()
+        for _ in range(3):
+            self.run_together(lambda it: it.delete(name("no")), lambda it: it.delete(name("no")))
+        self.assertEqual(connection.total_changes(), before)
 
     def test_numbers_after_a_failure(self) -> None:
         def publish_and_fail(changes: Transaction) -> None:

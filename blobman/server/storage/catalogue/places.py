@@ -67,6 +67,7 @@ class Places:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._places: dict[tuple[str, str], Place] = {}
+        self._written: dict[int, Place] = {}
         self._accounts: dict[str, Account] = {}
 
     def find(self, user: str, namespace: str) -> Place | None:
@@ -81,6 +82,7 @@ class Places:
             if row is None:
                 return None
             place = self._places[user, namespace] = Place(*row)
+            self._written[place.place] = Place(*row)
         return place
 
     def make(self, user: str, namespace: str) -> Place:
@@ -106,8 +108,9 @@ class Places:
         return account
 
     def write(self) -> None:
-        """Write what has become of the namespaces."""
+        """Write what has become of the namespaces that have changed."""
+        changed = [it for it in self._places.values() if it != self._written.get(it.place)]
         self._connection.executemany(
             "UPDATE places SET blobs = ?, deleted = ?, size = ?, number = ? WHERE place = ?",
-            [(it.blobs, it.deleted, it.size, it.number, it.place) for it in self._places.values()],
+            [(it.blobs, it.deleted, it.size, it.number, it.place) for it in changed],
         )

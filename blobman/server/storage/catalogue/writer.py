@@ -1,8 +1,8 @@
 """
 The one who writes a catalogue in SQLite. Whatever waits is committed together.
 
-If that fails, each piece of work is tried again in a transaction of its own, so that none fails
-for another one's sake.
+What is refused has written nothing, so that the others go on. If anything else fails, each piece
+of work is tried again in a transaction of its own, so that none fails for another one's sake.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import apsw
 from twisted.logger import Logger
 
+from ....errors import BlobError
 from ... import disk
 from ..interface import DamagedError, UnavailableError
 from ..threads import Work
@@ -274,7 +275,10 @@ class Writer:
                 work.fail(as_store_error(error))
             return True
         for work, result in zip(works, results, strict=True):
-            work.succeed(result)
+            if isinstance(result, BlobError):
+                work.fail(result)
+            else:
+                work.succeed(result)
         return True
 
     def _clear_for(self, work: Work[Any]) -> bool:
@@ -332,9 +336,17 @@ def _perform(changes: Transaction, works: Sequence[Work[Any]]) -> Iterator[Any]:
     for publishes, same in groupby(works, lambda work: isinstance(work.call, Publishing)):
         if not publishes:
             for work in same:
-                yield work.call(changes)
+                yield _attempt(work, changes)
             continue
         group = list(same)
         outcomes = iter(changes.publish([blob for work in group for blob in work.call.blobs]))
         for work in group:
             yield [next(outcomes) for _ in work.call.blobs]
+
+
+def _attempt(work: Work[Any], changes: Transaction) -> Any:
+    """Do it; give the error if it is refused."""
+    try:
+        return work.call(changes)
+    except BlobError as error:
+        return error
