@@ -117,6 +117,18 @@ class CatalogueContract(Base):
             self.assertEqual(len(found), number)
             self.assertEqual([it is None for it in found], [n == 1 for n in range(number)])
 
+    async def test_find_many(self) -> None:
+        """However many names are looked up, what is found is in their order."""
+        names = [name(f"n{number}") for number in range(100)]
+        await self.put(*[small(it) for it in names if not it.blob_id.endswith("7")])
+        found = await self.catalogue.find(names[::-1], 10**9)
+        self.assertEqual(
+            [it and it.content for it in found],
+            [None if it.blob_id.endswith("7") else sealed(it.blob_id) for it in names[::-1]],
+        )
+        found = await self.catalogue.find(names, 800 * 54)
+        self.assertEqual(len(found), 60)
+
     async def test_the_same_id_elsewhere_is_another_blob(self) -> None:
         """Users and namespaces do not meet."""
         places = [name("a"), name("a", namespace="mail"), name("a", user="bob")]

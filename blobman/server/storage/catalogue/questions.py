@@ -20,6 +20,9 @@ from ..interface import SMALL, BlobName, DamagedError, FlagList
 from .interface import Change, Entry, Generation, Page, Quotas, Usage
 from .rows import check_entry, digit_of, read_flags
 
+TOGETHER = 20
+"""How many names are looked up at once; of more, most would be looked up in vain."""
+
 _LOOK_UP = """
     SELECT w.key, b.blob, b.size, b.tag, b.date, b.key, b.digest, d.digests
     FROM json_each(?) AS w
@@ -82,15 +85,30 @@ class Questions:
             self._connection.execute("ROLLBACK")
 
     def _find(self, names: Sequence[BlobName], most: int) -> list[Entry | None]:
-        rows: list[tuple[Any, ...] | None] = [None] * len(names)
-        for found in self._ask(_LOOK_UP, (json.dumps(names),)):
-            rows[found[0]] = found[1:]
-        taken = _take(rows, most)
+        taken = self._take(names, most)
         contents = self._contents([row[0] for row in taken if row and row[4] is None])
         return [
             None if row is None else _checked_entry(name, row, contents)
             for name, row in zip(names, taken, strict=False)
         ]
+
+    def _take(self, names: Sequence[BlobName], most: int) -> list[tuple[Any, ...] | None]:
+        """Give the rows that are to be answered with; see :meth:`.interface.ICatalogue.find`."""
+        taken: list[tuple[Any, ...] | None] = []
+        for start in range(0, len(names), TOGETHER):
+            for row in self._look_up(names[start : start + TOGETHER]):
+                taken.append(row)
+                if row is not None:
+                    most -= row[1]
+                    if most <= 0 or (row[4] is not None and row[1] > SMALL):
+                        return taken
+        return taken
+
+    def _look_up(self, names: Sequence[BlobName]) -> list[tuple[Any, ...] | None]:
+        rows: list[tuple[Any, ...] | None] = [None] * len(names)
+        for found in self._ask(_LOOK_UP, (json.dumps(names),)):
+            rows[found[0]] = found[1:]
+        return rows
 
     def _contents(self, blobs: Sequence[int]) -> dict[int, bytes]:
         if not blobs:
@@ -205,16 +223,6 @@ def _checked_entry(name: BlobName, row: tuple[Any, ...], contents: Mapping[int, 
     entry = Entry(size, tag, date, content, key, digests or b"")
     check_entry(name, entry, digest)
     return entry
-
-
-def _take(rows: Sequence[tuple[Any, ...] | None], most: int) -> Sequence[tuple[Any, ...] | None]:
-    """Take as many rows as are to be answered with; see :meth:`.interface.ICatalogue.find`."""
-    for number, row in enumerate(rows, 1):
-        if row is not None:
-            most -= row[1]
-            if most <= 0 or (row[4] is not None and row[1] > SMALL):
-                return rows[:number]
-    return rows
 
 
 def _sources(query: ListQuery) -> list[tuple[str, tuple[str, ...]]]:
