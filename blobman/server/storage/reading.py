@@ -37,7 +37,6 @@ class StoredBlob:
         self._digests = entry.digests
         self._payload = payload
         self._is_closed = False
-        self._writings: set[_Writing] = set()
 
     def write_to(
         self, consumer: IConsumer, start: int = 0, end: int | None = None

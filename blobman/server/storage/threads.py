@@ -24,7 +24,7 @@ T = TypeVar("T")
 TURN = 0.003
 """Seconds for which results are told before the reactor gets a turn for other things."""
 
-IDLE = 0.5
+IDLE = 5.0
 """Seconds without work after which a thread has time for what is not urgent."""
 
 
