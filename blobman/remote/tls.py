@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 from cryptography import x509
@@ -50,9 +51,14 @@ class Trust:
         :raise OSError: the file can't be read.
         :raise ValueError: there is no certificate in it.
         """
-        root = platformTrust() if cert_file is None else _read_authorities(cert_file)
-        self._context = CertificateOptions(trustRoot=root).getContext()
-        self._context.set_info_callback(_note_alert)
+        self._root = platformTrust() if cert_file is None else _read_authorities(cert_file)
+
+    @cached_property
+    def _context(self) -> SSL.Context:
+        # Reading the platform's authorities takes milliseconds, which plain HTTP can do without.
+        context: SSL.Context = CertificateOptions(trustRoot=self._root).getContext()
+        context.set_info_callback(_note_alert)
+        return context
 
     def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
         """
