@@ -9,8 +9,8 @@ How fast blobman is, next to the least that its work takes: ``python -m benchmar
 - ``rclone``: a peer that does similar work; ``trash``: where what was measured goes
 - ``figures``: what was measured; ``table``, ``plot``: how it is shown
 
-Programs of their own: ``comparison`` and ``listing`` for long lists, ``contention``,
-``slow_clients``.
+Programs of their own: ``comparison`` and ``listing`` for long lists, ``many`` for a server with
+very many blobs, ``contention``, ``slow_clients``.
 
 A step is one of :data:`figures.STEPS`: ``put`` stores all blobs and uploads them, ``sync``
 brings them into the empty store of a second manager, ``get`` reads them from there.

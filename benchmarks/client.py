@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import time
@@ -27,6 +28,9 @@ TURN = 0.003
 
 AT_ONCE = 10
 """How many are begun before it is looked how long that has taken."""
+
+AT_MOST_OPEN = 1000
+"""How many files are open at once, unless there are more blobs."""
 
 PIECE = 1 << 20
 """Bytes that are read at a time; a blob that has no more is read in the reactor's thread."""
@@ -61,6 +65,8 @@ class Client:
     def get_ready(self) -> None:
         """Be idle."""
         collect_rarely()
+        # The kernel makes room for more open files in steps, and has all threads wait for each.
+        os.close(fcntl.fcntl(0, fcntl.F_DUPFD, AT_MOST_OPEN))
         self._meter = Meter(reactor)
 
     async def put(self, folder: str, size: int, arguments: dict[str, Any]) -> Cost:

@@ -52,10 +52,10 @@ async def fill(data: str, ids: list[str]) -> None:
 
 
 class Server:
-    """A server in a process of its own, and requests to it."""
+    """A server in a process of its own, and requests of one user to it."""
 
-    def __init__(self, data: str, tokens: TokenFile) -> None:
-        self._headers = {"Authorization": write_authorization(USER, tokens.add(USER))}
+    def __init__(self, data: str, tokens: TokenFile, user: str) -> None:
+        self._headers = {"Authorization": write_authorization(user, tokens.add(user))}
         command = [sys.executable, "-m", "blobman", "serve", "--data", data]
         command += ["--tokens", tokens.path, "--listen", "tcp:0:interface=127.0.0.1"]
         self.process = subprocess.Popen(
@@ -64,17 +64,26 @@ class Server:
         assert self.process.stdout is not None
         self._port = int(self.process.stdout.readline().rpartition(":")[2])
 
-    def ask(self, path: str) -> float:
-        """Ask; give the seconds until the whole answer was there."""
+    def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> float:
+        """
+        Ask; give the seconds until the whole answer was there.
+
+        :raise OSError: there was none.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self._port)
         started = time.monotonic()
-        connection.request("GET", path, headers=self._headers)
+        connection.request(method, path, body, self._headers)
         response = connection.getresponse()
         response.read()
         seconds = time.monotonic() - started
         connection.close()
         assert response.status == 200, response.status
         return seconds
+
+    def memory(self) -> int:
+        """Tell the most bytes of memory that it has had."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if "VmHWM" in line)
 
     def stop(self) -> None:
         """Stop it."""
@@ -112,7 +121,7 @@ async def main(number: int) -> None:
         data = os.path.join(folder, "data")
         await fill(data, names(number))
         started = time.monotonic()
-        server = Server(data, TokenFile(os.path.join(folder, "tokens")))
+        server = Server(data, TokenFile(os.path.join(folder, "tokens")), USER)
         print(f"started: {time.monotonic() - started:.2f} s")
         try:
             measure(server)
