@@ -182,7 +182,7 @@ class Connections:
         try:
             place = self.path.stat()
             same = (place.st_dev, place.st_ino) == self._place
-            if same and self._log is not None and self._log.is_there():
+            if same and self._log is not None and self._log.is_in_place():
                 return place.st_size
         except OSError:
             pass
@@ -190,6 +190,18 @@ class Connections:
             f"{self.path} is another file than it was, or none: the store was moved or removed "
             "while it was open. Close it, and open it where it is"
         )
+
+    def check_log(self) -> None:
+        """
+        See whether nobody has cut or overwritten the log; while no other process can write.
+
+        :raise StoreError: somebody has, so that what is written is lost.
+        """
+        if self._log is not None and not self._log.is_whole():
+            raise StoreError(
+                f"{log_of(self.path)} was damaged while the store was open. Close the store, and "
+                "put that file back"
+            )
 
     def note_commit(self, frames: int) -> None:
         """Note that the log has so many frames, before anybody is told of them."""
@@ -227,6 +239,7 @@ class Connections:
         with suppress(StoreError, OSError, apsw.FullError):
             self.check_place()
             if self._lock.try_alone():
+                self.check_log()
                 self._acknowledged.clear()
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
                 _close(connection)

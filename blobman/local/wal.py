@@ -53,11 +53,20 @@ class LogFile:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_RDONLY)
 
-    def is_there(self) -> bool:
-        """Whether the file has a name still."""
-        return os.fstat(self._descriptor).st_nlink > 0
+    def is_in_place(self) -> bool:
+        """
+        Whether it is the file that is found by its name.
+
+        :raise OSError: there is none.
+        """
+        return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+
+    def is_whole(self) -> bool:
+        """Whether it is empty, or has a header. Nobody may begin it anew meanwhile."""
+        return not os.fstat(self._descriptor).st_size or self.read_salts() is not None
 
     def read_salts(self) -> Salts | None:
         """Read the salts of the generation; None if there is no header, or a damaged one."""

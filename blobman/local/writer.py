@@ -123,10 +123,11 @@ class Writer:
         """
         Write inside. What is committed is noted, and is in the files that others find.
 
-        :raise StoreError: they have been moved or removed.
+        :raise StoreError: they have been moved, removed or damaged.
         """
         with transaction(connection):
             yield
+            self._connections.check_log()
             self._room.take_for(connection, self._connections.check_place())
         if not self._noted:
             self._connections.note_commit(self._log_pages)

@@ -313,6 +313,28 @@ class PlaceTests(OpeningTestCase):
         await put(other, "other", b"data")
         await self.refuses(store.get("other"), "moved or removed")
 
+    async def test_the_log_moved(self) -> None:
+        """It has a name still, but nobody would find it."""
+        store = await self.opened()
+        away = self.log.with_name("away")
+        self.log.rename(away)
+        await self.check_refused_now(store)
+        await store.close()
+        away.rename(self.log)
+        self.assertEqual(sorted(await self.open().list()), ["before", "large"])
+
+    async def test_the_log_emptied(self) -> None:
+        """Nothing is acknowledged any more, and nothing of it comes into the database."""
+        store = await self.opened()
+        before = self.log.read_bytes()
+        os.truncate(self.log, 0)
+        await put(store, "goes-on", b"data")
+        await self.refuses(put(store, "lost", b"data"), "damaged", str(self.log))
+        await store.close()
+        await self.check_refused(str(self.log), "damaged")
+        self.log.write_bytes(before)
+        await self.check_refused(str(self.log))
+
     async def test_the_log_removed(self) -> None:
         store = await self.opened()
         self.log.unlink()
