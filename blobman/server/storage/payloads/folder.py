@@ -50,10 +50,12 @@ class _Root:
         self.path = os.path.abspath(path)
         self.descriptor = -1
         self._durable: set[str] = set()
+        self._payloads: os.stat_result | None = None
 
     def open(self) -> None:
         disk.make_durable_folder(os.path.join(self.path, FOLDER), above=2)
         self.descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        self._payloads = os.stat(FOLDER, dir_fd=self.descriptor)
 
     def close(self) -> None:
         if self.descriptor >= 0:
@@ -62,12 +64,15 @@ class _Root:
 
     def check(self) -> None:
         """
-        See whether the path still leads to the folder.
+        See whether the path still leads to the folder, and that of the payloads is in it.
 
-        :raise UnavailableError: it does not.
+        :raise UnavailableError: it does not, or that is not.
         """
+        assert self._payloads is not None
         try:
-            is_same = os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
+            is_same = os.path.samestat(
+                os.stat(self.path), os.fstat(self.descriptor)
+            ) and os.path.samestat(os.stat(FOLDER, dir_fd=self.descriptor), self._payloads)
         except OSError as error:
             raise UnavailableError(f"the data folder is gone: {error.strerror}") from error
         if not is_same:
@@ -82,10 +87,11 @@ class _Root:
 
     def make_folder(self, path: str) -> None:
         """Make a folder for payloads durably, if it is not there."""
-        if path in self._durable:
-            return
-        with suppress(FileExistsError):
+        try:
             os.mkdir(path, disk.FOLDER_MODE, dir_fd=self.descriptor)
+        except FileExistsError:
+            if path in self._durable:
+                return
         # It may be there, and not be durable: whoever made it was killed, or could not sync it.
         self.sync_folder(FOLDER)
         self._durable.add(path)
@@ -310,9 +316,9 @@ class FolderPayloads:
     def _remove(self, key: str) -> None:
         path = path_of(key)
         try:
-            with suppress(FileNotFoundError):
-                os.unlink(path, dir_fd=self._root.descriptor)
-            # Nobody knows of it any more when this is done: a power cut may not bring it back.
-            self._root.sync_folder(os.path.dirname(path))
+            os.unlink(path, dir_fd=self._root.descriptor)
         except FileNotFoundError:
             self._root.check()
+        # Nobody knows of it any more when this is done: a power cut may not bring it back.
+        with suppress(FileNotFoundError):
+            self._root.sync_folder(os.path.dirname(path))
