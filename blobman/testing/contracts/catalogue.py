@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
 
 from ...errors import (
@@ -15,72 +14,18 @@ from ...errors import (
     QuotaExceededError,
 )
 from ...model import Flags
-from ...protocol import TAG_SIZE, ListQuery
-from ...server.storage import BlobName
-from ...server.storage.catalogue.interface import Entry, ICatalogue, Publication
+from ...protocol import ListQuery
+from ...server.storage.catalogue.interface import ICatalogue
 from ...server.storage.interface import UnavailableError
+from .catalogue_case import large, small
+from .changes import ChangesContract
 from .support import name, query, sealed
-
-if TYPE_CHECKING:
-    from twisted.trial.unittest import TestCase as Base
-else:
-    Base = object
 
 AT_ONCE = 40
 
 
-def small(blob: BlobName, content: bytes | None = None, *flags: Flags) -> Publication:
-    """Make a publication whose content the catalogue keeps."""
-    content = sealed(blob.blob_id) if content is None else content
-    return Publication(blob, len(content), content[-TAG_SIZE:], content, flags=flags)
-
-
-def large(blob: BlobName, key: str, size: int = 1_000_000) -> Publication:
-    """Make a publication of a payload."""
-    return Publication(blob, size, b"t" * TAG_SIZE, key=key, digests=b"d" * 64)
-
-
-class CatalogueContract(Base):
-    """
-    Mixed into a TestCase that sets ``catalogue``, opened.
-
-    :cvar outlives_its_process: whether what it keeps is there when it is opened again.
-    """
-
-    catalogue: ICatalogue
-    outlives_its_process = True
-
-    async def reopen(self) -> None:
-        """Close it, and open it again."""
-        await self.catalogue.close()
-        await self.catalogue.open()
-
-    async def put(self, *blobs: Publication) -> None:
-        """Publish blobs, all of which are accepted."""
-        self.assertEqual(await self.catalogue.publish(blobs), [None] * len(blobs))
-
-    async def find(self, blob: BlobName) -> Entry | None:
-        """Look up one blob."""
-        (entry,) = await self.catalogue.find([blob], 1)
-        return entry
-
-    async def ids(self, most: int = 1000, **fields: object) -> list[str]:
-        """List ids of alice, page by page."""
-        ids: list[str] = []
-        page = await self.catalogue.page("alice", query(**fields), None, most)
-        ids += page.ids
-        while page.after is not None:
-            page = await self.catalogue.page("alice", query(**fields), page.after, most)
-            self.assertLessEqual(len(page.ids), most)
-            ids += page.ids
-        return ids
-
-    async def changed(self, after: int = 0) -> list[tuple[str, bool]]:
-        """List what was changed, with whether it is there."""
-        found = await self.catalogue.changes("alice", "default", after, 1000)
-        numbers = [change.number for change in found]
-        self.assertEqual(numbers, sorted(set(numbers)))
-        return [(change.blob_id, change.size is not None) for change in found]
+class CatalogueContract(ChangesContract):
+    """Mixed into a TestCase that sets ``catalogue``, opened."""
 
     # -- blobs -----------------------------------------------------------------------
 
@@ -250,71 +195,7 @@ class CatalogueContract(Base):
             self.assertEqual(len(page.ids), number, asked)
         self.assertEqual(await self.ids(deleted=True), ["a", "b", "c", "d"])
 
-    # -- the order of changes ----------------------------------------------------------
-
-    async def test_changes(self) -> None:
-        """Each id is listed once, at its latest change."""
-        await self.put(*[small(name(it)) for it in "abc"])
-        self.assertEqual(await self.changed(), [("a", True), ("b", True), ("c", True)])
-        await self.catalogue.delete(name("a"))
-        await self.catalogue.set_flags(name("b"), [Flags.FAILED])
-        self.assertEqual(await self.changed(), [("c", True), ("a", False), ("b", True)])
-        await self.put(small(name("a"), sealed("new")))
-        self.assertEqual(await self.changed(), [("c", True), ("b", True), ("a", True)])
-        last = (await self.catalogue.changes("alice", "default", 0, 100))[-1]
-        self.assertEqual((last.size, last.tag), (800, sealed("new")[-16:]))
-        self.assertEqual(await self.catalogue.last_number(), last.number)
-        self.assertEqual(await self.catalogue.changes("alice", "mail", 0, 100), [])
-
-    async def test_changes_in_pages(self) -> None:
-        """They can be read some at a time."""
-        await self.put(*[small(name(str(it))) for it in range(10)])
-        await self.catalogue.delete(name("3"))
-        ids, after = [], 0
-        while some := await self.catalogue.changes("alice", "default", after, 3):
-            ids += [change.blob_id for change in some]
-            after = some[-1].number
-        self.assertEqual(ids, [*"012456789", "3"])
-
-    async def test_what_was_deleted_keeps_its_tag(self) -> None:
-        """A deletion says which blob it was of."""
-        await self.put(small(name("a"), sealed("first")))
-        await self.catalogue.delete(name("a"))
-        (change,) = await self.catalogue.changes("alice", "default", 0, 100)
-        self.assertEqual((change.size, change.tag), (None, sealed("first")[-16:]))
-
-    async def test_nothing_comes_before_what_was_read(self) -> None:
-        """With many writers, whatever is committed after reading has larger numbers."""
-        seen: dict[int, str] = {}
-        last = 0
-
-        async def write(lane: int) -> None:
-            for number in range(5):
-                await self.put(small(name(f"{lane}-{number}")))
-
-        writing = gatherResults([Deferred.fromCoroutine(write(lane)) for lane in range(8)])
-        while len(seen) < 40:
-            for change in await self.catalogue.changes("alice", "default", last, 7):
-                self.assertGreater(change.number, last)
-                last = change.number
-                seen[change.number] = change.blob_id
-        await writing
-        self.assertEqual(len(set(seen.values())), 40)
-
-    async def test_generations(self) -> None:
-        """Each start that changes something is a generation, from its first change on."""
-        self.assertEqual(await self.catalogue.generations(), [])
-        await self.put(small(name("a")), small(name("b")))
-        (first,) = await self.catalogue.generations()
-        self.assertEqual(first.first, 1)
-        if self.outlives_its_process:
-            last = await self.catalogue.last_number()
-            await self.reopen()
-            self.assertEqual(await self.catalogue.generations(), [first])
-            await self.put(small(name("c")))
-            again, second = await self.catalogue.generations()
-            self.assertEqual((again, second.first), (first, last + 1))
-            self.assertNotEqual(first.name, second.name)
+    # -- what stays --------------------------------------------------------------------
 
     async def test_what_is_durable(self) -> None:
         """All is there when it is opened again."""

@@ -15,14 +15,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from ....model import Flags
 from ....protocol import ListQuery
 from ..interface import BlobName, FlagList, Outcomes
+from ..waking import IWaking
 
 PAGE = 1000
 """How many ids of a list are read at once: as JSON they are less than 256 KiB."""
+
+
+LAST = 2**63 - 1
+"""No number is larger."""
 
 
 class Publication(NamedTuple):
@@ -105,6 +110,21 @@ class Generation(NamedTuple):
     first: int
 
 
+class History(NamedTuple):
+    """
+    Where a namespace stands.
+
+    :ivar generation: the name of the latest generation that is recorded.
+    :ivar number: that of the latest change in the namespace; 0 if there was none.
+    :ivar reach: the largest number up to which the history of the namespace is known to whoever
+        knows the generation that was asked for; None if there is no such generation here.
+    """
+
+    generation: str
+    number: int
+    reach: int | None
+
+
 class Usage(NamedTuple):
     """
     What a user keeps.
@@ -133,6 +153,8 @@ class Quotas(NamedTuple):
 
 class ICatalogue(Interface):
     """A catalogue."""
+
+    waking: IWaking = Attribute("Tells, after each commit, where something has changed.")
 
     def open() -> Deferred[None]:
         """
@@ -219,7 +241,14 @@ class ICatalogue(Interface):
 
     # -- the order of changes --------------------------------------------------------
 
-    def changes(user: str, namespace: str, after: int, most: int) -> Deferred[list[Change]]:
+    def changes(
+        user: str,
+        namespace: str,
+        after: int,
+        most: int,
+        upto: int = LAST,
+        deleted_after: int = 0,
+    ) -> Deferred[list[Change]]:
         """
         List the latest change of each id, in the order of the numbers.
 
@@ -227,12 +256,23 @@ class ICatalogue(Interface):
         one than all that were read.
 
         :param after: a number; those after it are listed.
+        :param upto: the last number that is listed.
+        :param deleted_after: of deletions, only those after this number are listed.
         :return: fires with at most ``most`` changes.
+        """
+
+    def history(user: str, namespace: str, generation: str = "") -> Deferred[History]:
+        """
+        Tell where a namespace stands.
+
+        :param generation: the name of one that may be known here.
+        :return: fires with that. It takes no longer for more blobs, changes or generations.
         """
 
     def generations() -> Deferred[list[Generation]]:
         """
-        List the generations, oldest first. The present one is recorded with its first change.
+        List the generations, oldest first. The very first one is recorded when the catalogue is
+        made, each other one with its first change.
 
         :return: fires with them.
         """
@@ -242,6 +282,14 @@ class ICatalogue(Interface):
         Tell the last number that was given.
 
         :return: fires with it; 0 if none was.
+        """
+
+    def namespaces(user: str, after: str = "", most: int = PAGE) -> Deferred[dict[str, int]]:
+        """
+        List some namespaces of a user that have blobs, by name.
+
+        :param after: the last name of the page before; empty to begin.
+        :return: fires with how many blobs each has.
         """
 
     # -- uploads and garbage ---------------------------------------------------------

@@ -107,6 +107,10 @@ class Places:
             account = self._accounts[user] = Account(int(used), int(reserved), quota)
         return account
 
+    def changed_since(self, number: int) -> list[tuple[str, str]]:
+        """Give the users and namespaces in which something was changed after this number."""
+        return [name for name, place in self._places.items() if place.number > number]
+
     def write(self) -> None:
         """Write what has become of the namespaces that have changed."""
         changed = [it for it in self._places.values() if it != self._written.get(it.place)]

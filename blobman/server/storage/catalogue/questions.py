@@ -16,8 +16,8 @@ import apsw
 
 from ....errors import BlobNotFoundError
 from ....protocol import ListQuery
-from ..interface import SMALL, BlobName, DamagedError, FlagList
-from .interface import Change, Entry, Generation, Page, Quotas, Usage
+from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableError
+from .interface import LAST, Change, Entry, Generation, History, Page, Quotas, Usage
 from .rows import check_entry, digit_of, read_flags
 
 TOGETHER = 20
@@ -33,11 +33,20 @@ _LOOK_UP = """
 
 _CHANGES = """
     SELECT number, id, date, size, tag, flags FROM blobs
-        WHERE place = ?1 AND number > ?2
+        WHERE place = ?1 AND number > ?2 AND number <= ?4
     UNION ALL
     SELECT number, id, date, NULL, tag, '' FROM tombstones
-        WHERE place = ?1 AND number > ?2
+        WHERE place = ?1 AND number > max(?2, ?5) AND number <= ?4
     ORDER BY number LIMIT ?3
+"""
+
+_HISTORY = """
+    SELECT
+        (SELECT name FROM generations ORDER BY first DESC LIMIT 1),
+        ifnull((SELECT number FROM places WHERE user = ?1 AND namespace = ?2), 0),
+        (SELECT first FROM generations WHERE name = ?3),
+        (SELECT min(first) FROM generations
+            WHERE first > (SELECT first FROM generations WHERE name = ?3))
 """
 
 
@@ -177,7 +186,15 @@ class Questions:
 
     # -- the order of changes ----------------------------------------------------------
 
-    def changes(self, user: str, namespace: str, after: int, most: int) -> list[Change]:
+    def changes(
+        self,
+        user: str,
+        namespace: str,
+        after: int,
+        most: int,
+        upto: int = LAST,
+        deleted_after: int = 0,
+    ) -> list[Change]:
         """List changes; see :class:`~.interface.ICatalogue`."""
         place = self._place(user, namespace)
         if place is None:
@@ -185,9 +202,29 @@ class Questions:
         return [
             Change(number, blob_id, date, size, tag, tuple(read_flags(flags)))
             for number, blob_id, date, size, tag, flags in self._ask(
-                _CHANGES, (place[0], after, most)
+                _CHANGES, (place[0], after, most, upto, deleted_after)
             )
         ]
+
+    def history(self, user: str, namespace: str, generation: str) -> History:
+        """Tell where a namespace stands; see :class:`~.interface.ICatalogue`."""
+        latest, number, first, following = self._ask(_HISTORY, (user, namespace, generation))[0]
+        if latest is None:
+            raise UnavailableError("the catalogue could not be written when it was opened")
+        reach = None
+        if first is not None:
+            reach = number if following is None else min(number, following - 1)
+        return History(latest, number, reach)
+
+    def namespaces(self, user: str, after: str, most: int) -> dict[str, int]:
+        """List some namespaces; see :class:`~.interface.ICatalogue`."""
+        return dict(
+            self._ask(
+                "SELECT namespace, blobs FROM places WHERE user = ? AND namespace > ?"
+                " AND blobs > 0 ORDER BY namespace LIMIT ?",
+                (user, after, most),
+            )
+        )
 
     def generations(self) -> list[Generation]:
         """List generations; see :class:`~.interface.ICatalogue`."""

@@ -17,9 +17,22 @@ from ....model import Flags
 from ....protocol import ListQuery
 from ..interface import BlobName, FlagList, Outcomes
 from ..threads import Closed, Ending, Inline, Threads, Work, Worker
+from ..waking import Waiters
 from .connection import Adopt, connect, store_errors
 from .folder import CatalogueFolder
-from .interface import PAGE, Change, Entry, Generation, ICatalogue, Page, Publication, Quotas, Usage
+from .interface import (
+    LAST,
+    PAGE,
+    Change,
+    Entry,
+    Generation,
+    History,
+    ICatalogue,
+    Page,
+    Publication,
+    Quotas,
+    Usage,
+)
 from .questions import Questions
 from .transaction import Transaction
 from .writer import Growing, Publishing, Writer
@@ -36,6 +49,10 @@ TOGETHER = 32
 """How many pieces of work are committed together at most."""
 
 
+def _call(call: Callable[..., object], *arguments: object) -> None:
+    call(*arguments)
+
+
 @implementer(ICatalogue)
 class SQLiteCatalogue:
     """
@@ -49,6 +66,7 @@ class SQLiteCatalogue:
     :param now: gives nanoseconds since the epoch.
     :param adopt: fills a catalogue that has just been made, with a connection that is in a
         transaction; in a thread.
+    :ivar waking: tells where something has changed.
     """
 
     def __init__(
@@ -62,7 +80,8 @@ class SQLiteCatalogue:
             from twisted.internet import reactor
         self._reactor = reactor
         self._place = CatalogueFolder(folder)
-        self._writer = Writer(self._place, now, adopt)
+        self.waking = Waiters(reactor.callFromThread if folder else _call)
+        self._writer = Writer(self._place, now, adopt, self.waking.announce)
         self._writing: Worker = Closed()
         self._reading: Worker = Closed()
         self._lock = threading.Lock()
@@ -98,6 +117,7 @@ class SQLiteCatalogue:
 
     async def _close(self) -> None:
         await gatherResults([self._writing.close(), self._reading.close()])
+        self.waking.wake_all()
         while self._idle:
             self._idle.pop().close()
         await self._block(self._writer.close)
@@ -176,9 +196,25 @@ class SQLiteCatalogue:
         """Count; see :class:`ICatalogue`."""
         return self._read(lambda it: it.count(user, query))
 
-    def changes(self, user: str, namespace: str, after: int, most: int) -> Deferred[list[Change]]:
+    def changes(
+        self,
+        user: str,
+        namespace: str,
+        after: int,
+        most: int,
+        upto: int = LAST,
+        deleted_after: int = 0,
+    ) -> Deferred[list[Change]]:
         """List changes; see :class:`ICatalogue`."""
-        return self._read(lambda it: it.changes(user, namespace, after, most))
+        return self._read(lambda it: it.changes(user, namespace, after, most, upto, deleted_after))
+
+    def history(self, user: str, namespace: str, generation: str = "") -> Deferred[History]:
+        """Tell where a namespace stands; see :class:`ICatalogue`."""
+        return self._read(lambda it: it.history(user, namespace, generation))
+
+    def namespaces(self, user: str, after: str = "", most: int = PAGE) -> Deferred[dict[str, int]]:
+        """List some namespaces; see :class:`ICatalogue`."""
+        return self._read(lambda it: it.namespaces(user, after, most))
 
     def generations(self) -> Deferred[list[Generation]]:
         """List generations; see :class:`ICatalogue`."""

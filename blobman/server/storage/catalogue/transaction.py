@@ -60,6 +60,7 @@ class Transaction:
     def __init__(self, connection: apsw.Connection, last: int, now: int, latest: int = 0) -> None:
         self._connection = connection
         self._places = Places(connection)
+        self._first = last
         self._now = now // SECOND
         self.last = last
         # Dates do not go back, whatever the clock does: the order of puts stays that of dates.
@@ -72,6 +73,10 @@ class Transaction:
         for number, values in in_steps(rows):
             places = f"({', '.join('?' * len(rows[0]))})"
             self._run(f"INSERT INTO {table} VALUES {', '.join([places] * number)}", values)
+
+    def changed(self) -> list[tuple[str, str]]:
+        """Give the users and namespaces in which something was changed."""
+        return self._places.changed_since(self._first)
 
     def finish(self) -> None:
         """Write what is written once for all changes."""

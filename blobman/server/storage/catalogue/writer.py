@@ -8,7 +8,7 @@ of work is tried again in a transaction of its own, so that none fails for anoth
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import Any
@@ -73,14 +73,21 @@ class Writer:
     :param folder: where the catalogue is.
     :param now: gives nanoseconds since the epoch.
     :param adopt: fills a catalogue that has just been made.
+    :param announce: told, after each commit, the users and namespaces in which something changed.
     """
 
     _log = Logger()
 
     def __init__(
-        self, folder: CatalogueFolder, now: Callable[[], int], adopt: Adopt | None = None
+        self,
+        folder: CatalogueFolder,
+        now: Callable[[], int],
+        adopt: Adopt | None = None,
+        announce: Callable[[Iterable[tuple[str, str]]], object] = lambda places: None,
     ) -> None:
         self._adopt = adopt
+        self._announce = announce
+        self._changed: set[tuple[str, str]] = set()
         self._folder = folder
         self._now = now
         self._marker = Marker(folder.join("last-number"))
@@ -92,6 +99,7 @@ class Writer:
         self._latest = 0
         self._log_size = 0
         self._is_new_generation = True
+        self._skipped = 0
 
     # -- opening and closing -----------------------------------------------------------
 
@@ -135,7 +143,7 @@ class Writer:
                 if self._folder.path:
                     self.rest()
                     check_length(self.connection(), self._folder.path)
-                self._end_uploads()
+                self._begin_process()
         except BaseException:
             # A log that is damaged has older pages than the catalogue: nothing is moved out of it.
             self._release()
@@ -187,12 +195,19 @@ class Writer:
         self._marker.write(last)
         self._marker.sync()
 
-    def _end_uploads(self) -> None:
+    def _begin_process(self) -> None:
+        connection = self.connection()
         try:
-            with transaction(self.connection()):
+            with transaction(connection):
                 self._begin().end_all_uploads()
+                generations = Questions(connection).generations()
+                if not generations:
+                    begin_generation(connection, self._last_number() + 1)
+            self._is_new_generation = bool(generations)
+            # One without changes stays: cursors name it. The next begins behind its first number.
+            self._skipped = generations[-1].first if generations else 0
         except apsw.Error as error:
-            # It can be read all the same. They end by themselves, only later.
+            # It can be read all the same. Uploads end by themselves, only later.
             self._log.error("The catalogue can't be written: {reason}", reason=str(error))
 
     def connection(self) -> apsw.Connection:
@@ -259,6 +274,8 @@ class Writer:
                 self._try([work])
         if self._log_size > LOG_LIMIT:
             self.rest()
+        changed, self._changed = self._changed, set()
+        self._announce(changed)
 
     def _try(self, works: Sequence[Work[Any]]) -> bool:
         """Do them in one transaction. Give false if that failed and they may be done one by one."""
@@ -304,21 +321,24 @@ class Writer:
         return False
 
     def _begin(self) -> Transaction:
-        return Transaction(self.connection(), self._last_number(), self._now(), self._latest)
+        last = max(self._last_number(), self._skipped)
+        return Transaction(self.connection(), last, self._now(), self._latest)
 
     def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
-        connection, last = self.connection(), self._last_number()
+        connection = self.connection()
         with transaction(connection):
             if any(isinstance(work.call, Growing) for work in works):
                 self._room.keep_reserve()
             changes = self._begin()
+            first = changes.last + 1
             results = list(_perform(changes, works))
             changes.finish()
-            if self._is_new_generation and changes.last > last:
-                begin_generation(connection, last + 1)
+            if self._is_new_generation and changes.last >= first:
+                begin_generation(connection, first)
             self._room.take_for(connection)
         self._latest = changes.latest
-        if changes.last > last:
+        if changes.last >= first:
+            self._changed.update(changes.changed())
             self._last = changes.last
             self._is_new_generation = False
             self._mark(changes.last)

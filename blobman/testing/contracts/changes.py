@@ -1,0 +1,182 @@
+"""What a catalogue has to say about the order of changes."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+
+from ...errors import (
+    BlobAlreadyExistsError,
+    BlobNotFoundError,
+)
+from ...model import Flags
+from ...server.storage.catalogue.interface import History
+from .catalogue_case import CatalogueCase, large, small
+from .support import name, sealed
+
+
+class ChangesContract(CatalogueCase):
+    """A part of the contract of a catalogue."""
+
+    async def test_changes(self) -> None:
+        """Each id is listed once, at its latest change."""
+        await self.put(*[small(name(it)) for it in "abc"])
+        self.assertEqual(await self.changed(), [("a", True), ("b", True), ("c", True)])
+        await self.catalogue.delete(name("a"))
+        await self.catalogue.set_flags(name("b"), [Flags.FAILED])
+        self.assertEqual(await self.changed(), [("c", True), ("a", False), ("b", True)])
+        await self.put(small(name("a"), sealed("new")))
+        self.assertEqual(await self.changed(), [("c", True), ("b", True), ("a", True)])
+        last = (await self.catalogue.changes("alice", "default", 0, 100))[-1]
+        self.assertEqual((last.size, last.tag), (800, sealed("new")[-16:]))
+        self.assertEqual(await self.catalogue.last_number(), last.number)
+        self.assertEqual(await self.catalogue.changes("alice", "mail", 0, 100), [])
+
+    async def test_changes_in_pages(self) -> None:
+        """They can be read some at a time."""
+        await self.put(*[small(name(str(it))) for it in range(10)])
+        await self.catalogue.delete(name("3"))
+        ids, after = [], 0
+        while some := await self.catalogue.changes("alice", "default", after, 3):
+            ids += [change.blob_id for change in some]
+            after = some[-1].number
+        self.assertEqual(ids, [*"012456789", "3"])
+
+    async def test_what_was_deleted_keeps_its_tag(self) -> None:
+        """A deletion says which blob it was of."""
+        await self.put(small(name("a"), sealed("first")))
+        await self.catalogue.delete(name("a"))
+        (change,) = await self.catalogue.changes("alice", "default", 0, 100)
+        self.assertEqual((change.size, change.tag), (None, sealed("first")[-16:]))
+
+    async def test_nothing_comes_before_what_was_read(self) -> None:
+        """With many writers, whatever is committed after reading has larger numbers."""
+        seen: dict[int, str] = {}
+        last = 0
+
+        async def write(lane: int) -> None:
+            for number in range(5):
+                await self.put(small(name(f"{lane}-{number}")))
+
+        writing = gatherResults([Deferred.fromCoroutine(write(lane)) for lane in range(8)])
+        while len(seen) < 40:
+            for change in await self.catalogue.changes("alice", "default", last, 7):
+                self.assertGreater(change.number, last)
+                last = change.number
+                seen[change.number] = change.blob_id
+        await writing
+        self.assertEqual(len(set(seen.values())), 40)
+
+    async def test_generations(self) -> None:
+        """Each start that changes something is a generation, from its first change on."""
+        (first,) = await self.catalogue.generations()
+        self.assertEqual(first.first, 1)
+        await self.put(small(name("a")), small(name("b")))
+        self.assertEqual(await self.catalogue.generations(), [first])
+        if self.outlives_its_process:
+            last = await self.catalogue.last_number()
+            await self.reopen()
+            self.assertEqual(await self.catalogue.generations(), [first])
+            await self.put(small(name("c")))
+            again, second = await self.catalogue.generations()
+            self.assertEqual((again, second.first), (first, last + 1))
+            self.assertNotEqual(first.name, second.name)
+
+    async def test_a_generation_without_changes(self) -> None:
+        """Cursors name it, so it stays; the next start takes numbers behind it."""
+        (first,) = await self.catalogue.generations()
+        if self.outlives_its_process:
+            await self.reopen()
+            await self.put(small(name("a")))
+            again, second = await self.catalogue.generations()
+            self.assertEqual((again, second.first), (first, first.first + 1))
+            history = await self.catalogue.history("alice", "default", first.name)
+            self.assertEqual(history, History(second.name, second.first, first.first))
+
+    async def test_history(self) -> None:
+        """It says where a namespace stands, and how far a generation reaches."""
+        (first,) = await self.catalogue.generations()
+        ask = self.catalogue.history
+        self.assertEqual(await ask("alice", "default"), History(first.name, 0, None))
+        self.assertEqual(await ask("alice", "default", first.name), History(first.name, 0, 0))
+        await self.put(*[small(name(it)) for it in "ab"])
+        await self.put(small(name("c", namespace="mail")), small(name("d", user="bob")))
+        for namespace, number in (("default", 2), ("mail", 3), ("none", 0)):
+            history = History(first.name, number, number)
+            self.assertEqual(await ask("alice", namespace, first.name), history)
+        self.assertEqual(await ask("alice", "mail", "other"), History(first.name, 3, None))
+        if self.outlives_its_process:
+            await self.reopen()
+            await self.put(small(name("e")))
+            _, second = await self.catalogue.generations()
+            self.assertEqual(
+                await ask("alice", "default", first.name),
+                History(second.name, second.first, second.first - 1),
+            )
+            self.assertEqual(await ask("alice", "mail", second.name), History(second.name, 3, 3))
+
+    async def test_changes_between_two_numbers(self) -> None:
+        """Deletions can be left out that are older."""
+        await self.put(*[small(name(it)) for it in "abcdef"])
+        for it in "abcd":
+            await self.catalogue.delete(name(it))
+        last = await self.catalogue.last_number()
+        for after, upto, deleted_after, expected in (
+            (0, last, 0, "efabcd"),
+            (0, last - 1, 0, "efabc"),
+            (0, last, last - 2, "efcd"),
+            (last - 1, last, last - 2, "d"),
+            (last - 2, last - 1, last - 2, "c"),
+            (last, last, 0, ""),
+        ):
+            found = await self.catalogue.changes(
+                "alice", "default", after, 100, upto, deleted_after
+            )
+            self.assertEqual("".join(it.blob_id for it in found), expected)
+
+    async def test_namespaces(self) -> None:
+        """Those are listed that have blobs, with how many, in pages."""
+        self.assertEqual(await self.catalogue.namespaces("alice"), {})
+        for namespace, ids in (("default", "ab"), ("mail", "abc"), ("B", "a"), ("gone", "a")):
+            await self.put(*[small(name(it, namespace=namespace)) for it in ids])
+        await self.put(small(name("a", "bob", "bobs")))
+        await self.catalogue.delete(name("a", namespace="gone"))
+        counts = {"B": 1, "default": 2, "mail": 3}
+        self.assertEqual(await self.catalogue.namespaces("alice"), counts)
+        self.assertEqual(await self.catalogue.namespaces("alice", "", 2), {"B": 1, "default": 2})
+        self.assertEqual(await self.catalogue.namespaces("alice", "default", 2), {"mail": 3})
+        self.assertEqual(await self.catalogue.namespaces("alice", "mail"), {})
+
+    # -- waking ------------------------------------------------------------------------
+
+    async def test_waking(self) -> None:
+        """Whoever waits in a namespace is woken by each kind of change in it, and no other."""
+        wait = self.catalogue.waking.wait
+        others = [wait("bob", "default"), wait("alice", "mail")]
+        await self.catalogue.reserve(name("b"), "0" * 32, 1_000_000)
+        for change in (
+            lambda: self.catalogue.publish([small(name("a"))]),
+            lambda: self.catalogue.set_flags(name("a"), [Flags.FAILED]),
+            lambda: self.catalogue.delete(name("a")),
+            lambda: self.catalogue.publish([large(name("b"), "0" * 32)]),
+        ):
+            waiting = [wait("alice", "default"), wait("alice", "default")]
+            await change()
+            await gatherResults(waiting)
+        for other in others:
+            self.assertFalse(other.called)
+            other.cancel()
+            await self.assertFailure(other, CancelledError)
+
+    async def test_what_changes_nothing_wakes_nobody(self) -> None:
+        """What was refused, and what is written beside."""
+        await self.put(small(name("a")))
+        waiting = self.catalogue.waking.wait("alice", "default")
+        (error,) = await self.catalogue.publish([small(name("a"))])
+        self.assertIsInstance(error, BlobAlreadyExistsError)
+        await self.assertFailure(self.catalogue.delete(name("x")), BlobNotFoundError)
+        await self.catalogue.reserve(name("b"), "0" * 32, 1_000_000)
+        await self.catalogue.check_writing()
+        self.assertFalse(waiting.called)
+        await self.catalogue.close()
+        # It is told, too, when nothing more will be.
+        await waiting
