@@ -6,8 +6,9 @@ Where the server keeps blobs.
 - ``catalogue``: everything that is said about blobs, in transactions, and small blobs themselves;
 - ``payloads``: large blobs, each under a key that is used once.
 
-``janitor`` removes payloads that nothing refers to. ``backends`` puts it together. ``maintenance``
-is what is done to a data folder from outside: backups, checks and repairs.
+``janitor`` removes payloads that nothing refers to, ``feed`` reads what has changed, and ``waking``
+tells those that wait for it. ``backends`` puts it together. ``maintenance`` is what is done to a
+data folder from outside: backups, checks and repairs.
 """
 
 from __future__ import annotations
@@ -15,23 +16,29 @@ from __future__ import annotations
 from .interface import (
     SMALL,
     BlobName,
+    ChangesPart,
     FlagList,
     Found,
     IBlobsBackend,
     IStoredBlob,
     IUpload,
+    Namespaces,
     Outcomes,
     Pages,
+    Parts,
 )
 
 __all__ = [
     "SMALL",
     "BlobName",
+    "ChangesPart",
     "FlagList",
     "Found",
     "IBlobsBackend",
     "IStoredBlob",
     "IUpload",
+    "Namespaces",
     "Outcomes",
     "Pages",
+    "Parts",
 ]

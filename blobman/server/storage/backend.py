@@ -13,8 +13,9 @@ from zope.interface import implementer
 
 from ...errors import BlobAlreadyExistsError, BlobNotFoundError
 from ...model import Flags
-from ...protocol import TAG_SIZE, ListQuery
+from ...protocol import TAG_SIZE, Cursor, ListQuery
 from .catalogue.interface import Entry, ICatalogue, Publication
+from .feed import read_changes
 from .interface import (
     SMALL,
     BlobName,
@@ -24,8 +25,10 @@ from .interface import (
     IBlobsBackend,
     IStoredBlob,
     IUpload,
+    Namespaces,
     Outcomes,
     Pages,
+    Parts,
 )
 from .janitor import Janitor
 from .payloads.interface import IPayloads, IPayloadWriter
@@ -111,6 +114,21 @@ class Backend:
     def count(self, user: str, query: ListQuery) -> Deferred[int]:
         """Count ids; see :class:`IBlobsBackend`."""
         return self.catalogue.count(user, query)
+
+    def changes(self, user: str, namespace: str, cursor: Cursor | None, most: int) -> Parts:
+        """List changes; see :class:`IBlobsBackend`."""
+        return read_changes(self.catalogue, user, namespace, cursor, most)
+
+    def changed(self, user: str, namespace: str) -> Deferred[None]:
+        """Wait for a change; see :class:`IBlobsBackend`."""
+        return self.catalogue.waking.wait(user, namespace)
+
+    async def namespaces(self, user: str) -> Namespaces:
+        """List namespaces; see :class:`IBlobsBackend`."""
+        page = await self.catalogue.namespaces(user)
+        while page:
+            yield page
+            page = await self.catalogue.namespaces(user, max(page))
 
     # -- out ---------------------------------------------------------------------------
 

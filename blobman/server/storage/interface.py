@@ -5,6 +5,7 @@ Every method can fail with the errors of this module and with ``ClosedError``::
 
     BlobNotFoundError          there is no such blob                          (404)
     BlobAlreadyExistsError     the name is taken                              (409)
+    CursorExpiredError         the cursor is of another history               (410)
     QuotaExceededError         the user's space is used up                    (507)
     StoreError
     +-- UnavailableError       it does not work now, but may later            (503, Retry-After)
@@ -25,8 +26,8 @@ from twisted.internet.interfaces import IConsumer
 from zope.interface import Attribute, Interface
 
 from ...errors import BlobError, StoreError, describe
-from ...model import Flags
-from ...protocol import DEFAULT_NAMESPACE, ListQuery
+from ...model import Flags, RemoteChange
+from ...protocol import DEFAULT_NAMESPACE, Cursor, ListQuery
 
 SMALL = 144 * 1024
 """
@@ -41,6 +42,7 @@ Ids = list[str]
 FlagList = list[Flags]
 Outcomes = list[BlobError | None]
 Pages = AsyncGenerator[Ids, None]
+Namespaces = AsyncGenerator[dict[str, int], None]
 
 
 class UnavailableError(StoreError):
@@ -57,6 +59,23 @@ class UnavailableError(StoreError):
 
 class DamagedError(StoreError):
     """Stored bytes are not those that were stored. None of them has been handed out."""
+
+
+class ChangesPart(NamedTuple):
+    """
+    Some changes.
+
+    :ivar changes: of each id the latest.
+    :ivar cursor: what is behind them.
+    :ivar more: whether there are more, perhaps.
+    """
+
+    changes: list[RemoteChange]
+    cursor: Cursor
+    more: bool
+
+
+Parts = AsyncGenerator[ChangesPart, None]
 
 
 class BlobName(NamedTuple):
@@ -180,6 +199,34 @@ class IBlobsBackend(Interface):
         Count what ``list`` would list.
 
         :return: fires with the number.
+        """
+
+    def changes(user: str, namespace: str, cursor: Cursor | None, most: int) -> Parts:
+        """
+        List what has changed, in the order in which it was committed.
+
+        The changes are read part by part. They are those of the moment when the first one is read,
+        without the ids that were changed meanwhile, which come behind the cursors of all parts.
+
+        :param cursor: of an earlier part; None for all blobs that are there, without deletions.
+        :param most: how many changes at most, in all parts.
+        :return: at least one part. Only the first can be empty; the last one read tells where to
+            go on. Reading the first fails with ``CursorExpiredError``, and any with ``StoreError``.
+        """
+
+    def changed(user: str, namespace: str) -> Deferred[None]:
+        """
+        Wait for a change. Call it before ``changes``: then none is missed.
+
+        :return: fires when something may have changed since the call, and when this is closed.
+            Cancel it if it is not wanted.
+        """
+
+    def namespaces(user: str) -> Namespaces:
+        """
+        List the namespaces of a user that have blobs, page by page.
+
+        :return: how many blobs each has, by name. Reading a page fails with ``StoreError``.
         """
 
     def read(name: BlobName) -> Deferred[IStoredBlob]:

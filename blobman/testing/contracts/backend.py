@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from zope.interface.verify import verifyObject
@@ -11,18 +11,14 @@ from ...errors import BlobAlreadyExistsError, BlobNotFoundError, ClosedError
 from ...model import Flags
 from ...server.storage import BlobName
 from ...server.storage.interface import IBlobsBackend, IStoredBlob, IUpload
+from .feed import FeedContract
 from .support import Consumer, name, query, sealed
-
-if TYPE_CHECKING:
-    from twisted.trial.unittest import TestCase as Base
-else:
-    Base = object
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 7, 8, *range(244, 255))
 LARGE = 1_000_000
 
 
-class BackendContract(Base):
+class BackendContract(FeedContract):
     """Mixed into a TestCase that sets ``backend``, opened."""
 
     backend: IBlobsBackend
