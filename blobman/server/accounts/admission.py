@@ -45,6 +45,17 @@ class Admission:
                 del self._counts[user]
 
     @contextmanager
+    def left(self, user: str) -> Iterator[None]:
+        """Do not count a request, which has been counted, during the block."""
+        self._counts[user] -= 1
+        if not self._counts[user]:
+            del self._counts[user]
+        try:
+            yield
+        finally:
+            self._counts[user] += 1
+
+    @contextmanager
     def holding(self, user: str) -> Iterator[Hold]:
         """
         Count, during the block, the bytes of lists that it holds.

@@ -1,19 +1,19 @@
-"""``/blobs/``: list, get, put, flag and delete; see ``docs/protocol.md``."""
+"""``/blobs/``: list, what has changed, get, put, flag and delete; see ``docs/protocol.md``."""
 
 from __future__ import annotations
 
 import json
-from contextlib import aclosing
 from dataclasses import replace
 
 from twisted.cred.portal import Portal
 
-from ...protocol import ListQuery, is_true, read_flags, write_flags
+from ...protocol import ChangesQuery, ListQuery, is_true, read_flags, write_flags
 from ..accounts.admission import Admission
 from ..storage import IBlobsBackend
 from .answers import JSON_TYPE, answer
+from .changes import Feed
 from .download import send_blob
-from .lists import send_list
+from .lists import send_list, send_namespaces
 from .refusals import Refusal
 from .request import BlobsRequest
 from .upload import receive_blob
@@ -48,13 +48,20 @@ class BlobsResource(UserResource):
         raise Refusal(404, "no such place")
 
     async def _list(self, request: BlobsRequest, target: Target) -> None:
+        changes = ChangesQuery.from_fields(target.fields)
+        if changes is not None:
+            feed = Feed(self._backend, target.user, target.namespace, changes)
+            await feed.send(request, self._admission)
+            return
+        if is_true(target.fields.get("namespaces")):
+            await send_namespaces(request, self._backend.namespaces(target.user))
+            return
         query = replace(ListQuery.from_fields(target.fields), namespace=target.namespace)
         if query.only_count:
             count = await self._backend.count(target.user, query)
             await answer(request, 200, json.dumps({"count": count}).encode("ascii"), JSON_TYPE)
             return
-        async with aclosing(self._backend.list(target.user, query)) as pages:
-            await send_list(request, pages)
+        await send_list(request, self._backend.list(target.user, query))
 
     async def _get(self, request: BlobsRequest, target: Target) -> None:
         name = target.blob(target.parts[0])

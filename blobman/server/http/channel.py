@@ -12,6 +12,7 @@ from twisted.web.http import Request as HTTPRequest
 from .access import UNKNOWN, Report, peer_of
 from .connections import Connections
 from .limits import Limits
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -41,6 +42,7 @@ class ChannelSite(Protocol):
     limits: Limits
     connections: Connections
     channels: set[BlobsChannel]
+    waiting: Waiting
 
     def report(self, report: Report) -> None:
         """Tell what became of a request."""

@@ -16,6 +16,8 @@ class Limits:
     :ivar stalled: in which a client has to take the next 256 KiB of an answer, or of answers that
         it did not wait for.
     :ivar requests: how many requests of one user are served at once; more get 429.
+    :ivar waiting: how many requests of one user wait for changes at once, without being counted
+        among those that are served. When one more comes, the oldest is answered.
     :ivar connections: how many there are at once, of all listeners; more are closed at once. They
         are fewer if the process may not open that many files.
     :ivar lists: bytes of lists, asked for or answered, that are held for one user at once; more
@@ -28,6 +30,7 @@ class Limits:
     headers: float = 20.0
     stalled: float = 300.0
     requests: int = 100
+    waiting: int = 8
     connections: int = 10_000
     lists: int = 32 * 1024 * 1024
 

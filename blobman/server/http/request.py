@@ -19,6 +19,7 @@ straight to its place. What that takes of twisted.web is all in this module:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.python.failure import Failure
@@ -29,6 +30,7 @@ from ...protocol import ProtocolError
 from .access import CLIENT_GONE, UNKNOWN, Report, RequestLog, shown
 from .body import Body
 from .channel import BlobsChannel
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -137,6 +139,15 @@ class BlobsRequest(Request):
     def reactor(self) -> Any:
         """The reactor, for its threads."""
         return self._site.main_reactor
+
+    @property
+    def waiting(self) -> Waiting:
+        """Where requests wait for changes."""
+        return self._site.waiting
+
+    def when_gone(self, call: Callable[[], object]) -> None:
+        """Have something called if the connection ends before the answer does."""
+        self.notifyFinish().addErrback(lambda _: call())
 
     @property
     def stall_clock(self) -> tuple[Any, float]:

@@ -14,6 +14,7 @@ from .channel import BlobsChannel
 from .connections import Connections
 from .limits import Limits
 from .request import BlobsRequest
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
@@ -30,6 +31,7 @@ class BlobsSite(Site):
     :ivar clock: for timeouts. Twisted knows it as the site's reactor.
     :ivar main_reactor: whose threads there are.
     :ivar channels: the open connections.
+    :ivar waiting: where requests wait for changes.
     :ivar observers: called with a :class:`~blobman.server.http.access.Report` of each request.
     """
 
@@ -52,6 +54,7 @@ class BlobsSite(Site):
         self.limits = limits
         self.connections = connections or Connections(limits.connections, self.clock)
         self.channels: set[BlobsChannel] = set()
+        self.waiting = Waiting(self.clock, limits.waiting)
         self.observers: list[Observer] = [log_report]
         self._ending: list[Deferred[None]] = []
 
@@ -61,6 +64,7 @@ class BlobsSite(Site):
 
     def startFactory(self) -> None:
         """Begin with no log, and no clock for its lines."""
+        self.waiting.begin()
 
     def log(self, request: HTTPRequest) -> None:
         """Write no line in the common format."""
@@ -80,11 +84,13 @@ class BlobsSite(Site):
 
     def end_connections(self, grace: float) -> Deferred[None]:
         """
-        Close the connections: idle ones now, others when their request has been answered.
+        Close the connections: idle ones now, others when their request has been answered. Those
+        that wait for changes are answered at once.
 
         :param grace: the seconds after which the rest are broken off.
         :return: fires when none is open. Call it when no more can come.
         """
+        self.waiting.end()
         if not self.channels:
             return succeed(None)
         ended: Deferred[None] = Deferred()

@@ -66,15 +66,16 @@ class SlowWire(Wire):
 
 
 class SiteCase(SynchronousTestCase):
+    limits = Limits(idle=60, headers=20, stalled=300)
+
     def setUp(self) -> None:
         self.clock = InstantReactor()
         self.backend = open_memory_backend()
         tokens = TokenFile(self.mktemp())
         credentials = write_authorization("alice", tokens.add("alice"))
         self.headers = f"Host: x\r\nAuthorization: {credentials}\r\n".encode()
-        limits = Limits(idle=60, headers=20, stalled=300)
         portal = make_portal(tokens, self.clock)
-        self.site = make_site(self.backend, portal, self.clock, limits)
+        self.site = make_site(self.backend, portal, self.clock, self.limits)
         self.reports: list[Report] = []
         self.site.observers.append(self.reports.append)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
