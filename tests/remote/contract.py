@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 from blobman import (
     BlobAlreadyExistsError,
     BlobNotFoundError,
+    CursorExpiredError,
     Flags,
     InvalidBlob,
     InvalidFlagsError,
@@ -19,6 +20,7 @@ from blobman import (
 )
 from blobman.crypto import Preamble, check_secret
 from blobman.interfaces import IPayload, IRemote, IRemoteStream
+from blobman.model import FIRST_CURSOR, ChangesPage
 from blobman.remote import BlobsClient, BlobsStream
 from blobman.testing import MemoryStore
 
@@ -142,6 +144,51 @@ class RemoteContract(Base):
         self.assertEqual(sorted(await self.remote.list()), ["a", "b", "c"])
         self.assertEqual(await self.remote.list(order_by="date"), ["c", "a", "b"])
         self.assertEqual(await self.remote.list(order_by="-date"), ["b", "a", "c"])
+
+    async def changed(self, cursor: str, namespace: str = "", **options: int) -> ChangesPage:
+        page = await self.remote.changes(cursor, namespace, **options)
+        assert isinstance(page, ChangesPage)
+        return page
+
+    async def test_changes(self) -> None:
+        first = await self.changed(FIRST_CURSOR)
+        self.assertEqual((first.changes, first.more), ([], False))
+        for blob_id in "abc":
+            await self.upload(blob_id, b"data")
+        await self.remote.set_flags("a", [Flags.PENDING])
+        await self.remote.delete("b")
+        page = await self.changed(first.cursor)
+        self.assertEqual([it.blob_id for it in page.changes], ["c", "a", "b"])
+        there = page.changes[1]
+        self.assertEqual(there.tag, await self.remote.get_tag("a"))
+        self.assertEqual((there.size, there.flags), (757, (Flags.PENDING,)))
+        self.assertTrue(page.changes[2].is_deleted)
+        self.assertEqual(await self.changed(page.cursor), page._replace(changes=[]))
+        # From the start, what is there, in pages.
+        begun = await self.changed(FIRST_CURSOR, limit=1)
+        self.assertEqual(([it.blob_id for it in begun.changes], begun.more), (["c"], True))
+        rest = await self.changed(begun.cursor)
+        self.assertEqual(([it.blob_id for it in rest.changes], rest.more), (["a"], False))
+
+    async def test_waiting_for_changes(self) -> None:
+        first = await self.changed(FIRST_CURSOR, "mail")
+        waiting = self.remote.changes(first.cursor, "mail", wait=60)
+        await self.upload("x", b"default")
+        await self.upload("x", b"mail", "mail")
+        page: Any = await waiting
+        self.assertEqual([it.blob_id for it in page.changes], ["x"])
+
+    async def test_cursors_that_expire(self) -> None:
+        for cursor in ("elsewhere.1", "elsewhere.1.2"):
+            with self.assertRaises(CursorExpiredError):
+                await self.remote.changes(cursor)
+
+    async def test_list_of_namespaces(self) -> None:
+        self.assertEqual(await self.remote.namespaces(), {})
+        await self.upload("x", b"default")
+        await self.upload("x", b"mail", "mail")
+        await self.upload("y", b"mail", "mail")
+        self.assertEqual(await self.remote.namespaces(), {"": 1, "mail": 2})
 
     async def test_stream_up(self) -> None:
         await self.upload("old", b"data")
