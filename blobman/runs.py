@@ -33,6 +33,9 @@ Page = Callable[[QueuedTransfer | None], Deferred[list[QueuedTransfer]]]
 Attempt = Callable[[QueuedTransfer], Deferred[None]]
 """Transfers a blob, once it has a permit."""
 
+LookAgain = Callable[[], Deferred[bool]]
+"""Fires with whether blobs may have come to the list of which its pages said nothing."""
+
 
 def pages_of(blob_ids: Sequence[str]) -> Page:
     """Give some blobs page by page, in this order, all as urgent as is usual."""
@@ -53,11 +56,20 @@ class TransferRun:
     way meanwhile. Another failure ends that blob; one that every blob would meet ends the run.
     """
 
-    def __init__(self, clock: IReactorTime, jitter: Jitter, page: Page, attempt: Attempt) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        jitter: Jitter,
+        page: Page,
+        attempt: Attempt,
+        look_again: LookAgain = lambda: succeed(False),
+    ) -> None:
         self._clock = clock
         self._jitter = jitter
         self._page = page
         self._attempt = attempt
+        self._look_again = look_again
+        self._given_up: set[str] = set()
         self._ready: list[tuple[tuple[int, int], QueuedTransfer]] = []
         self._last: QueuedTransfer | None = None
         self._exhausted = False
@@ -99,6 +111,8 @@ class TransferRun:
                 await self._load()
             elif self._in_flight or self._delayed:
                 await self._sleep(0)
+            elif await self._look_again():
+                self._last, self._exhausted = None, False
             else:
                 return False
         return False
@@ -107,7 +121,8 @@ class TransferRun:
         page = await self._page(self._last)
         self._exhausted = not page
         for queued in page:
-            heapq.heappush(self._ready, (queued.place, queued))
+            if queued.blob_id not in self._given_up:
+                heapq.heappush(self._ready, (queued.place, queued))
             self._last = queued
 
     def _launch(self) -> None:
@@ -132,8 +147,9 @@ class TransferRun:
             self._fatal = self._fatal or error
         elif is_retriable(error, self._failures.get(queued.blob_id, 0) + 1):
             self._delay(error, queued)
-        elif self._first_error is None:
-            self._first_error = error
+        else:
+            self._given_up.add(queued.blob_id)
+            self._first_error = self._first_error or error
 
     def _delay(self, error: BaseException, queued: QueuedTransfer) -> None:
         failures = self._failures[queued.blob_id] = self._failures.get(queued.blob_id, 0) + 1

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from .comparing import Comparer
@@ -32,7 +32,7 @@ from .operations import Operations, in_parallel, together
 from .progress import Reporter
 from .requests import Requests
 from .retry import Jitter, ends_run
-from .runs import PAGE_SIZE, Page, TransferRun, pages_of
+from .runs import PAGE_SIZE, LookAgain, Page, TransferRun, pages_of
 from .transfers import Permits, Place, Start, Transfers
 from .uploads import NewPreamble, Uploader
 
@@ -287,10 +287,15 @@ class BlobsSynchronizer(Limited):
     ) -> BaseException | None:
         next_transfers = self._store().next_transfers
         page = partial(next_transfers, status, namespace, PAGE_SIZE)
-        return await self._run_pages(page, namespace, attempt)
+        look_again = self._transfers.watch_cancellations()
+        return await self._run_pages(page, namespace, attempt, look_again)
 
     async def _run_pages(
-        self, page: Page, namespace: str, attempt: Callable[[BlobKey, int, int], Transferring]
+        self,
+        page: Page,
+        namespace: str,
+        attempt: Callable[[BlobKey, int, int], Transferring],
+        look_again: LookAgain = lambda: succeed(False),
     ) -> BaseException | None:
         age = self._transfers.permits.new_age()
 
@@ -298,7 +303,8 @@ class BlobsSynchronizer(Limited):
             key = BlobKey(namespace, queued.blob_id)
             return ensureDeferred(attempt(key, queued.priority, age))
 
-        return await TransferRun(self._clock, self._jitter, page, attempt_at).run()
+        run = TransferRun(self._clock, self._jitter, page, attempt_at, look_again)
+        return await run.run()
 
     # -- one transfer ------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, fail, succeed
 from twisted.python.failure import Failure
 
 from .model import BlobKey
@@ -291,6 +291,25 @@ class Transfers:
         """
         self.permits = Permits(limit)
         self._transfers: dict[BlobKey, _Transfer] = {}
+        self._cancellations = 0
+
+    def watch_cancellations(self) -> Callable[[], Deferred[bool]]:
+        """
+        Take note of transfers that are cancelled: what they had done may be undone.
+
+        :return: waits until those that are being cancelled have ended; fires with whether any was,
+            from this call on or since it was asked last.
+        """
+        noted = self._cancellations
+
+        async def were_there_any() -> bool:
+            nonlocal noted
+            ending = [it.ended() for it in self._transfers.values() if it.cancelled]
+            await DeferredList(ending)
+            before, noted = noted, self._cancellations
+            return noted != before
+
+        return lambda: Deferred.fromCoroutine(were_there_any())
 
     def share(
         self, key: BlobKey, kind: str, priority: int, start: Start, age: int | None = None
@@ -347,4 +366,5 @@ class Transfers:
 
     def _finish(self, result: Failure | None, key: BlobKey, transfer: _Transfer) -> None:
         del self._transfers[key]
+        self._cancellations += transfer.cancelled
         transfer.end(result)

@@ -87,7 +87,8 @@ class RunTests(SynchronousTestCase):
 
     def run_it(self) -> Deferred[BaseException | None]:
         self.age = self.permits.new_age()
-        run = TransferRun(self.clock, lambda s: self.jitter(s), self.page, self.attempt)
+        look_again = self.transfers.watch_cancellations()
+        run = TransferRun(self.clock, lambda s: self.jitter(s), self.page, self.attempt, look_again)
         running = Deferred.fromCoroutine(run.run())
         self.addCleanup(end_quietly, running)
         return running
@@ -293,6 +294,50 @@ class RunTests(SynchronousTestCase):
         self.fail_with(RetriableTransferError("cut"), "2-00")
         running.cancel()
         self.failureResultOf(running, CancelledError)
+
+    def begin_undoing(self) -> Deferred[None]:
+        """
+        Have another caller cancel a transfer of a blob that seems to have moved already.
+
+        :return: to be fired: then the blob is in the list again.
+        """
+        undone: Deferred[None] = Deferred()
+        undone.addCallback(lambda _: setattr(self, "blobs", [QueuedTransfer("undone", 2, 99)]))
+
+        async def work(place: Place) -> None:
+            try:
+                await Deferred()
+            finally:
+                await undone
+
+        other = self.transfers.share(BlobKey("", "undone"), "upload", 2, work)
+        other.addErrback(lambda failure: failure.trap(CancelledError))
+        other.cancel()
+        return undone
+
+    def test_what_others_undo_is_done_again(self) -> None:
+        for is_undone_first in (True, False):
+            self.queue(2)
+            running = self.run_it()
+            undone = self.begin_undoing()
+            if is_undone_first:
+                undone.callback(None)
+            self.finish("2-00")
+            if not is_undone_first:
+                self.assertNoResult(running)
+                undone.callback(None)
+            self.finish("undone")
+            self.blobs = []
+            self.assertIsNone(self.successResultOf(running))
+
+    def test_looking_again_is_no_further_attempt(self) -> None:
+        self.queue(2)
+        running = self.run_it()
+        self.begin_undoing().callback(None)
+        self.queue(2)
+        self.fail_with(QuotaExceededError("full"), "2-00")
+        self.assertIsInstance(self.successResultOf(running), QuotaExceededError)
+        self.assertEqual(self.attempts, ["2-00"])
 
     def test_a_page_that_fails(self) -> None:
         self.queue(2, 2, 2, 2, 2)
