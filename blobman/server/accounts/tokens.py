@@ -8,18 +8,22 @@ nothing to guess.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+
+from zope.interface import implementer
 
 from ...errors import StoreError
 from ...model import check_name
 from .. import disk
+from .interface import ITokens, TokenInfo, Tokens
 
 TOKEN_BYTES = 32
 _ID_LENGTH = 12
@@ -28,37 +32,49 @@ LONGEST_LABEL = 64
 """Characters of a token's label."""
 
 
-@dataclass(frozen=True)
-class TokenInfo:
+_NO_TOKEN = hashlib.sha256(b"").hexdigest()
+
+
+def new_token(user: str, label: str, created: float) -> tuple[str, TokenInfo]:
     """
-    A token as far as the server knows it.
+    Draw a token for a user.
 
-    :ivar token_id: names it, for ``revoke``; tells nothing about it.
-    :ivar created: seconds since the epoch.
-    :ivar digest: the token's SHA-256, in hex.
-    :ivar label: what its user calls it, such as ``phone``; empty if nothing.
+    :param created: seconds since the epoch.
+    :return: the token, and what may be kept of it.
+    :raise ValueError: that can't be a user's name, or a label.
     """
-
-    user: str
-    token_id: str
-    created: int
-    digest: str = field(repr=False)
-    label: str = ""
-
-    def is_called(self, name: str) -> bool:
-        """Tell whether that is its id or its label."""
-        return bool(name) and name in (self.token_id, self.label)
+    check_name("user", user)
+    _check_label(label)
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    token_id = secrets.token_hex(_ID_LENGTH // 2)
+    return token, TokenInfo(user, token_id, int(created), digest(token), label)
 
 
-Tokens = list[TokenInfo]
+def check_is_free(label: str, tokens: Iterable[TokenInfo]) -> None:
+    """
+    See that none of a user's tokens is called so yet.
+
+    :raise ValueError: one is.
+    """
+    for it in tokens:
+        if it.is_called(label):
+            raise ValueError(f"{it.user} has a token that is called {label!r} already")
 
 
+def is_one_of(token: str, digests: Sequence[str]) -> bool:
+    """Tell whether a token is among those with these hashes."""
+    presented = digest(token)
+    # Every one is compared, and one if there are none: the time tells nothing.
+    matches = [hmac.compare_digest(presented, it) for it in digests or (_NO_TOKEN,)]
+    return bool(digests) and any(matches)
+
+
+@implementer(ITokens)
 class TokenFile:
     """
     The hashes of all tokens, in one JSON file that only its owner can read.
 
-    All of this blocks. Several processes may change the file: each change takes a lock, and
-    replaces the file at once.
+    Each change takes a lock, and replaces the file at once.
 
     :param path: the file; it is made when the first token is added.
     :param now: gives seconds since the epoch.
@@ -72,40 +88,19 @@ class TokenFile:
         self._now = now
 
     def add(self, user: str, label: str = "") -> str:
-        """
-        Make a token for a user. It is not kept: this is the only time it can be seen.
-
-        :param label: what to call it; no other token of the user may be called so.
-        :raise ValueError: that can't be a user's name, or the label of this token.
-        :raise StoreError: the file is not a token file.
-        :raise FileNotFoundError: the folder that it belongs in is missing.
-        """
-        check_name("user", user)
-        _check_label(label)
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-        token_id = secrets.token_hex(_ID_LENGTH // 2)
+        """Make a token; see :class:`.ITokens`."""
+        token, info = new_token(user, label, self._now())
         with self._changing() as tokens:
-            if any(it.user == user and it.is_called(label) for it in tokens):
-                raise ValueError(f"{user} has a token that is called {label!r} already")
-            tokens.append(TokenInfo(user, token_id, int(self._now()), digest(token), label))
+            check_is_free(label, [it for it in tokens if it.user == user])
+            tokens.append(info)
         return token
 
     def list(self, user: str | None = None) -> Tokens:
-        """
-        List the tokens of a user, or of all.
-
-        :raise StoreError: the file is not a token file.
-        """
+        """List tokens; see :class:`.ITokens`."""
         return [it for it in self._read() if user is None or it.user == user]
 
     def revoke(self, user: str, name: str | None = None) -> int:
-        """
-        Forget one token of a user, or all of them.
-
-        :param name: the id or the label of one; None for all.
-        :return: how many.
-        :raise StoreError: the file is not a token file.
-        """
+        """Forget tokens; see :class:`.ITokens`."""
         with self._changing() as tokens:
             before = len(tokens)
             tokens[:] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..accounts.file import FileAccounts
 from ..accounts.portal import make_portal
 from ..accounts.tokens import TokenFile
 from ..http.limits import Limits
@@ -49,7 +50,7 @@ def make_service(
     if incoming and not incoming_tokens:
         raise ValueError("a listener for incoming needs its own token file")
     reactor = reactor_or_global(reactor)
-    services = make_portal(TokenFile(incoming_tokens), reactor) if incoming else None
+    services = make_portal(FileAccounts(TokenFile(incoming_tokens), reactor)) if incoming else None
     listeners = Listeners(
         [make_endpoint(reactor, "listen", it) for it in listen],
         [make_private_endpoint(reactor, "incoming", it) for it in incoming],
@@ -57,7 +58,7 @@ def make_service(
     )
     return BlobsService(
         folder_backend(data, reactor),
-        Accounts(make_portal(TokenFile(tokens), reactor), services),
+        Accounts(make_portal(FileAccounts(TokenFile(tokens), reactor)), services),
         listeners,
         limits,
         reactor,

@@ -1,5 +1,5 @@
 """
-What a backend, a catalogue or a store of payloads of one's own has to do, as tests.
+What a backend, a catalogue, accounts or a store of payloads of one's own has to do, as tests.
 
 Each contract is mixed into a ``twisted.trial.unittest.TestCase`` whose ``setUp`` provides what is
 tested, opened::
@@ -13,8 +13,9 @@ tested, opened::
 
 from __future__ import annotations
 
+from .accounts import AccountsContract
 from .backend import BackendContract
 from .catalogue import CatalogueContract
 from .payloads import PayloadsContract
 
-__all__ = ["BackendContract", "CatalogueContract", "PayloadsContract"]
+__all__ = ["AccountsContract", "BackendContract", "CatalogueContract", "PayloadsContract"]

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.model import Flags
 from blobman.protocol import MAX_SEALED_SIZE
+from blobman.server.accounts.file import FileAccounts
 from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http.incoming import external_preamble
@@ -43,7 +44,7 @@ class IncomingTests(ServerMixin, TestCase):
         services = TokenFile(os.path.join(self.root, "services"))
         self.mx = services.add("mx")
         self.users_port = self.port
-        self.incoming = make_incoming_site(self.backend, make_portal(services))
+        self.incoming = make_incoming_site(self.backend, make_portal(FileAccounts(services)))
         self.port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(
             self.incoming
         )

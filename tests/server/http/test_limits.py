@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.protocol import write_authorization
+from blobman.server.accounts.file import FileAccounts
 from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http import health
@@ -52,7 +53,9 @@ class TimeTests(SynchronousTestCase):
         self.backend = open_memory_backend()
         tokens = TokenFile(self.mktemp())
         limits = Limits(idle=60, headers=20, stalled=300)
-        self.site = make_site(self.backend, make_portal(tokens, self.clock), self.clock, limits)
+        self.site = make_site(
+            self.backend, make_portal(FileAccounts(tokens, self.clock)), self.clock, limits
+        )
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def connect(self) -> tuple[Any, Wire]:
@@ -173,7 +176,7 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_no_more_than_that_at_all_sites(self) -> None:
         connections = Connections(3, self.clock)
-        portal = make_portal(TokenFile(self.mktemp()), self.clock)
+        portal = make_portal(FileAccounts(TokenFile(self.mktemp()), self.clock))
         users, services = [
             make(open_memory_backend(), portal, self.clock, connections=connections)
             for make in (make_site, make_incoming_site)

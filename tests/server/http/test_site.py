@@ -10,6 +10,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.protocol import write_authorization
+from blobman.server.accounts.file import FileAccounts
 from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http.access import Report
@@ -74,7 +75,7 @@ class SiteCase(SynchronousTestCase):
         tokens = TokenFile(self.mktemp())
         credentials = write_authorization("alice", tokens.add("alice"))
         self.headers = f"Host: x\r\nAuthorization: {credentials}\r\n".encode()
-        portal = make_portal(tokens, self.clock)
+        portal = make_portal(FileAccounts(tokens, self.clock))
         self.site = make_site(self.backend, portal, self.clock, self.limits)
         self.reports: list[Report] = []
         self.site.observers.append(self.reports.append)
