@@ -1,8 +1,8 @@
 """
 Any file of a data folder, damaged in any way: the right answer, or an error that says so.
 
-``BLOBMAN_TEST_DAMAGES`` says how many are tried of a folder that was closed, and how many of one
-whose server was killed. They are drawn from a seed, so that two runs try the same.
+``BLOBMAN_TEST_DAMAGES`` says how many are tried of a folder that was closed, of one whose server
+was killed, and under a server. They are drawn from a seed, so that two runs try the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from blobman.server.storage.interface import DamagedError
 from ..blobs import sealed
 from .truth import NAMESPACES, USERS, listed, opened, read
 
-DAMAGES = int(os.environ.get("BLOBMAN_TEST_DAMAGES", "30"))
+DAMAGES = int(os.environ.get("BLOBMAN_TEST_DAMAGES", "20"))
 SEED = os.environ.get("BLOBMAN_TEST_SEED", "1")
 
 SIZES = (800, 9_000, 9_001, 100_000, 150_000, 600_000)
@@ -111,12 +111,15 @@ class DamageTests(TestCase):
         """
         try:
             async with opened(self.copy) as backend:
-                for user in USERS:
-                    for namespace in NAMESPACES:
-                        await self.check_lists(backend, user, namespace)
-                return sum([await self.is_right(backend, name) for name in self.blobs])
+                return await self.check_all(backend)
         except StoreError:
             return 0
+
+    async def check_all(self, backend: Backend) -> int:
+        for user in USERS:
+            for namespace in NAMESPACES:
+                await self.check_lists(backend, user, namespace)
+        return sum([await self.is_right(backend, name) for name in self.blobs])
 
     async def check_lists(self, backend: Backend, user: str, namespace: str) -> None:
         for query, expected in (
@@ -163,3 +166,18 @@ class DamageTests(TestCase):
 
     async def test_of_a_server_that_was_killed(self) -> None:
         await self.try_damages(self.crashed)
+
+    async def test_under_a_server(self) -> None:
+        for _ in range(DAMAGES):
+            shutil.rmtree(self.copy, ignore_errors=True)
+            shutil.copytree(self.crashed, self.copy)
+            async with opened(self.copy) as backend:
+                what = self.damage()
+                try:
+                    await self.check_all(backend)
+                except StoreError:
+                    self.assertIn("catalogue", what)
+                except Exception as error:
+                    raise self.failureException(f"{what}: {error!r}") from error
+            # What it has written since did not make it worse.
+            await self.check()

@@ -71,6 +71,9 @@ class FailingDiskTests(TestCase):
             await self.check(backend, {"before": SMALL})
             await self.put(backend, "a")
             self.assertEqual(await backend.catalogue.last_number(), 2)
+            # So does what looks after its health.
+            self.fail_to_sync("-wal$")
+            await self.assertFailure(backend.check_writing(), UnavailableError)
             await backend.check_writing()
         await self.check_after_power_cut({"a": SMALL, "before": SMALL})
 
