@@ -78,7 +78,7 @@ async def _send_all(
     devices: tuple[BlobManager, BlobManager],
     paths: Sequence[str],
 ) -> list[Journey]:
-    screen.result("\nThe laptop puts files. The phone has the same secret, and gets them:\n")
+    _announce(screen, "The laptop puts files. The phone has the same secret, and gets them:")
     names = [shorten(os.path.basename(path), NAME_WIDTH) for path in paths]
     width = max(map(len, ["file", *names]))
     screen.result(_row(width, "file", "size", "sealed", "up", "down", "verified"))
@@ -97,7 +97,7 @@ def _row(width: int, name: str, *cells: str) -> str:
 
 
 async def _show_server(screen: Screen, stage: Stage, journeys: Sequence[Journey]) -> None:
-    screen.result("\nWhat the server has: an id and a size for each, no name, nothing to read.\n")
+    _announce(screen, "What the server has: an id and a size for each, no name, nothing to read.")
     for journey in journeys[:MOST_FILES]:
         screen.result(f"  {journey.blob_id}  {size_text(journey.sealed):>9}")
     if len(journeys) > MOST_FILES:
@@ -105,15 +105,21 @@ async def _show_server(screen: Screen, stage: Stage, journeys: Sequence[Journey]
     shown = next((it for it in journeys if it.size), None)
     if shown is not None:
         name = os.path.basename(shown.path)
-        screen.result(f"\n{name} as the laptop has it:\n")
+        _announce(screen, f"{name} as the laptop has it:")
         with open(shown.path, "rb") as file:
             _dump(screen, file.read(DUMPED), 0)
-        screen.result("\nand as the server has it: first a label, with the id,")
+        _announce(screen, "and as the server has it: first a label, with the id,")
         _, label = await stage.look_at_server(shown.blob_id, 0, DUMPED)
         _dump(screen, label, 0)
         screen.result("then the content.")
         _, content = await stage.look_at_server(shown.blob_id, LABEL_SIZE, DUMPED)
         _dump(screen, content, LABEL_SIZE)
+
+
+def _announce(screen: Screen, text: str) -> None:
+    """Show a line between two empty ones."""
+    for line in ("", text, ""):
+        screen.result(line)
 
 
 def _dump(screen: Screen, data: bytes, offset: int) -> None:
@@ -132,14 +138,16 @@ async def _delete_one(
     is_gone = blob_id not in await phone.local_list()
     outcome = "it is gone there too" if is_gone else "it is STILL THERE"
     name = os.path.basename(journeys[0].path)
-    screen.result(f"\nThe laptop deletes {name}, the phone synchronizes: {outcome}.")
+    screen.result("")
+    screen.result(f"The laptop deletes {name}, the phone synchronizes: {outcome}.")
     return is_gone
 
 
 def _conclude(screen: Screen, journeys: Sequence[Journey], is_gone: bool) -> int:
     different = sum(not journey.verified for journey in journeys)
+    screen.result("")
     if different:
-        screen.result(f"\nIt does NOT work: {different} of {len(journeys)} arrived different.")
+        screen.result(f"It does NOT work: {different} of {len(journeys)} arrived different.")
     elif is_gone:
-        screen.result(f"\nIt works: {len(journeys)} of {len(journeys)} arrived as they left.")
+        screen.result(f"It works: {len(journeys)} of {len(journeys)} arrived as they left.")
     return 1 if different or not is_gone else 0

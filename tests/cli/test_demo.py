@@ -13,7 +13,8 @@ class DemoTests(CommandCase):
         names = "empty", "a rather long name for such a small file.txt"
         files = [self.write(names[0], b""), self.write(names[1], b"plain words to read")]
         outcome = await self.succeed("demo", *files)
-        self.assertIn("It works: 2 of 2 arrived as they left.", outcome.out)
+        self.assertIn("It works: 2 of 2 arrived as they left.", outcome.lines)
+        self.assertIn(f"{names[1]} as the laptop has it:", outcome.lines)
         self.assertIn("it is gone there too", outcome.out)
         self.assertEqual(outcome.out.count("|plain words to r|"), 1)
         self.assertLessEqual(max(map(len, outcome.lines)), 80)
