@@ -106,4 +106,4 @@ def revoke(user: str, token: str | None, tokens: str, everything: bool) -> None:
     if everything == (token is not None):
         raise click.UsageError("give the label or the id of a token, or --all")
     if not TokenFile(tokens).revoke(user, token):
-        raise click.ClickException(f"no such token of {user}")
+        raise click.ClickException(f"no such token of {user} in {tokens}")

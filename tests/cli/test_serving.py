@@ -71,6 +71,11 @@ class TokenTests(CommandCase):
         self.assertEqual((await self.run_command("token", "list")).out, "")
         self.assertIn("of alice", (await self.run_command("token", "list", "alice")).err)
 
+    async def test_revoke_where_there_are_none(self) -> None:
+        line = await self.refuse(1, "token", "revoke", "alice", "phone")
+        self.assertEqual(line, f"no such token of alice in {self.path('tokens.json')}")
+        self.assertEqual(os.listdir(self.folder), [])
+
     async def test_a_folder_that_is_missing(self) -> None:
         self.let(tokens=self.path("missing/tokens"))
         line = await self.refuse(1, "token", "add", "alice")

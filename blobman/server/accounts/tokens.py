@@ -101,6 +101,9 @@ class TokenFile:
 
     def revoke(self, user: str, name: str | None = None) -> int:
         """Forget tokens; see :class:`.ITokens`."""
+        if not self.list(user):
+            # There may be no file, and none is made for this.
+            return 0
         with self._changing() as tokens:
             before = len(tokens)
             tokens[:] = [
