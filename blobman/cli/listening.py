@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import click
-from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IListeningPort
 
 from blobman.server.http.connections import allow
 from blobman.server.running.configuration import make_service
-from blobman.server.running.service import BlobsService
+from blobman.server.running.service import BlobsService, address_text
 from blobman.server.running.sites import DEFAULT_LIMITS
 
 from .screen import Screen
@@ -44,18 +41,10 @@ async def _serve(service: BlobsService) -> None:
     service.startService()
     try:
         for port in await service.when_listening():
-            screen.result(f"listening on {_address(port)}")
+            screen.result(f"listening on {address_text(port)}")
         await Deferred[None]()
     except CancelledError:
         # Being told to stop is how a server ends well.
         pass
     finally:
         await until_ended(service.stopService())
-
-
-def _address(port: IListeningPort) -> str:
-    address: Any = port.getHost()
-    if isinstance(address, UNIXAddress):
-        return f"unix:{os.fsdecode(address.name or b'')}"
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{host}:{address.port}"

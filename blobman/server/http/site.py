@@ -38,6 +38,7 @@ class BlobsSite(Site):
     # Not the stock one, which would speak HTTP/2 where ``h2`` is installed.
     protocol = BlobsChannel  # type: ignore[assignment]
     displayTracebacks = False
+    noisy = False
 
     def __init__(
         self,

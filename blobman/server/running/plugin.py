@@ -40,17 +40,11 @@ class Options(BaseOptions):
         self["listen"].append(endpoint)
 
     def opt_incoming(self, endpoint: str) -> None:
-        """
-        Where to listen for deliveries of local services, on loopback unless it names an
-        interface; can be given several times.
-        """
+        """Where local services deliver, on loopback by default; can be given several times."""
         self["incoming"].append(endpoint)
 
     def opt_metrics(self, endpoint: str) -> None:
-        """
-        Where to serve figures for Prometheus, on loopback unless it names an interface; can be
-        given several times.
-        """
+        """Where Prometheus finds figures, on loopback by default; can be given several times."""
         self["metrics"].append(endpoint)
 
     opt_l = opt_listen

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
 from twisted.cred.portal import Portal
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -54,6 +56,15 @@ class Listeners(NamedTuple):
     users: Sequence[IStreamServerEndpoint]
     services: Sequence[IStreamServerEndpoint] = ()
     metrics: Sequence[IStreamServerEndpoint] = ()
+
+
+def address_text(port: IListeningPort) -> str:
+    """Write where a port listens: ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:/run/socket``."""
+    address: Any = port.getHost()
+    if isinstance(address, UNIXAddress):
+        return f"unix:{os.fsdecode(address.name or b'')}"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{address.port}"
 
 
 class BlobsService(Service):
@@ -118,7 +129,7 @@ class BlobsService(Service):
             await self._end()
             raise
         for port in self.ports:
-            self._log.info("Serving blobs on {address}", address=port.getHost())
+            self._log.info("Listening on {address}", address=address_text(port))
 
     def when_listening(self) -> Deferred[Ports]:
         """

@@ -87,6 +87,8 @@ class PluginTests(SynchronousTestCase):
     def test_listed(self) -> None:
         self.assertIn("blobman", self.twist("--help").stdout)
         text = self.twist("blobman", "--help").stdout
+        # No line has a hole in it, such as an indentation of the source.
+        self.assertNotRegex(text, r"(?m)^ {20,}\S.* {3,}\S")
         self.assertIn("--incoming-tokens", text)
         self.assertNotIn("default: ]", " ".join(text.split()))
 

@@ -11,6 +11,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from blobman.errors import StoreError
@@ -68,6 +69,17 @@ class ServiceTests(TestCase):
             await talk.until(b"\r\n\r\n[]")
         await service.stopService()
         self.assertEqual(service.ports, [])
+
+    async def test_the_log_says_where_it_listens(self) -> None:
+        service = self.service()
+        with capturedLogs() as events:
+            service.startService()
+            [port] = await service.when_listening()
+            number = number_of(port)
+            await service.stopService()
+        logged = [formatEvent(event) for event in events]
+        self.assertIn(f"Listening on 127.0.0.1:{number}", logged)
+        self.assertNotIn("object at", "".join(logged))
 
     async def test_a_port_that_is_taken(self) -> None:
         first = self.service()
