@@ -51,6 +51,8 @@ class Waiting:
         seconds = deadline - self._clock.seconds()
         if self._is_over or seconds <= 0:
             return False
+        if changed.called:
+            return True
         waiting = self._waiting.setdefault(user, {})
         waiting[changed] = None
         timeout = self._clock.callLater(seconds, changed.cancel)

@@ -54,6 +54,7 @@ PATHS = st.builds(
 )  # fmt: skip
 FIELDS = st.sampled_from(
     ["namespace=mail", "namespace=..", "namespace=%2e%2e%2fbob", "namespace=", "namespace=%00",
+     "changes=start", "changes=g.1", "changes=", "limit=1", "limit=0", "wait=61", "namespaces=True",
      "order_by=date", "order_by=-date", "order_by=x", "deleted=True", "filter_flag=FAILED",
      "filter_flag=%ff", "only_count=True", "only_flags=True", "direction=download",
      "direction=upload", "direction=", "=", "&&", "%", "a=b=c", "namespace=bob/default"]
