@@ -52,7 +52,11 @@ async def fill(data: str, ids: list[str]) -> None:
 
 
 class Server:
-    """A server in a process of its own, and requests of one user to it."""
+    """
+    A server in a process of its own, and requests of one user to it.
+
+    :ivar port: what it listens on.
+    """
 
     def __init__(self, data: str, tokens: TokenFile, user: str) -> None:
         self._headers = {"Authorization": write_authorization(user, tokens.add(user))}
@@ -62,7 +66,7 @@ class Server:
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         assert self.process.stdout is not None
-        self._port = int(self.process.stdout.readline().rpartition(":")[2])
+        self.port = int(self.process.stdout.readline().rpartition(":")[2])
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> float:
         """
@@ -70,7 +74,7 @@ class Server:
 
         :raise OSError: there was none.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self._port)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
         started = time.monotonic()
         connection.request(method, path, body, self._headers)
         response = connection.getresponse()
