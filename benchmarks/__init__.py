@@ -10,7 +10,8 @@ How fast blobman is, next to the least that its work takes: ``python -m benchmar
 - ``figures``: what was measured; ``table``, ``plot``: how it is shown
 
 Programs of their own: ``comparison`` and ``listing`` for long lists, ``many`` for a server with
-very many blobs, ``feed`` for what has changed, ``contention``, ``slow_clients``.
+very many blobs, ``small`` for what small ones cost a server, ``feed`` for what has changed,
+``contention``, ``slow_clients``.
 
 A step is one of :data:`figures.STEPS`: ``put`` stores all blobs and uploads them, ``sync``
 brings them into the empty store of a second manager, ``get`` reads them from there.

@@ -140,13 +140,6 @@ def resident(process: int) -> int:
         return next(int(line.split()[1]) * 1024 for line in status if "VmRSS" in line)
 
 
-def cpu_seconds(process: int) -> float:
-    """Tell how much CPU a process has had."""
-    with open(f"/proc/{process}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def measure_waiting(server: Server, tokens: TokenFile) -> None:
     """Print what those who wait cost, and when they are told of a change."""
     token = tokens.add("bystander")
@@ -156,9 +149,9 @@ def measure_waiting(server: Server, tokens: TokenFile) -> None:
         # Answered when all that came before has been.
         Client(server.port, "bystander", token).last_cursor()
         more = (resident(server.process.pid) - before) / 2**20
-        used = cpu_seconds(server.process.pid)
+        used = server.cpu()
         time.sleep(QUIET)
-        used = cpu_seconds(server.process.pid) - used
+        used = server.cpu() - used
         print(f"{WAITING:,} clients waiting: {more:.0f} MiB, {used:.2f} s of CPU in {QUIET:g} s")
         times = []
         for first in clients[::EACH][:20]:

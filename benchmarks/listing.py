@@ -55,11 +55,12 @@ class Server:
     """
     A server in a process of its own, and requests of one user to it.
 
-    :ivar port: what it listens on.
+    :ivar headers: what each request needs.
+    :ivar port: where it listens.
     """
 
     def __init__(self, data: str, tokens: TokenFile, user: str) -> None:
-        self._headers = {"Authorization": write_authorization(user, tokens.add(user))}
+        self.headers = {"Authorization": write_authorization(user, tokens.add(user))}
         command = [sys.executable, "-m", "blobman", "serve", "--data", data]
         command += ["--tokens", tokens.path, "--listen", "tcp:0:interface=127.0.0.1"]
         self.process = subprocess.Popen(
@@ -76,7 +77,7 @@ class Server:
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         started = time.monotonic()
-        connection.request(method, path, body, self._headers)
+        connection.request(method, path, body, self.headers)
         response = connection.getresponse()
         response.read()
         seconds = time.monotonic() - started
@@ -88,6 +89,12 @@ class Server:
         """Tell the most bytes of memory that it has had."""
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) * 1024 for line in status if "VmHWM" in line)
+
+    def cpu(self) -> float:
+        """Tell the seconds that it has used the processor for."""
+        with open(f"/proc/{self.process.pid}/stat") as status:
+            user, system = status.read().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         """Stop it."""
