@@ -96,8 +96,8 @@ STANDS_ON: dict[str, set[str]] = {
 
 # The same for the rooms within ``blobman.server``.
 WITHIN_THE_SERVER: dict[str, set[str]] = {
-    "storage": set(),
     "accounts": set(),
+    "storage": {"accounts"},
     "http": {"accounts", "storage"},
     "running": {"accounts", "http", "storage"},
 }

@@ -189,6 +189,19 @@ Adopt = Callable[[apsw.Connection], object]
 """Fills a catalogue that has just been made. If it raises, there is none, as before."""
 
 
+def check_version(connection: apsw.Connection) -> int:
+    """
+    Tell of which version the tables are; 0 if there are none.
+
+    :raise StoreError: they are of a later one.
+    """
+    version = connection.pragma("user_version")
+    assert isinstance(version, int)
+    if version > VERSION:
+        raise StoreError("the catalogue was written by a later version of this program")
+    return version
+
+
 def upgrade(connection: apsw.Connection, adopt: Adopt | None = None) -> None:
     """
     Bring the tables to the present version.
@@ -196,10 +209,7 @@ def upgrade(connection: apsw.Connection, adopt: Adopt | None = None) -> None:
     :param adopt: called, in the same transaction, if there were no tables.
     :raise StoreError: they are of a later one.
     """
-    version = connection.pragma("user_version")
-    assert isinstance(version, int)
-    if version > VERSION:
-        raise StoreError("the catalogue was written by a later version of this program")
+    version = check_version(connection)
     if version == VERSION:
         return
     with transaction(connection):

@@ -19,6 +19,7 @@ from zope.interface import Attribute, Interface
 
 from ....model import Flags
 from ....protocol import ListQuery
+from ...accounts.interface import Tokens
 from ..interface import BlobName, FlagList, Outcomes
 from ..waking import IWaking
 
@@ -379,4 +380,13 @@ class ICatalogue(Interface):
         Give a user the default quota again.
 
         :return: fires when that is done.
+        """
+
+    # -- who may come in ---------------------------------------------------------------
+
+    def tokens(user: str) -> Deferred[Tokens]:
+        """
+        List the tokens of a user, in the order in which they were made.
+
+        :return: fires with them.
         """

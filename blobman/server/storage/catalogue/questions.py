@@ -16,6 +16,7 @@ import apsw
 
 from ....errors import BlobNotFoundError
 from ....protocol import ListQuery
+from ...accounts.interface import TokenInfo, Tokens
 from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableError
 from .interface import LAST, Change, Entry, Generation, History, Page, Quotas, Usage
 from .rows import check_entry, digit_of, read_flags
@@ -252,6 +253,17 @@ class Questions:
         """Tell who may keep how much; see :class:`~.interface.ICatalogue`."""
         users = dict(self._ask("SELECT user, size FROM quotas ORDER BY user"))
         return Quotas(users.pop("", None), users)
+
+    # -- who may come in -----------------------------------------------------------------
+
+    def tokens(self, user: str | None) -> Tokens:
+        """List tokens of a user, or of all; see :class:`~.interface.ICatalogue`."""
+        rows = self._ask(
+            "SELECT user, id, created, digest, label FROM tokens"
+            f" {'' if user is None else 'WHERE user = ?'} ORDER BY token",
+            () if user is None else (user,),
+        )
+        return [TokenInfo(*row) for row in rows]
 
 
 def _checked_entry(name: BlobName, row: tuple[Any, ...], contents: Mapping[int, bytes]) -> Entry:

@@ -25,6 +25,7 @@ _OTHERS = {
     "tombstones": "place, id",
     "garbage": "key",
     "quotas": "user",
+    "tokens": "token",
 }
 """Tables whose rows are in the order of these columns."""
 
@@ -87,6 +88,9 @@ def rebuild(connection: apsw.Connection, path: str, acknowledged: int) -> None:
                 statement = f"SELECT {columns} FROM {table} WHERE {key} BETWEEN ? AND ? ORDER BY 1"
                 _insert(made, table, read_rows(connection, statement, 0, last))
             for table, order in _OTHERS.items():
+                if not connection.table_exists("main", table):
+                    # It is of an earlier version.
+                    continue
                 for direction in ("ASC", "DESC"):
                     by = ", ".join(f"{column} {direction}" for column in order.split(", "))
                     rows = _rows_until_damaged(connection, f"SELECT * FROM {table} ORDER BY {by}")

@@ -67,6 +67,17 @@ UPGRADES: tuple[tuple[str, ...], ...] = (
         # Is written to see whether it can be.
         "CREATE TABLE checks (only_one INTEGER PRIMARY KEY, times INTEGER NOT NULL)",
     ),
+    # 2: tokens
+    (
+        # When it was made is in seconds since the epoch; a digest is a token's SHA-256, in hex.
+        """
+        CREATE TABLE tokens (
+            token INTEGER PRIMARY KEY, user TEXT NOT NULL, id TEXT NOT NULL,
+            created INTEGER NOT NULL, digest TEXT NOT NULL, label TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX tokens_by_user ON tokens (user)",
+    ),
 )
 """The statements of each upgrade."""
 

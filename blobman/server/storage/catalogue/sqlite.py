@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from ....model import Flags
 from ....protocol import ListQuery
+from ...accounts.interface import Tokens
 from ..interface import BlobName, FlagList, Outcomes
 from ..threads import Closed, Ending, Inline, Threads, Work, Worker
 from ..waking import Waiters
@@ -267,3 +268,7 @@ class SQLiteCatalogue:
     def unset_quota(self, user: str) -> Deferred[None]:
         """Remove a quota; see :class:`ICatalogue`."""
         return self._write(lambda it: it.unset_quota(user))
+
+    def tokens(self, user: str) -> Deferred[Tokens]:
+        """List tokens; see :class:`ICatalogue`."""
+        return self._read(lambda it: it.tokens(user))

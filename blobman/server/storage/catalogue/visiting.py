@@ -10,9 +10,10 @@ from contextlib import contextmanager
 import apsw
 
 from ....errors import StoreError
-from .connection import Adopt, connect, store_errors, transaction
+from .connection import Adopt, check_version, connect, store_errors, transaction
 from .folder import CatalogueFolder, take_lock
 from .questions import Questions
+from .schema import VERSION
 from .transaction import Transaction
 from .writer import Writer
 
@@ -52,11 +53,25 @@ def is_made(folder: str) -> bool:
     :param folder: the catalogue's folder.
     :raise StoreError: it can't be read.
     """
+    return version(folder) > 0
+
+
+def version(folder: str) -> int:
+    """
+    Tell of which version a catalogue is.
+
+    :param folder: the catalogue's folder.
+    :return: 0 if it has not been made.
+    :raise StoreError: it can't be read, or is of a later version.
+    """
     place = CatalogueFolder(folder)
-    if not os.path.exists(place.path):
-        return False
+    with store_errors():
+        try:
+            os.stat(place.path)
+        except FileNotFoundError:
+            return 0
     with _visiting(place) as connection:
-        return bool(connection.pragma("user_version"))
+        return check_version(connection)
 
 
 @contextmanager
@@ -106,25 +121,42 @@ def changing(folder: str, adopt: Adopt | None = None) -> Iterator[Transaction]:
     :param adopt: called if it is made; see :class:`.sqlite.SQLiteCatalogue`.
     :raise StoreError: it can't be written.
     """
-    make(folder, adopt)
-    with visiting(folder) as connection, transaction(connection):
+    with writing(folder, adopt) as connection:
         yield Transaction(connection, 0, time.time_ns())
+
+
+@contextmanager
+def writing(folder: str, adopt: Adopt | None = None) -> Iterator[apsw.Connection]:
+    """
+    Write in one transaction, beside the server that may have the catalogue. The catalogue is made
+    if there is none, and brought to the present version.
+
+    :param folder: the catalogue's folder.
+    :param adopt: called if it is made; see :class:`.sqlite.SQLiteCatalogue`.
+    :raise StoreError: it can't be written.
+    """
+    make(folder, adopt)
+    with _visiting(CatalogueFolder(folder)) as connection, transaction(connection):
+        yield connection
 
 
 def make(folder: str, adopt: Adopt | None = None) -> bool:
     """
-    Make a catalogue, if there is none.
+    Make a catalogue, if there is none; bring one of an earlier version to the present one.
 
     :param adopt: called if it is made; see :class:`.sqlite.SQLiteCatalogue`.
     :return: whether there was none.
     :raise StoreError: a server has the folder open, or it can't be written.
     """
-    if is_made(folder):
+    before = version(folder)
+    if before == VERSION:
         return False
+    if before and is_in_use(folder):
+        raise StoreError("a server of an earlier version has the data folder open: restart it")
     writer = Writer(CatalogueFolder(folder), time.time_ns, adopt)
     writer.open()
     writer.close()
-    return True
+    return before == 0
 
 
 def begin_history(folder: str) -> int:
