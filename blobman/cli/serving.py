@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from shlex import quote
 from typing import Any
 
 import click
@@ -61,7 +62,7 @@ from .work import Work
 def serve(
     data: str,
     listen: tuple[str, ...],
-    tokens: str,
+    tokens: str | None,
     incoming: tuple[str, ...],
     incoming_tokens: str,
     metrics: tuple[str, ...],
@@ -86,6 +87,8 @@ def serve(
     for path in filter(None, (tokens, incoming_tokens)):
         if not os.path.exists(path):
             tell(f"There are no tokens yet: {path} is not there. blobman token add makes it.")
+    if tokens is None:
+        _tell_of_catalogue(data)
 
     async def work(reactor: Any) -> None:
         from .listening import run_server
@@ -102,3 +105,13 @@ def serve(
         )
 
     return Work(work, logs=True)
+
+
+def _tell_of_catalogue(data: str) -> None:
+    """Say how to make the first token in the catalogue, if there is none."""
+    from blobman.server.running.administration import tokens_of
+
+    catalogue = f"sqlite:{data}"
+    if not (os.path.isdir(data) and tokens_of(catalogue).list()):
+        make_it = f"blobman token add USER --catalogue {quote(catalogue)}"
+        tell(f"There are no tokens in the catalogue yet: {make_it} makes one.")

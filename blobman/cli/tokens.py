@@ -6,25 +6,84 @@ import errno
 import os
 import time
 from shlex import quote
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+from click.core import ParameterSource
 
-from .options import json_option
+from .options import F, json_option
 from .paths import complete_file
 from .screen import Screen
 from .secretfiles import write_secret
 from .streams import need_output
 from .terminal import tell
 
+if TYPE_CHECKING:
+    from blobman.server.accounts.interface import ITokens
+
 tokens_option = click.option(
     "--tokens",
     metavar="FILE",
     shell_complete=complete_file,
-    required=True,
     envvar="BLOBMAN_TOKENS",
     show_envvar=True,
-    help="The file with the hashes of all tokens.",
+    help="The file with the hashes of all tokens, if they are not in the catalogue.",
 )
+
+_catalogue_option = click.option(
+    "--catalogue",
+    metavar="URL",
+    envvar="BLOBMAN_CATALOGUE",
+    show_envvar=True,
+    help="The catalogue with the hashes of all tokens: sqlite:DIR, with the server's data folder.",
+)
+
+
+def _place_options(command: F) -> F:
+    """Give a command the options that say where tokens are."""
+    return tokens_option(_catalogue_option(command))
+
+
+class _Place(NamedTuple):
+    """
+    Where tokens are.
+
+    :ivar option: how a command line says so.
+    """
+
+    tokens: ITokens
+    option: str
+    value: str
+
+
+def _find_place(tokens: str | None, catalogue: str | None) -> _Place:
+    """
+    Choose between the options: what is typed wins over what is in a variable.
+
+    :raise click.UsageError: not exactly one is given, or that is no catalogue.
+    """
+    context = click.get_current_context()
+    values = {"tokens": tokens, "catalogue": catalogue}
+    given = {name: value for name, value in values.items() if value is not None}
+    typed = [it for it in given if context.get_parameter_source(it) is ParameterSource.COMMANDLINE]
+    names = typed or list(given)
+    if len(names) != 1:
+        raise click.UsageError("give either --tokens or --catalogue")
+    [name] = names
+    return _Place(_open(name, given[name]), f"--{name}", given[name])
+
+
+def _open(name: str, value: str) -> ITokens:
+    if name == "tokens":
+        from blobman.server.accounts.tokens import TokenFile
+
+        return TokenFile(value)
+    from blobman.server.running.administration import tokens_of
+
+    try:
+        return tokens_of(value)
+    except ValueError as error:
+        raise click.UsageError(f"--catalogue: {error}") from error
 
 
 @click.group("token")
@@ -34,7 +93,7 @@ def token() -> None:
 
 @token.command("add")
 @click.argument("user")
-@tokens_option
+@_place_options
 @click.option("--label", metavar="TEXT", default="", help="What to call it, such as phone.")
 @click.option(
     "--save",
@@ -42,44 +101,43 @@ def token() -> None:
     shell_complete=complete_file,
     help="Write the token to a new file instead.",
 )
-def add(user: str, tokens: str, label: str, save: str | None) -> None:
+def add(user: str, tokens: str | None, catalogue: str | None, label: str, save: str | None) -> None:
     """
     Make a token for USER, and print it.
 
-    The file keeps only its hash: it can't be shown again. A user may have several, one for each
+    Only its hash is kept: it can't be shown again. A user may have several, one for each
     device; a label tells them apart, and so does the id, which is said on standard error.
     """
     if save is not None and os.path.lexists(save):
         raise FileExistsError(errno.EEXIST, "it exists, and is not overwritten", save)
-    from blobman.server.accounts.tokens import TokenFile, digest
+    from blobman.server.accounts.tokens import digest
 
     if save is None:
         need_output("the token", ": give --save FILE")
-    file = TokenFile(tokens)
-    made = file.add(user, label)
+    place = _find_place(tokens, catalogue)
+    made = place.tokens.add(user, label)
     if save is None:
         click.echo(made)
     else:
         write_secret(save, made)
-    for it in file.list(user):
+    for it in place.tokens.list(user):
         if it.digest == digest(made):
             name = quote(it.label or it.token_id)
-            revoke_it = f"blobman token revoke {user} {name} --tokens {quote(tokens)}"
+            revoke_it = f"blobman token revoke {user} {name} {place.option} {quote(place.value)}"
             tell(f"Its id is {it.token_id}: {revoke_it} ends it.")
 
 
 @token.command("list")
 @click.argument("user", required=False)
-@tokens_option
+@_place_options
 @json_option()
-def list_tokens(user: str | None, tokens: str, as_json: bool) -> None:
+def list_tokens(user: str | None, tokens: str | None, catalogue: str | None, as_json: bool) -> None:
     """List the tokens, of all users or of one: user, id, when it was made, and its label."""
-    from blobman.server.accounts.tokens import TokenFile
-
     screen = Screen(as_json)
-    found = TokenFile(tokens).list(user)
+    place = _find_place(tokens, catalogue)
+    found = place.tokens.list(user)
     if not found:
-        screen.remark(f"no tokens{f' of {user}' if user else ''} in {tokens} yet")
+        screen.remark(f"no tokens{f' of {user}' if user else ''} in {place.value} yet")
     for it in found:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(it.created))
         screen.result(
@@ -94,16 +152,17 @@ def list_tokens(user: str | None, tokens: str, as_json: bool) -> None:
 @token.command("revoke")
 @click.argument("user")
 @click.argument("token", required=False)
-@tokens_option
+@_place_options
 @click.option("--all", "everything", is_flag=True, help="All tokens of the user.")
-def revoke(user: str, token: str | None, tokens: str, everything: bool) -> None:
+def revoke(
+    user: str, token: str | None, tokens: str | None, catalogue: str | None, everything: bool
+) -> None:
     """
     Forget a TOKEN of USER, named by its label or by the id that token list shows. A running
     server follows.
     """
-    from blobman.server.accounts.tokens import TokenFile
-
     if everything == (token is not None):
         raise click.UsageError("give the label or the id of a token, or --all")
-    if not TokenFile(tokens).revoke(user, token):
-        raise click.ClickException(f"no such token of {user} in {tokens}")
+    place = _find_place(tokens, catalogue)
+    if not place.tokens.revoke(user, token):
+        raise click.ClickException(f"no such token of {user} in {place.value}")

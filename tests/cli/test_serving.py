@@ -89,6 +89,67 @@ class TokenTests(CommandCase):
         await self.refuse(10, "token", "list")
 
 
+class CatalogueTests(CommandCase):
+    """Tokens in a catalogue."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.catalogue = f"sqlite:{self.path('a data folder')}"
+        self.let(catalogue=self.catalogue)
+
+    async def test_add_list_and_revoke(self) -> None:
+        nothing = await self.run_command("token", "list")
+        self.assertEqual(nothing, (0, "", f"no tokens in {self.catalogue} yet\n"))
+        outcome = await self.run_command("token", "add", "alice", "--label", "phone")
+        self.assertGreaterEqual(len(outcome.out.strip()), 40)
+        await self.run_command("token", "add", "alice", "--save", self.path("token"))
+        listed = (await self.succeed("token", "list")).lines
+        self.assertEqual([it.split()[0] for it in listed], ["alice", "alice"])
+        self.assertNotIn(outcome.out.strip(), "".join(listed))
+        self.assertIn(
+            "called 'phone'", await self.refuse(1, "token", "add", "alice", "--label", "phone")
+        )
+        # What the first one was told.
+        token_id, command = listed[0].split()[1], outcome.err.partition(": ")[2].strip()
+        self.assertIn(f"Its id is {token_id}: ", outcome.err)
+        del os.environ["BLOBMAN_CATALOGUE"]
+        await self.succeed(*shlex.split(command.removesuffix(" ends it."))[1:])
+        self.let(catalogue=self.path("a data folder"))
+        self.assertEqual((await self.succeed("token", "list")).lines, listed[1:])
+        await self.succeed("token", "revoke", "alice", "--all")
+        self.assertIn("no such token", await self.refuse(1, "token", "revoke", "alice", "--all"))
+
+    async def test_where_they_are(self) -> None:
+        both = ["--tokens", self.path("tokens.json"), "--catalogue", self.catalogue]
+        for command in (["list"], ["add", "alice"], ["revoke", "alice", "x"]):
+            self.assertIn("either", await self.refuse(2, "token", *command, *both))
+        # What is typed wins over a variable.
+        await self.run_command("token", "add", "alice", *both[:2])
+        self.assertTrue(os.path.exists(self.path("tokens.json")))
+        self.let(tokens=self.path("tokens.json"))
+        self.assertIn("either", await self.refuse(2, "token", "list"))
+        self.assertEqual(len((await self.succeed("token", "list", *both[:2])).lines), 1)
+        self.assertEqual((await self.run_command("token", "list", *both[2:])).out, "")
+
+    async def test_mistakes(self) -> None:
+        for url in ("postgresql://u:secret@host/db", "sqlite:", ""):
+            line = await self.refuse(2, "token", "add", "alice", "--catalogue", url)
+            self.assertIn("sqlite:DIR", line)
+            self.assertNotIn("secret", line)
+        line = await self.refuse(1, "token", "add", "alice", "--catalogue", self.path("no/data"))
+        self.assertEqual(line, f"{self.path('no')}: the folder is missing")
+
+    async def test_a_server_says_that_there_are_none(self) -> None:
+        data = self.path("a data folder")
+        settings = "--data", data, "--listen", "nonsense"
+        outcome = await self.run_command("serve", *settings)
+        command = f"blobman token add USER --catalogue {shlex.quote(self.catalogue)}"
+        self.assertIn(f"no tokens in the catalogue yet: {command} makes one", outcome.err)
+        await self.run_command("token", "add", "alice")
+        outcome = await self.run_command("serve", *settings)
+        self.assertNotIn("no tokens", outcome.err)
+
+
 class ServeTests(CommandCase):
     def setUp(self) -> None:
         super().setUp()

@@ -6,13 +6,17 @@ All of this blocks.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import AbstractContextManager
+from functools import partial
 
 from ...errors import StoreError
 from ...model import check_name, check_size
+from ..accounts.interface import ITokens
 from ..storage.backends import OWN_FOLDER
 from ..storage.catalogue.interface import Quotas, Usage
+from ..storage.catalogue.tokens import CatalogueTokens
 from ..storage.catalogue.transaction import Transaction
 from ..storage.catalogue.visiting import asking, begin_history, changing, is_made, make
 from ..storage.maintenance.backup import back_up
@@ -40,6 +44,7 @@ __all__ = [
     "restored",
     "set_quota",
     "survey",
+    "tokens_of",
     "unset_quota",
 ]
 
@@ -124,14 +129,43 @@ def survey(data: str, listener: Listener | None = None) -> Report | None:
 
 
 def _changing(data: str) -> AbstractContextManager[Transaction]:
-    def refuse_older(_: object) -> None:
-        if is_older(data):
-            raise StoreError(
-                f"{data} has blobs, but no catalogue yet: start the server, or use blobman server "
-                "adopt, to have it taken over"
-            )
+    return changing(_catalogue_of(data), partial(_refuse_older, data))
 
-    return changing(_catalogue_of(data), refuse_older)
+
+def _refuse_older(data: str, _: object) -> None:
+    if is_older(data):
+        raise StoreError(
+            f"{data} has blobs, but no catalogue yet: start the server, or use blobman server "
+            "adopt, to have it taken over"
+        )
+
+
+def tokens_of(catalogue: str) -> ITokens:
+    """
+    Give the tokens in a catalogue. A server may run. The first one that is added makes the
+    catalogue, and the data folder as well, but not the one that this is in.
+
+    :param catalogue: its URL, ``sqlite:DIR`` with the data folder; or that folder alone.
+    :raise ValueError: it is another URL, or names no folder.
+    :raise FileNotFoundError: the folder that the data folder is in is missing.
+    """
+    data = os.path.abspath(_folder_of(catalogue))
+    above = os.path.dirname(data)
+    if not os.path.isdir(above):
+        raise FileNotFoundError(errno.ENOENT, "the folder is missing", above)
+    return CatalogueTokens(_catalogue_of(data), partial(_refuse_older, data))
+
+
+def _folder_of(catalogue: str) -> str:
+    scheme, colon, folder = catalogue.partition(":")
+    if not colon or os.sep in scheme:
+        folder = catalogue
+    elif scheme.lower() != "sqlite":
+        # The rest may hold a password.
+        raise ValueError(f"a catalogue must be sqlite:DIR, and {scheme}: is not supported")
+    if not folder:
+        raise ValueError("a catalogue must be sqlite:DIR, with the server's data folder")
+    return folder
 
 
 def restored(data: str) -> int:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..accounts.file import FileAccounts
+from ..accounts.interface import IAccounts
 from ..accounts.portal import make_portal
 from ..accounts.tokens import TokenFile
 from ..http.limits import Limits
 from ..storage.backends import folder_backend
+from ..storage.catalogue.tokens import CatalogueAccounts
 from .endpoints import make_endpoint, make_private_endpoint
 from .service import GRACE, Accounts, BlobsService, Listeners
 from .sites import DEFAULT_LIMITS, reactor_or_global
@@ -17,7 +19,7 @@ from .sites import DEFAULT_LIMITS, reactor_or_global
 
 def make_service(
     data: str,
-    tokens: str,
+    tokens: str | None,
     listen: Sequence[str],
     reactor: Any = None,
     grace: float = GRACE,
@@ -27,10 +29,10 @@ def make_service(
     metrics: Sequence[str] = (),
 ) -> BlobsService:
     """
-    Make a server of a data folder and token files.
+    Make a server of a data folder.
 
     :param data: the data folder.
-    :param tokens: the token file.
+    :param tokens: the token file; if None, tokens are in the catalogue.
     :param listen: endpoint descriptions, such as ``tcp:8080:interface=127.0.0.1``.
     :param reactor: the global one if None.
     :param grace: seconds that requests under way get to end when the server stops.
@@ -45,11 +47,17 @@ def make_service(
     :raise ImportError: ``metrics`` is given, and ``blobman[server]`` is not installed.
     """
     for name, path in (("data", data), ("tokens", tokens)):
-        if not path:
+        if path == "":
             raise ValueError(f"{name} must be a path, and is empty")
     if incoming and not incoming_tokens:
         raise ValueError("a listener for incoming needs its own token file")
     reactor = reactor_or_global(reactor)
+    backend = folder_backend(data, reactor)
+    users: IAccounts
+    if tokens is None:
+        users = CatalogueAccounts(backend.catalogue)
+    else:
+        users = FileAccounts(TokenFile(tokens), reactor)
     services = make_portal(FileAccounts(TokenFile(incoming_tokens), reactor)) if incoming else None
     listeners = Listeners(
         [make_endpoint(reactor, "listen", it) for it in listen],
@@ -57,8 +65,8 @@ def make_service(
         [make_private_endpoint(reactor, "metrics", it) for it in metrics],
     )
     return BlobsService(
-        folder_backend(data, reactor),
-        Accounts(make_portal(FileAccounts(TokenFile(tokens), reactor)), services),
+        backend,
+        Accounts(make_portal(users), services),
         listeners,
         limits,
         reactor,

@@ -26,7 +26,12 @@ class Options(BaseOptions):
 
     optParameters = [  # noqa: RUF012
         ["data", "d", None, "The folder of the blobs; made if there is none."],
-        ["tokens", "t", None, "The file with the hashes of the users' tokens."],
+        [
+            "tokens",
+            "t",
+            None,
+            "The file with the tokens' hashes; without one, they are in the catalogue.",
+        ],
         ["incoming-tokens", None, None, "The file with the hashes of the tokens of services."],
         ["grace", None, GRACE, "Seconds that requests under way get when stopping.", float],
     ]
@@ -55,7 +60,7 @@ class Options(BaseOptions):
 
         :raise UsageError: something is; or an endpoint can't be one.
         """
-        for needed in ("data", "tokens", "listen"):
+        for needed in ("data", "listen"):
             if not self[needed]:
                 raise UsageError(f"--{needed} is needed")
         if self["incoming"] and not self["incoming-tokens"]:

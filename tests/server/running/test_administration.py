@@ -14,13 +14,23 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import StoreError
-from blobman.server.running.administration import Usage, read_usage, set_quota, unset_quota
+from blobman.server.running.administration import (
+    Usage,
+    adopt,
+    back_up,
+    read_usage,
+    restore,
+    set_quota,
+    tokens_of,
+    unset_quota,
+)
 from blobman.server.running.plugin import Options, makeService
 from blobman.server.running.service import BlobsService
 from blobman.server.storage.backends import folder_backend
 
 from ..blobs import name, sealed
 from ..owners import owners_below, work_as_root
+from ..storage.soledad.older import OlderFolder
 
 PROJECT = Path(__file__).parent.parent.parent.parent
 
@@ -74,6 +84,68 @@ class AdminTests(TestCase):
         await self.backend.store([(name("a"), sealed())])
         self.assertEqual(read_usage(self.root), [Usage("alice", 1, 800, 5000)])
         self.assertEqual(owners_below(self.root), {(status.st_uid, status.st_gid)})
+
+
+class TokensTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.data = os.path.abspath(self.mktemp())
+
+    def test_names_of_one_catalogue(self) -> None:
+        relative = os.path.relpath(self.data)
+        names = (
+            f"sqlite:{self.data}",
+            self.data,
+            f"sqlite:{relative}",
+            relative,
+            f"SQLite:./{relative}/",
+        )
+        for url in names:
+            tokens_of(url).add("alice")
+        for url in names:
+            self.assertEqual(len(tokens_of(url).list()), len(names))
+
+    def test_names_that_are_none(self) -> None:
+        for url in ("", "sqlite:", "postgresql://u:secret@host/db", "http://host", "a:b"):
+            error = self.assertRaises(ValueError, tokens_of, url)
+            self.assertIn("sqlite:DIR", str(error))
+            self.assertNotIn("secret", str(error))
+
+    def test_names_with_signs_in_them(self) -> None:
+        for sign in ("a#b?c%20d", "a:b", "~"):
+            tokens_of(f"sqlite:{self.data}{sign}").add("alice")
+            self.assertTrue(os.path.isdir(self.data + sign))
+
+    def test_a_folder_that_is_missing(self) -> None:
+        # A mistake in a path should not make folders.
+        error = self.assertRaises(FileNotFoundError, tokens_of, f"sqlite:{self.data}/data")
+        self.assertEqual(error.filename, self.data)
+        self.assertFalse(os.path.exists(self.data))
+
+    def test_a_folder_that_has_not_been_taken_over(self) -> None:
+        OlderFolder(self.data).put(("alice", "default", "a"), sealed())
+        tokens = tokens_of(self.data)
+        self.assertEqual(tokens.list(), [])
+        error = self.assertRaises(StoreError, tokens.add, "alice")
+        self.assertIn("adopt", str(error))
+        self.assertEqual(tokens.revoke("alice"), 0)
+        adopt(self.data)
+        tokens.add("alice")
+        self.assertEqual(len(read_usage(self.data)), 1)
+
+    def test_they_are_in_a_backup(self) -> None:
+        tokens_of(self.data).add("alice", "phone")
+        back_up(self.data, self.data + "-backup")
+        self.assertRaises(StoreError, tokens_of(self.data + "-backup").add, "alice")
+        restore(self.data + "-backup", self.data + "-restored")
+        [kept] = tokens_of(self.data + "-restored").list()
+        self.assertEqual([kept], tokens_of(self.data).list())
+
+    def test_what_root_does_leaves_the_folder_to_its_owner(self) -> None:
+        os.mkdir(self.data)
+        work_as_root(self, self.data)
+        status = os.stat(self.data)
+        tokens_of(self.data).add("alice")
+        self.assertEqual(owners_below(self.data), {(status.st_uid, status.st_gid)})
 
 
 class PluginTests(SynchronousTestCase):
@@ -142,10 +214,17 @@ class PluginTests(SynchronousTestCase):
         self.assertIsInstance(makeService(options), BlobsService)
         self.assertIs(getattr(reactor, "seconds"), time.monotonic)  # noqa: B009
 
+    def test_tokens_in_the_catalogue(self) -> None:
+        options = Options()
+        options.parseOptions(["--data", self.mktemp(), "--listen", "tcp:0"])
+        self.assertIsInstance(options["service"], BlobsService)
+
     def test_what_is_missing(self) -> None:
         for arguments in (
             [],
             ["--data", "d", "--tokens", "t"],
+            ["-l", "tcp:0"],
+            ["--data", "d", "--tokens", "", "-l", "tcp:0"],
             ["--data", "d", "--tokens", "t", "-l", "tcp:0", "--incoming", "tcp:0"],
         ):
             self.assertRaises(UsageError, Options().parseOptions, arguments)

@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from blobman.errors import StoreError
 from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
+from blobman.server.running.administration import tokens_of
 from blobman.server.running.configuration import make_service
 from blobman.server.running.service import BlobsService
 
@@ -40,9 +41,9 @@ class ServiceTests(TestCase):
         self.token = TokenFile(self.tokens).add("alice")
 
     def service(self, *listen: str, data: str = "data", **options: Any) -> BlobsService:
-        service = make_service(
-            os.path.join(self.folder, data), self.tokens, listen or [LOOPBACK], **options
-        )
+        given: dict[str, Any] = {"tokens": self.tokens, **options}
+        data = os.path.join(self.folder, data)
+        service = make_service(data, listen=listen or [LOOPBACK], **given)
         self.addCleanup(service.stopService)
         return service
 
@@ -80,6 +81,32 @@ class ServiceTests(TestCase):
         logged = [formatEvent(event) for event in events]
         self.assertIn(f"Listening on 127.0.0.1:{number}", logged)
         self.assertNotIn("object at", "".join(logged))
+
+    async def test_tokens_in_the_catalogue(self) -> None:
+        data = os.path.join(self.folder, "data")
+        tokens = tokens_of(f"sqlite:{data}")
+        in_the_file, self.token = self.token, tokens.add("alice", "phone")
+        service = self.service(tokens=None)
+        service.startService()
+        await service.when_listening()
+        talk = await self.talk(service)
+
+        async def is_answered(code: int) -> None:
+            talk.received = b""
+            talk.send(self.request("GET", "/blobs/alice/"))
+            await talk.until(f"HTTP/1.1 {code}".encode())
+
+        await is_answered(200)
+        os.rename(data, data + "-away")
+        await is_answered(503)
+        os.rename(data + "-away", data)
+        await is_answered(200)
+        tokens.revoke("alice", "phone")
+        await is_answered(401)
+        self.token = tokens.add("alice", "phone")
+        await is_answered(200)
+        self.token = in_the_file
+        await is_answered(401)
 
     async def test_a_port_that_is_taken(self) -> None:
         first = self.service()
