@@ -51,18 +51,21 @@ class Janitor:
         if clock is not None:
             self._loop.clock = clock
         self._under_way: set[Deferred[None]] = set()
+        self._is_stopped = False
 
     def start(self) -> None:
         """Begin, with a round at once."""
+        self._is_stopped = False
         if self._has_clock:
             self._loop.start(EVERY)
 
     def stop(self) -> Deferred[None]:
         """
-        End.
+        End. What is still to be removed is left to the next process.
 
         :return: fires when nothing is under way. May be called twice.
         """
+        self._is_stopped = True
         if self._loop.running:
             self._loop.stop()
         return Deferred.fromCoroutine(self._wait())
@@ -94,10 +97,11 @@ class Janitor:
         return self._track(self._clean())
 
     async def _clean(self) -> None:
-        if uploads := self._uploads():
-            await self._catalogue.renew(uploads)
         found = AT_ONCE
-        while found == AT_ONCE:
+        while found == AT_ONCE and not self._is_stopped:
+            # Each time: where much is to be removed, a round takes longer than a lease.
+            if uploads := self._uploads():
+                await self._catalogue.renew(uploads)
             keys = await self._catalogue.collect(AT_ONCE)
             await self._remove_all(keys)
             found = len(keys)

@@ -177,3 +177,33 @@ class JanitorTests(SynchronousTestCase):
         patch.restore()
         self.pass_time(EVERY)
         self.assertEqual(self.successResultOf(self.catalogue.collect(10)), [])
+
+    def test_uploads_outlive_a_round_that_takes_long(self) -> None:
+        for number in range(3 * AT_ONCE):
+            self.put(str(number))
+            self.successResultOf(self.backend.delete(name(str(number))))
+        upload = self.receive("a")
+        remove = self.payloads.remove
+
+        def take_long(key: str) -> Deferred[None]:
+            self.clock.rightNow += LEASE / AT_ONCE
+            return remove(key)
+
+        self.patch(self.payloads, "remove", take_long)
+        self.pass_time(LINGER)
+        self.successResultOf(upload.publish())
+
+    def test_much_that_is_to_be_removed_is_not_waited_for(self) -> None:
+        for number in range(3 * AT_ONCE):
+            self.put(str(number))
+            self.successResultOf(self.backend.delete(name(str(number))))
+        gate: Deferred[None] = Deferred()
+        patch = self.patch(self.payloads, "remove", lambda _: gate)
+        self.pass_time(LINGER)
+        closing = self.backend.close()
+        patch.restore()
+        gate.callback(None)
+        self.successResultOf(closing)
+        self.assertGreaterEqual(len(self.payloads.contents), 2 * AT_ONCE)
+        # The next process goes on with it.
+        self.successResultOf(self.backend.open())
