@@ -9,9 +9,10 @@ import stat
 import threading
 from typing import Any
 
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import CancelledError, gatherResults
 from twisted.trial.unittest import TestCase
 
+from blobman.errors import ClosedError
 from blobman.server.storage.interface import DamagedError, UnavailableError
 from blobman.server.storage.payloads import folder
 from blobman.server.storage.payloads.folder import FolderPayloads
@@ -134,3 +135,44 @@ class FolderTests(TestCase):
                 self.assertEqual(result[0], content[start : start + 100_000])
         for opened in await gatherResults(others):
             opened.close()
+
+    async def test_no_descriptor_is_left_of_a_commit_that_does_not_begin(self) -> None:
+        self.patch(folder, "THREADS", 1)
+        payloads = FolderPayloads(self.root)
+        await payloads.open()
+        first, second = [await payloads.create(secrets.token_hex(16)) for _ in range(2)]
+        gate, begun = threading.Event(), threading.Event()
+
+        def wait(_: int) -> None:
+            begun.set()
+            gate.wait()
+
+        busy = await payloads.create(secrets.token_hex(16))
+        patch = self.patch(os, "fsync", wait)
+        committing = busy.commit()
+        begun.wait()
+        cancelled, closed = first.commit(), second.commit()
+        cancelled.cancel()
+        await self.assertFailure(cancelled, CancelledError)
+        closing = payloads.close()
+        gate.set()
+        await self.assertFailure(closed, ClosedError)
+        await committing
+        patch.restore()
+        await closing
+        self.assertEqual(self.open_files(), [])
+
+    def open_files(self) -> list[str]:
+        """Tell which payloads this process has open."""
+        paths = [os.path.realpath(f"/proc/self/fd/{it}") for it in os.listdir("/proc/self/fd")]
+        return [path for path in paths if path.startswith(os.path.join(self.root, ".blobman"))]
+
+    async def test_nothing_is_left_of_an_open_that_fails(self) -> None:
+        path = self.mktemp()
+        with open(path, "wb"):
+            pass
+        before = threading.enumerate()
+        await self.assertFailure(FolderPayloads(path).open(), UnavailableError)
+        for thread in set(threading.enumerate()).difference(before):
+            thread.join(10)
+            self.assertFalse(thread.is_alive(), thread.name)

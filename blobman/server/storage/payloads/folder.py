@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ....errors import ClosedError
@@ -179,7 +180,12 @@ class _FileWriter:
         self._is_flushing = False
 
     def commit(self) -> Deferred[None]:
-        return self._workers.begin(self._commit)
+        def failed(failure: Failure) -> Failure:
+            # It may not have begun.
+            self.discard()
+            return failure
+
+        return self._workers.begin(self._commit).addErrback(failed)
 
     def _commit(self) -> None:
         with told():
@@ -259,9 +265,16 @@ class FolderPayloads:
 
     def open(self) -> Deferred[None]:
         """Begin; see :class:`IPayloads`."""
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> None:
         self._workers = Threads(self._reactor, "payloads", THREADS)
         self._ending = Ending(self._close)
-        return self._do(self._root.open)
+        try:
+            await self._do(self._root.open)
+        except BaseException:
+            await self.close()
+            raise
 
     def close(self) -> Deferred[None]:
         """End; see :class:`IPayloads`."""
