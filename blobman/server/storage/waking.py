@@ -48,10 +48,11 @@ class Waiters:
         return waiting
 
     def _forget(self, place: Place, waiting: Deferred[None]) -> None:
-        others = self._waiting[place]
+        # While they are woken, none is in there any more.
+        others = self._waiting.get(place, set())
         others.discard(waiting)
         if not others:
-            del self._waiting[place]
+            self._waiting.pop(place, None)
 
     def announce(self, places: Iterable[Place]) -> None:
         """Wake who waits for these, which have been committed to; from any thread."""
@@ -66,4 +67,6 @@ class Waiters:
     def _wake(self, places: Iterable[Place]) -> None:
         for place in places:
             for waiting in self._waiting.pop(place, ()):
-                waiting.callback(None)
+                # One that was woken before may have cancelled it.
+                if not waiting.called:
+                    waiting.callback(None)
