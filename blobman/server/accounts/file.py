@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -97,7 +97,9 @@ class FileAccounts:
     def _accept(self, digests: dict[str, tuple[str, ...]], version: Version) -> None:
         self._digests, self._version, self._known_at = digests, version, self._now()
 
-    def _keep(self, failure: Failure, version: Version) -> None:
+    def _keep(self, failure: Failure, version: Version) -> Failure | None:
+        if failure.check(CancelledError):
+            return failure
         self._failed_version, self._failed_at = version, self._now()
         self._log.error(
             "The token file can't be read; who it let in last is let in for "
@@ -105,3 +107,4 @@ class FileAccounts:
             seconds=max(0.0, self._known_at + KEPT - self._now()),
             reason=failure.getErrorMessage(),
         )
+        return None

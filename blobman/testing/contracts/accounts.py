@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.threads import deferToThread
 from zope.interface.verify import verifyObject
 
@@ -78,6 +78,17 @@ class AccountsContract(Base):
         await self.assert_good("alice", second)
         self.tokens.revoke("alice")
         await self.assert_bad("alice", second)
+
+    async def test_cancelling(self) -> None:
+        """Whoever does not want to know any more is in nobody's way."""
+        token = self.tokens.add("alice")
+        checking = self.accounts.check("alice", token)
+        other = self.accounts.check("alice", token)
+        if not checking.called:
+            checking.cancel()
+            await self.assertFailure(checking, CancelledError)
+        self.assertIs(await other, True)
+        await self.assert_good("alice", token)
 
     def test_list(self) -> None:
         """Tokens are listed in the order in which they were made."""
