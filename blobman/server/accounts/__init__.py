@@ -1,1 +1,8 @@
-"""Who may do what, and how much: tokens, the portal they open, quotas, admission."""
+"""
+Who may come in, and how much each may have under way.
+
+- ``interface``: what the server, and an administrator, ask of the place where tokens are;
+- ``tokens``, ``file``: a token file is such a place. ``storage.catalogue.tokens`` is the other one;
+- ``portal``: lets users in;
+- ``admission``: counts what they have under way.
+"""
