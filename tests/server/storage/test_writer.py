@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from blobman.server.storage.catalogue.interface import Publication
 from blobman.server.storage.catalogue.questions import Questions
 from blobman.server.storage.catalogue.transaction import Transaction
 from blobman.server.storage.catalogue.writer import Publishing, Writer
-from blobman.server.storage.interface import UnavailableError
+from blobman.server.storage.interface import DamagedError, UnavailableError
 from blobman.server.storage.threads import Work
 from blobman.testing.contracts.support import name, query, sealed
 
@@ -34,6 +35,16 @@ class _BrokenError(Exception):
 
 def put(blob_id: str) -> Publishing:
     return Publishing([Publication(name(blob_id), 800, sealed()[-16:], sealed(blob_id))])
+
+
+def rename_and_back(path: str) -> Callable[[], None]:
+    os.rename(path, path + "-away")
+    return lambda: os.rename(path + "-away", path)
+
+
+def copy_over(path: str) -> None:
+    shutil.copy(path, path + "-copy")
+    os.replace(path + "-copy", path)
 
 
 class WriterTests(SynchronousTestCase):
@@ -212,6 +223,36 @@ class WriterTests(SynchronousTestCase):
         self.assertIsInstance(error, UnavailableError)
         os.rename(self.folder + "-away", self.folder)
         self.assertEqual(self.run_together(put("a")), [[None]])
+
+    def test_a_log_that_is_moved_or_replaced(self) -> None:
+        """Nothing is acknowledged that nobody would find, and what was is not lost."""
+        ways: tuple[Callable[[str], Callable[[], None] | None], ...] = (
+            os.remove, rename_and_back, copy_over,
+        )  # fmt: skip
+        for number, replace in enumerate(ways):
+            self.assertEqual(self.run_together(put(f"before-{number}")), [[None]])
+            put_back = replace(self.writer._folder.log)
+            outcomes = self.run_together(put("lost"), lambda it: it.delete(name("before-0")))
+            for outcome in outcomes:
+                self.assertIsInstance(outcome, UnavailableError)
+            if put_back:
+                put_back()
+                self.assertEqual(self.run_together(put("back")), [[None]])
+            self.writer.close()
+            self.writer.open()
+        self.assertEqual(self.ids(), ["back", "before-0", "before-1", "before-2"])
+
+    def test_a_log_that_is_emptied(self) -> None:
+        self.run_together(put("moved"))
+        self.writer.rest()
+        self.run_together(put("a"))
+        os.truncate(self.writer._folder.log, 0)
+        for _ in range(2):
+            (outcome,) = self.run_together(put("lost"))
+            self.assertIsInstance(outcome, DamagedError)
+        self.writer.close()
+        error = self.assertRaises(DamagedError, self.writer.open)
+        self.assertIn("acknowledged", str(error))
 
     def test_one_server_at_a_time(self) -> None:
         other = Writer(CatalogueFolder(self.folder), time.time_ns)

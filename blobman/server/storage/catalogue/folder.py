@@ -7,7 +7,8 @@ import os
 
 from ....errors import StoreError
 from ... import disk
-from ..interface import UnavailableError
+from ..interface import DamagedError, UnavailableError
+from .log import has_header
 
 BACKUP = "backup.json"
 """The file that makes a folder that of a backup's catalogue."""
@@ -26,7 +27,8 @@ class CatalogueFolder:
         self.folder = os.path.abspath(folder) if folder else ""
         self.path = self.join("catalogue.sqlite")
         self.log = self.path and self.path + "-wal"
-        self._is_at: tuple[int, int] | None = None
+        self._open_log = -1
+        self._files: tuple[os.stat_result, os.stat_result] | None = None
 
     def join(self, name: str) -> str:
         """Give the path of a file in the folder; empty for memory."""
@@ -42,25 +44,45 @@ class CatalogueFolder:
             raise StoreError("that is a backup, which stays as it is: restore it to a new folder")
 
     def remember(self) -> None:
-        """Note which file it is."""
+        """Note which files the database and its log are; SQLite has both open."""
         if self.path:
-            status = os.stat(self.path)
-            self._is_at = status.st_dev, status.st_ino
+            self._open_log = os.open(self.log, os.O_RDONLY | os.O_CLOEXEC)
+            self._files = self._find()
+
+    def forget(self) -> None:
+        """Take no notice of those files any more. May be called twice."""
+        self._files = None
+        if self._open_log >= 0:
+            os.close(self._open_log)
+            self._open_log = -1
+
+    def _find(self) -> tuple[os.stat_result, os.stat_result]:
+        return os.stat(self.path), os.stat(self.log)
 
     def check(self) -> None:
         """
-        See whether it still is there: not moved, replaced or unmounted.
+        See whether they still are there: not moved, replaced or unmounted.
 
-        :raise UnavailableError: it is not.
+        :raise UnavailableError: they are not.
         """
-        if self._is_at is None:
+        if self._files is None:
             return
         try:
-            status = os.stat(self.path)
+            found = self._find()
         except OSError as error:
             raise UnavailableError(f"the data folder is gone: {error.strerror}") from error
-        if (status.st_dev, status.st_ino) != self._is_at:
-            raise UnavailableError("the data folder has been replaced by another one")
+        if not all(map(os.path.samestat, found, self._files)):
+            raise UnavailableError("the data folder, or a file in it, has been replaced")
+
+    def check_log(self, may_be_empty: bool) -> None:
+        """
+        See whether the log, whatever it is called now, begins as one; while nobody else writes.
+
+        :raise DamagedError: it does not: what is written to it would never be found.
+        :raise OSError: it can't be read.
+        """
+        if self._open_log >= 0 and not has_header(self._open_log, may_be_empty):
+            raise DamagedError("the catalogue's log was damaged while the server had it open")
 
 
 def take_lock(folder: CatalogueFolder) -> int:

@@ -8,9 +8,11 @@ older than the database. So it is recorded how many frames of which log have bee
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from array import array
+from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
 _HEADER = struct.Struct(">8I")
@@ -82,6 +84,17 @@ def _read(file: BinaryIO) -> Log:
         if own_salts == salts:
             frames = number
     return Log(True, whole, frames, salts[1])
+
+
+def has_header(descriptor: int, may_be_empty: bool) -> bool:
+    """
+    Tell whether a log begins as one; while nobody else can begin it anew.
+
+    :param descriptor: of its file.
+    :raise OSError: it can't be read.
+    """
+    raw = os.pread(descriptor, _HEADER.size, 0)
+    return _read(BytesIO(raw)).has_header if raw else may_be_empty
 
 
 def read_salt(path: str) -> int | None:

@@ -98,6 +98,7 @@ class Writer:
         self._last: int | None = None
         self._latest = 0
         self._log_size = 0
+        self._has_logged = False
         self._is_new_generation = True
         self._skipped = 0
 
@@ -226,6 +227,7 @@ class Writer:
 
     def _heed_log(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._log_size = pages * PAGE_SIZE
+        self._has_logged = True
         return apsw.SQLITE_OK
 
     def close(self) -> None:
@@ -235,6 +237,8 @@ class Writer:
 
     def _release(self) -> None:
         self._drop_connection()
+        self._folder.forget()
+        self._has_logged = False
         self._marker.close()
         self._moved.close()
         if self._lock >= 0:
@@ -256,7 +260,8 @@ class Writer:
         """Move what is in the log to its place in the file."""
         if self._connection is None or not self._folder.path:
             return
-        with suppress(apsw.Error, OSError):
+        with suppress(apsw.Error, OSError, DamagedError):
+            self._folder.check_log(may_be_empty=not self._has_logged)
             salt = read_salt(self._folder.log)
             _, _, moved = ask(self._connection, "PRAGMA wal_checkpoint(PASSIVE)")[0]
             self._log_size = 0
@@ -327,6 +332,7 @@ class Writer:
     def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
         connection = self.connection()
         with transaction(connection):
+            self._folder.check_log(may_be_empty=not self._has_logged)
             if any(isinstance(work.call, Growing) for work in works):
                 self._room.keep_reserve()
             changes = self._begin()
