@@ -217,6 +217,30 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(self.run_together(put("c")), [[None]])
         self.assertEqual(self.numbers(), [(1, "a"), (2, "c")])
 
+    def test_a_commit_that_is_not_certain(self) -> None:
+        """Whoever waits for changes looks whether it happened, though it is not acknowledged."""
+        announced: list[tuple[str, str]] = []
+        self.writer.close()
+        self.writer = Writer(CatalogueFolder(self.folder), time.time_ns, None, announced.extend)
+        self.writer.open()
+        self.run_together(put("a"))
+        self.assertEqual(announced, [("alice", "default")])
+
+        @contextmanager
+        def uncertain(connection: apsw.Connection) -> Iterator[None]:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("COMMIT")
+            # Something is open still, as if it had not come to that.
+            connection.execute("BEGIN IMMEDIATE")
+            raise apsw.IOError
+
+        self.patch(module, "transaction", uncertain)
+        (error,) = self.run_together(put("b"))
+        self.assertIsInstance(error, UnavailableError)
+        self.assertEqual(self.ids(), ["a", "b"])
+        self.assertEqual(announced, [("alice", "default")] * 2)
+
     def test_one_that_is_moved_away(self) -> None:
         os.rename(self.folder, self.folder + "-away")
         (error,) = self.run_together(put("a"))

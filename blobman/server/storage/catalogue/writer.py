@@ -73,7 +73,8 @@ class Writer:
     :param folder: where the catalogue is.
     :param now: gives nanoseconds since the epoch.
     :param adopt: fills a catalogue that has just been made.
-    :param announce: told, after each commit, the users and namespaces in which something changed.
+    :param announce: told, after each commit, the users and namespaces in which something changed;
+        after one that failed, too.
     """
 
     _log = Logger()
@@ -339,12 +340,13 @@ class Writer:
             first = changes.last + 1
             results = list(_perform(changes, works))
             changes.finish()
+            # Before it is certain: whoever waits is told for nothing rather than not at all.
+            self._changed.update(changes.changed())
             if self._is_new_generation and changes.last >= first:
                 begin_generation(connection, first)
             self._room.take_for(connection)
         self._latest = changes.latest
         if changes.last >= first:
-            self._changed.update(changes.changed())
             self._last = changes.last
             self._is_new_generation = False
             self._mark(changes.last)
