@@ -201,6 +201,21 @@ class ServiceTests(TestCase):
         self.assertIn(b"HTTP/1.1 200", await busy.closed)
         await stopped
 
+    async def test_what_waits_for_changes_is_answered(self) -> None:
+        service = self.service()
+        for _ in range(2):
+            service.startService()
+            await service.when_listening()
+            waiting, other = await self.talk(service), await self.talk(service)
+            waiting.send(self.request("GET", "/blobs/alice/?changes=start&wait=60"))
+            other.send(self.request("GET", "/blobs/alice/"))
+            await other.until(b"[]")
+            self.assertEqual(waiting.received, b"")
+            await service.stopService()
+            answer = await waiting.closed
+            self.assertIn(b"HTTP/1.1 200", answer)
+            self.assertIn(b'{"changes": [], ', answer)
+
     async def test_stopped_twice(self) -> None:
         service = self.service()
         service.startService()
