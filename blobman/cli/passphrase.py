@@ -26,7 +26,7 @@ def passphrase(context: click.Context, new_passphrase_file: str | None, keyring:
     """
     Change the passphrase of the keys.
 
-    The keys and the recovery code stay as they are. Who has a copy of the old file can still
+    The keys and the recovery code stay as they are. Anyone with a copy of the old file can still
     open that with the old passphrase.
     """
     given = given_settings(context)

@@ -79,15 +79,14 @@ def replace_keys(
 
 _ABOUT_CODE = """
 This is your recovery code. It is shown this once: write it down, and keep it
-where only you find it. Who has it can read your blobs. If you lose both it and
-the passphrase, nobody can read them, not even you.
+where only you can find it. Anyone who has it can read your blobs. If you lose
+both it and the passphrase, nobody can read them, not even you.
 """
 
 _ABOUT_SAVED_CODE = """
 Your recovery code went to standard output, this once: keep it where only you
-find it. Who has it can read your blobs. If you lose both it and the passphrase,
-nobody can read them, not even you.
-"""
+can find it. Anyone who has it can read your blobs. If you lose both it and the
+passphrase, nobody can read them, not even you."""
 
 
 def _write(configuration: Configuration, answers: Answers) -> None:

@@ -145,7 +145,7 @@ class RecoveryCodeTests(TerminalCase):
         )
         await self.succeed_with(process)
         self.assertIn(b"This is your recovery code. It is shown this once", process.err)
-        self.assertIn(b"If you lose both it and\nthe passphrase, nobody can", process.err)
+        self.assertIn(b"If you lose\nboth it and the passphrase, nobody can", process.err)
 
 
 class BrokenPipeTests(TerminalCase):
