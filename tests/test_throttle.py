@@ -107,6 +107,15 @@ class ThrottleTests(SynchronousTestCase):
         last.cancel()
         self.failureResultOf(last, CancelledError)
 
+    def test_who_is_cancelled_by_another_whose_turn_comes(self) -> None:
+        self.throttle.take(250)
+        first, second, third = self.take(100), self.take(100), self.take(100)
+        first.addCallback(lambda _: second.cancel())
+        self.clock.advance(1)
+        self.successResultOf(first)
+        self.failureResultOf(second, CancelledError)
+        self.successResultOf(third)
+
     def test_who_takes_more_when_his_turn_comes(self) -> None:
         self.throttle.take(250)
         again: list[Deferred[None]] = []

@@ -48,6 +48,7 @@ class Body:
         self._finished: Deferred[None] = Deferred(lambda _: self.stopProducing())
         self._work: Deferred[None] | None = None
         self._paused: Deferred[None] | None = None
+        self._is_writing = False
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Begin. See :class:`IBodyProducer`."""
@@ -60,15 +61,18 @@ class Body:
         raise NotImplementedError
 
     def _ended(self, _: None) -> None:
-        # The consumer knows this body: what both hold should not wait for the garbage collector.
-        self._consumer = None
-        self._finished.callback(None)
+        if self._let_go():
+            self._finished.callback(None)
 
     def _failed(self, failure: Failure) -> None:
-        # Once stopped, nobody waits for the end any more.
-        if self._consumer is not None:
-            self._consumer = None
+        if self._let_go():
             self._finished.errback(failure)
+
+    def _let_go(self) -> bool:
+        """Forget the consumer, and tell whether there was one: once stopped, nobody waits."""
+        # It knows this body: what both hold should not wait for the garbage collector.
+        consumer, self._consumer = self._consumer, None
+        return consumer is not None
 
     def pauseProducing(self) -> None:
         """Write no more for now."""
@@ -84,7 +88,8 @@ class Body:
     def stopProducing(self) -> None:
         """Never write again; nobody is told."""
         self._consumer = None
-        if self._work is not None:
+        # Work can be cancelled while it waits. Else it finds out when it has written.
+        if self._work is not None and not self._is_writing:
             self._work.cancel()
 
     def abort(self) -> None:
@@ -119,10 +124,17 @@ class Body:
         if self._consumer is None:
             raise CancelledError
         self.complete = last
-        self._consumer.write(data)
-        self._idle.reset()
-        self._sent += len(data)
-        self._progress(self._sent, self.length)
+        self._is_writing = True
+        try:
+            self._consumer.write(data)
+            self._idle.reset()
+            self._sent += len(data)
+            self._progress(self._sent, self.length)
+        finally:
+            self._is_writing = False
+        if self._consumer is None or self._idle.stopped:
+            # Who was told of the progress has cancelled it.
+            raise CancelledError
         if self._paused is not None:
             await self._paused
             self._idle.reset()

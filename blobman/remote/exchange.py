@@ -147,7 +147,13 @@ class Exchanges:
         # What becomes of a request that is cancelled depends on how far it was: Twisted calls it
         # a failed look-up of the host's name while it connects.
         answered: Deferred[IResponse] = Deferred(cancel)
-        requested.chainDeferred(answered)
+
+        def ended(result: Any) -> None:
+            # Cancelled from within, as it begins, it ends later, and nobody waits for that.
+            if not answered.called:
+                answered.callback(result)
+
+        requested.addBoth(ended)
         try:
             response = await answered
         except Exception as error:

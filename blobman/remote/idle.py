@@ -12,6 +12,7 @@ class IdleTimer:
     Calls back once when nothing has happened for a while.
 
     :ivar expired: whether it has.
+    :ivar stopped: whether it was ended: what it watched over is at its end.
     """
 
     def __init__(self, clock: IReactorTime, seconds: float, on_expired: Callable[[], object]):
@@ -21,7 +22,7 @@ class IdleTimer:
         :param seconds: how long nothing may happen.
         """
         self.expired = False
-        self._stopped = False
+        self.stopped = False
         self._clock = clock
         self._seconds = seconds
         self._on_expired = on_expired
@@ -30,7 +31,7 @@ class IdleTimer:
 
     def reset(self) -> None:
         """Something happened: start over, also after a pause."""
-        if self._stopped:
+        if self.stopped:
             return
         if self._call is None:
             self._call = self._clock.callLater(self._seconds, self._expire)
@@ -45,7 +46,7 @@ class IdleTimer:
 
     def stop(self) -> None:
         """End it for good."""
-        self._stopped = True
+        self.stopped = True
         self.pause()
 
     def _expire(self) -> None:

@@ -104,7 +104,9 @@ class Throttle:
             delay = self._missing(self._waiters[0]) / self._rate
             self._call = self._clock.callLater(delay, self._come_back)
         for waiter in served:
-            waiter.turn.callback(None)
+            # One may have been cancelled by another whose turn has just come.
+            if not waiter.turn.called:
+                waiter.turn.callback(None)
 
     def _missing(self, waiter: _Waiter) -> float:
         # A part of a byte is what rounding leaves of a time that has been waited for.
