@@ -24,6 +24,7 @@ from .pump import Pump
 
 class PumpedTestCase(SynchronousTestCase):
     def setUp(self) -> None:
+        self.others = set(threading.enumerate())
         self.pump = Pump()
         self.folder = Path(self.mktemp()).absolute()
         self.store = BlobStore(self.folder, "user", b"key", reactor=cast(Any, self.pump))
@@ -32,8 +33,12 @@ class PumpedTestCase(SynchronousTestCase):
 
     def close(self) -> None:
         self.pump.wait(self.store.close())
-        self.assertEqual(own_threads(), [])
+        self.assertEqual(self.threads(), [])
         self.assertEqual(self.pump.triggers, [])
+
+    def threads(self) -> list[threading.Thread]:
+        """Give the threads that have been started since this test began."""
+        return [it for it in threading.enumerate() if it not in self.others]
 
     def put(self, blob_id: str, size: int) -> Deferred[None]:
         return self.store.put(blob_id, io.BytesIO(content(size)), size)
@@ -53,10 +58,6 @@ class PumpedTestCase(SynchronousTestCase):
     def payload_files(self) -> list[Path]:
         folder = self.database.payloads.folder
         return list(folder.iterdir()) if folder.exists() else []
-
-
-def own_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("blobman")]
 
 
 class CancelTests(PumpedTestCase):
@@ -216,7 +217,7 @@ class CloseTests(PumpedTestCase):
         jobs = [self.put(f"b{n}", n * 1000) for n in range(100)]
         for job in jobs:
             self.pump.wait(job)
-        self.assertLessEqual(len(own_threads()), 6)
+        self.assertLessEqual(len(self.threads()), 6)
 
     def test_close_fails_what_waits(self) -> None:
         first, gate = self.hold_writer()
@@ -244,7 +245,7 @@ class CloseTests(PumpedTestCase):
         (trigger,) = self.pump.triggers
         self.pump.triggers.clear()
         self.pump.wait(trigger())
-        self.assertEqual(own_threads(), [])
+        self.assertEqual(self.threads(), [])
         self.assertRaises(ClosedError, self.pump.wait, self.store.list())
 
     def test_the_log_goes_with_the_last_one(self) -> None:
@@ -300,4 +301,4 @@ class ThreadTests(PumpedTestCase):
         self.assertIn("can't start new thread", str(error))
         self.assertEqual(self.pump.wait(self.store.list()), [])
         self.pump.wait(self.put("a", 1000))
-        self.assertLessEqual(len(own_threads()), 6)
+        self.assertLessEqual(len(self.threads()), 6)

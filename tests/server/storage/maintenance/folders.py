@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -46,6 +48,9 @@ class FolderCase(TestCase):
         os.mkdir(self.folder)
         self.data = self.path("data")
         self.backup = self.path("backup")
+        # Payloads have the same names in every run.
+        chance = random.Random(1)
+        self.patch(secrets, "token_hex", lambda size: chance.randbytes(size).hex())
 
     def path(self, name: str) -> str:
         return os.path.join(self.folder, name)
