@@ -28,7 +28,11 @@ data_option = click.option(
 
 @click.group("quota")
 def quota() -> None:
-    """Set, or show, how much each user may keep on the server. A running server follows."""
+    """
+    Set, or show, how much each user may keep on the server.
+
+    A running server uses what is set at once.
+    """
 
 
 @quota.command("set")
@@ -63,7 +67,11 @@ def unset_quota(user: str, data: str) -> None:
 @data_option
 @json_option()
 def show_quotas(data: str, as_json: bool) -> None:
-    """List the quotas: the default one, then those of users that have their own."""
+    """
+    List the quotas.
+
+    The default one comes first, then those of users that have their own.
+    """
     from blobman.server.running import administration as admin
 
     quotas = admin.read_quotas(data)
@@ -87,7 +95,7 @@ def server() -> None:
 @data_option
 @json_option()
 def usage(data: str, as_json: bool) -> None:
-    """List users: how many blobs they keep, how much that is, and their quota."""
+    """List how much each user keeps, and may keep."""
     from blobman.server.running import administration as admin
 
     users = admin.read_usage(data)
@@ -108,7 +116,7 @@ def usage(data: str, as_json: bool) -> None:
 @json_option()
 def adopt(data: str, dry_run: bool, as_json: bool) -> None:
     """
-    Take over a folder of Soledad's server, or of an earlier version.
+    Take over a folder of Soledad's server, or of an older blobman.
 
     The first start of a server does the same. The blobs stay in their files; what is odd is left
     where it is, and listed. The other server has to be stopped, but not for a dry run, which

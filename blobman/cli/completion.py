@@ -11,7 +11,7 @@ from click.shell_completion import get_completion_class
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """
-    Print what lets a shell complete commands, options and files.
+    Print a script that lets a shell complete commands.
 
     \b
       bash:  blobman completion bash >> ~/.bashrc

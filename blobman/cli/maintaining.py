@@ -58,10 +58,10 @@ def backup(folder: str, data: str, as_json: bool) -> None:
 @json_option()
 def restore(folder: str, data: str, as_json: bool) -> None:
     """
-    Make a data folder of the backup in DIR, which is checked before.
+    Make a data folder from the backup in DIR.
 
-    What was put after the backup is sent again by clients that have it. What was deleted after it
-    is there again.
+    The backup is checked first. What was put after it is sent again by clients that have it. What
+    was deleted after it is there again.
     """
     from blobman.server.running import administration as admin
 

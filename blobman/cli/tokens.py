@@ -132,7 +132,11 @@ def add(user: str, tokens: str | None, catalogue: str | None, label: str, save: 
 @_place_options
 @json_option()
 def list_tokens(user: str | None, tokens: str | None, catalogue: str | None, as_json: bool) -> None:
-    """List the tokens, of all users or of one: user, id, when it was made, and its label."""
+    """
+    List the tokens of all users, or of one.
+
+    Shows of each: user, id, when it was made, and its label.
+    """
     screen = Screen(as_json)
     place = _find_place(tokens, catalogue)
     found = place.tokens.list(user)
@@ -158,8 +162,9 @@ def revoke(
     user: str, token: str | None, tokens: str | None, catalogue: str | None, everything: bool
 ) -> None:
     """
-    Forget a TOKEN of USER, named by its label or by the id that token list shows. A running
-    server follows.
+    Forget a token of USER.
+
+    TOKEN is its label, or the id that token list shows. A running server refuses it at once.
     """
     if everything == (token is not None):
         raise click.UsageError("give the label or the id of a token, or --all")

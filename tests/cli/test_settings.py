@@ -189,6 +189,7 @@ class HelpTests(CommandCase):
     async def test_without_a_command(self) -> None:
         outcome = await self.succeed()
         self.assertIn("Blobs:", outcome.out)
+        self.assertNotIn("...\n", outcome.out.partition("\n")[2])
         self.assertEqual(outcome.out, (await self.succeed("--help")).out)
 
     async def test_all_commands_have_help_that_fits(self) -> None:
@@ -198,6 +199,7 @@ class HelpTests(CommandCase):
             "token list",
             "token revoke",
             "quota set",
+            "quota show",
             "quota unset",
             "server adopt",
             "server backup",
@@ -207,6 +209,7 @@ class HelpTests(CommandCase):
             "server usage",
         ):
             outcome = await self.succeed(*command.split(), "--help")
+            self.assertNotIn("...\n", outcome.out.partition("\n")[2], command)
             self.assertTrue(outcome.out.startswith(f"Usage: blobman {command} "), outcome.out)
             self.assertLessEqual(max(map(len, outcome.lines)), 80, command)
 
