@@ -60,7 +60,9 @@ class IRemote(Interface):
             blobs that are there.
         :param limit: the most changes that are wanted, 1 or more; 10,000 is the most there are.
         :param wait: whole seconds, 0 to 60, that the answer may take if nothing has changed yet.
-            Then it comes as soon as something has, or perhaps earlier; without changes at the end.
+            Then it comes as soon as something has; at the end of that time, or earlier if the
+            server likes, it comes without changes. Wait a moment before asking again if it came
+            early: the server is stopping, or has too many that wait.
         :return: fires with a ``model.ChangesPage``; from a server that does not know of changes,
             with the list of all ids, at once. Fails with ``CursorExpiredError``, and with
             ``ServerError``, too, if a list is longer than 32 MiB or 900,000 ids.

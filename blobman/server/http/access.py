@@ -36,7 +36,7 @@ class Report:
     :ivar code: the status that was answered; 499 if the client went away before.
     :ivar received: bytes of the body that came.
     :ivar sent: bytes of the answer's body.
-    :ivar seconds: from the first line to the end.
+    :ivar seconds: from the first line to the end, without those in which it waited for changes.
     """
 
     request_id: str

@@ -78,7 +78,7 @@ class Feed:
         """Wait for a change; give whether there was one."""
         check_present(request)
         request.when_gone(changed.cancel)
-        with admission.left(self._user):
+        with admission.left(self._user), request.resting():
             has_changed = await request.waiting.wait(self._user, changed, deadline)
         check_present(request)
         return has_changed

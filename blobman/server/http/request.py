@@ -19,7 +19,8 @@ straight to its place. What that takes of twisted.web is all in this module:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from twisted.python.failure import Failure
@@ -57,6 +58,7 @@ class BlobsRequest(Request):
     _is_reported = False
     _is_finishing = False
     _lingering: IDelayedCall | None = None
+    _rest_began_at: float | None = None
 
     def __init__(self, channel: BlobsChannel, *arguments: Any, **options: Any) -> None:
         super().__init__(channel, *arguments, **options)  # type: ignore[no-untyped-call]
@@ -64,7 +66,7 @@ class BlobsRequest(Request):
         self.log = RequestLog()
         self._channel = channel
         self._site = channel.site
-        self._began_at = self._site.clock.seconds()
+        self._began_at = self._now()
 
     # -- what the channel calls --------------------------------------------------------
 
@@ -145,6 +147,23 @@ class BlobsRequest(Request):
         """Where requests wait for changes."""
         return self._site.waiting
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Wait in the block for what others do: that is no time that answering took."""
+        self._rest_began_at = self._now()
+        try:
+            yield
+        finally:
+            self._end_rest()
+
+    def _end_rest(self) -> None:
+        if self._rest_began_at is not None:
+            self._began_at += self._now() - self._rest_began_at
+            self._rest_began_at = None
+
+    def _now(self) -> float:
+        return self._site.clock.seconds()
+
     def when_gone(self, call: Callable[[], object]) -> None:
         """Have something called if the connection ends before the answer does."""
         self.notifyFinish().addErrback(lambda _: call())
@@ -204,6 +223,7 @@ class BlobsRequest(Request):
         if self._is_reported:
             return
         self._is_reported = True
+        self._end_rest()
         report = Report(
             request_id=self.log.request_id,
             peer=self._channel.peer,
@@ -213,7 +233,7 @@ class BlobsRequest(Request):
             code=code,
             received=self.body.received,
             sent=self.sentLength,
-            seconds=self._site.clock.seconds() - self._began_at,
+            seconds=self._now() - self._began_at,
         )
         self._site.report(report)
 

@@ -206,6 +206,14 @@ class WaitingTests(SiteCase):
         self.assertEqual(self.reports[-1].code, 499)
         self.put("a")
 
+    def test_waiting_is_no_time_that_answering_takes(self) -> None:
+        wires = [self.wait(30), self.wait(30)]
+        self.clock.advance(20)
+        wires[0].loseConnection()
+        self.clock.advance(10)
+        self.page_on(wires[1])
+        self.assertEqual([it.seconds for it in self.reports[-2:]], [0.0, 0.0])
+
     def test_many_of_one_user(self) -> None:
         most = self.limits.waiting
         self.assertEqual(most, 8)
