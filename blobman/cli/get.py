@@ -57,7 +57,7 @@ async def get(
     def write(stop: threading.Event) -> None:
         if must_be_text and not is_text(content, stop):
             hint = "give -o FILE, or -o - to have it on the terminal"
-            raise click.UsageError(f"{blob_id} is no text: {hint}")
+            raise click.UsageError(f"{blob_id} is not text: {hint}")
         if output == "-":
             with writing_output():
                 write_pipe(content, sys.stdout.fileno(), stop)

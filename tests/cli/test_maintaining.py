@@ -30,6 +30,22 @@ class MaintainingTests(ServerCase):
         await self.succeed("server", "restored", "--data", copy)
         await self.refuse(10, "server", "restored", "--data", data)
 
+    async def test_a_folder_that_no_server_has_used(self) -> None:
+        folder = self.path("photos")
+        os.mkdir(folder)
+        for command in (
+            "quota show",
+            "server usage",
+            "server restored",
+            "server check",
+            "server check --repair",
+            f"server backup {self.path('b')}",
+        ):
+            outcome = await self.run_command(*command.split(), "--data", folder)
+            self.assertIn(f"blobman: no server has used {folder} yet", outcome.err)
+            self.assertNotEqual(outcome.code, 0)
+        self.assertEqual(os.listdir(folder), [])
+
     async def test_check(self) -> None:
         for blob_id in ("a", "b"):
             await self.put(b"x" * 300_000, "--id", blob_id)

@@ -297,7 +297,7 @@ class TerminalTests(ServerCase):
                 self.assertEqual((shown, self.code), (b"", 2))
                 self.assertEqual(
                     err.read(),
-                    f"blobman: {number} is no text:"
+                    f"blobman: {number} is not text:"
                     " give -o FILE, or -o - to have it on the terminal\n",
                 )
             if content is not late:

@@ -86,7 +86,8 @@ class TokenTests(CommandCase):
         self.assertIn("--all", await self.refuse(2, "token", "revoke", "alice"))
         self.assertIn("--all", await self.refuse(2, "token", "revoke", "alice", "x", "--all"))
         self.let(tokens=self.write("none", b"nonsense"))
-        await self.refuse(10, "token", "list")
+        line = await self.refuse(10, "token", "list")
+        self.assertIn(f"{self.path('none')} is damaged, or is not a token file", line)
 
 
 class CatalogueTests(CommandCase):

@@ -135,7 +135,7 @@ class TokenFile:
         except FileNotFoundError:
             return []
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise StoreError("the token file is damaged, or is none") from error
+            raise StoreError(f"{self.path} is damaged, or is not a token file") from error
 
     @contextmanager
     def _changing(self) -> Iterator[Tokens]:

@@ -41,7 +41,10 @@ class CatalogueFolder:
         :raise StoreError: it is the catalogue of one.
         """
         if self.folder and os.path.lexists(self.join(BACKUP)):
-            raise StoreError("that is a backup, which stays as it is: restore it to a new folder")
+            data = os.path.dirname(self.folder)
+            raise StoreError(
+                f"{data} is a backup, which stays as it is: restore it to a new folder"
+            )
 
     def remember(self) -> None:
         """Note which files the database and its log are; SQLite has both open."""

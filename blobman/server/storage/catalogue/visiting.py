@@ -18,7 +18,10 @@ from .transaction import Transaction
 from .writer import Writer
 
 _CACHE = 1024 * 1024
-_NONE = "the folder has no catalogue: no server has used it yet"
+
+
+def _has_none(folder: str) -> StoreError:
+    return StoreError(f"no server has used {os.path.dirname(folder)} yet: it has no catalogue")
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def visiting(folder: str) -> Iterator[apsw.Connection]:
     :raise StoreError: there is none, it is a backup's, or it can't be read.
     """
     if not is_made(folder):
-        raise StoreError(_NONE)
+        raise _has_none(folder)
     with _visiting(CatalogueFolder(folder)) as connection:
         yield connection
 
@@ -169,5 +172,5 @@ def begin_history(folder: str) -> int:
     :raise StoreError: there is none, a server has it open, or it is damaged.
     """
     if not is_made(folder):
-        raise StoreError(_NONE)
+        raise _has_none(folder)
     return Writer(CatalogueFolder(folder), time.time_ns).begin_history()

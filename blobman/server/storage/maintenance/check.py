@@ -60,7 +60,7 @@ def check_folder(data: str, deep: bool, is_running: bool) -> Iterator[Finding]:
     """
     if not os.path.lexists(os.path.join(data, CATALOGUE)):
         if not os.path.lexists(os.path.join(data, LAST_NUMBER)):
-            raise StoreError("no server has used that folder yet")
+            raise StoreError(f"no server has used {data} yet")
         yield Finding(Kind.CATALOGUE, CATALOGUE, "it is missing")
         return
     yield from _check_files(data, is_running)

@@ -63,7 +63,7 @@ def repair(data: str, deep: bool) -> Repaired:
     data = os.path.abspath(data)
     own = os.path.join(data, OWN_FOLDER)
     if not os.path.isdir(own):
-        raise StoreError("no server has used that folder yet")
+        raise StoreError(f"no server has used {data} yet")
     CatalogueFolder(own).refuse_backup()
     with alone(own), store_errors():
         findings = list(check_folder(data, deep, is_running=False))

@@ -65,7 +65,7 @@ def open_backup(folder: str) -> Manifest:
     try:
         return read_manifest(os.path.join(folder, MANIFEST))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError(f"{folder} is no backup, or not a whole one") from error
+        raise StoreError(f"{folder} is not a complete backup") from error
 
 
 def _make(folder: str, data: str, manifest: Manifest) -> None:

@@ -174,7 +174,7 @@ class RefusedTests(FolderCase):
         self.assertRaises(FileExistsError, back_up, self.data, self.path("there"))
         back_up(self.data, self.backup)
         error = self.assertRaises(StoreError, back_up, self.backup, self.path("another"))
-        self.assertIn("that is a backup", str(error))
+        self.assertIn(f"{self.backup} is a backup", str(error))
         self.assertEqual(sorted(os.listdir(self.folder)), ["backup", "data", "there"])
 
     async def test_a_backup_is_not_served(self) -> None:
@@ -251,7 +251,7 @@ class RefusedTests(FolderCase):
         left = self.backup + INCOMPLETE
         self.assertEqual(sorted(os.listdir(self.folder)), [os.path.basename(left), "data"])
         error = self.assertRaises(StoreError, restore, left, self.path("restored"))
-        self.assertIn("no backup, or not a whole one", str(error))
+        self.assertIn("is not a complete backup", str(error))
         error = self.assertRaises(FileExistsError, back_up, self.data, self.backup)
         self.assertIn("interrupted", str(error))
         shutil.rmtree(left)
