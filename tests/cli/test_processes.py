@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sys
@@ -67,7 +68,7 @@ class ProcessTests(ServerCase):
         await server.when_written(b"listening on unix:")
         first = server.out.decode().splitlines()[0]
         self.let(remote=f"http://{first.removeprefix('listening on ')}/blobs/")
-        content = os.urandom(2_000_000)
+        content = random.Random(1).randbytes(2_000_000)
         await self.run_process("put", self.write("a", content), "--id", "a")
         self.another_machine()
         self.assertEqual((await self.run_process("get", "a")).out, content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -104,7 +105,7 @@ class NowTests(SynchronousTestCase):
         self.path = self.mktemp()
 
     def write(self, size: int) -> bytes:
-        content = os.urandom(size)
+        content = random.Random(1).randbytes(size)
         with open(self.path, "wb") as file:
             file.write(content)
         return content

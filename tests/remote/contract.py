@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import DeferredList
@@ -44,7 +43,7 @@ class RemoteContract(Base):
     async def payload(self, blob_id: str, data: bytes, sealed: bool = True) -> IPayload:
         preamble = b""
         if sealed:
-            preamble = Preamble.for_blob(blob_id, len(data), secrets.token_bytes(16), 0).encode()
+            preamble = Preamble.for_blob(blob_id, len(data), bytes(16), 0).encode()
         store = MemoryStore()
         await store.put(blob_id, io.BytesIO(data), len(data), preamble=preamble)
         payload = await store.open_payload(blob_id)

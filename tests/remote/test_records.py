@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from typing import Any
 
 from twisted.internet import reactor
@@ -19,7 +20,7 @@ from blobman.remote.records import RecordsGatherer
 from ..certificates import Authority
 
 RECORD = 16 * 1024
-CONTENT = os.urandom(20 * RECORD + 7)
+CONTENT = random.Random(1).randbytes(20 * RECORD + 7)
 
 
 class Sender(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
+import random
 import stat
 import threading
 from typing import Any
@@ -24,9 +24,13 @@ class FolderTests(TestCase):
         self.payloads = FolderPayloads(self.root)
         await self.payloads.open()
         self.addCleanup(lambda: self.payloads.close())
+        self.chance = random.Random(1)
+
+    def new_key(self) -> str:
+        return self.chance.randbytes(16).hex()
 
     async def write(self, content: bytes = b"content") -> str:
-        key = secrets.token_hex(16)
+        key = self.new_key()
         writer = await self.payloads.create(key)
         await writer.write([content])
         await writer.commit()
@@ -68,7 +72,7 @@ class FolderTests(TestCase):
         for replacement in (False, True):
             if replacement:
                 os.mkdir(self.root)
-            missing = secrets.token_hex(16)
+            missing = self.new_key()
             await self.assertFailure(self.payloads.get(missing), UnavailableError)
             await self.assertFailure(self.payloads.create(missing), UnavailableError)
             await self.assertFailure(self.payloads.check_writing(), UnavailableError)
@@ -78,7 +82,7 @@ class FolderTests(TestCase):
         self.assertEqual(await self.read(key, 7), b"content")
 
     async def test_one_that_goes_while_a_payload_is_written(self) -> None:
-        writer = await self.payloads.create(secrets.token_hex(16))
+        writer = await self.payloads.create(self.new_key())
         os.rename(self.root, self.root + "-away")
         await writer.write([b"content"])
         await self.assertFailure(writer.commit(), UnavailableError)
@@ -88,7 +92,7 @@ class FolderTests(TestCase):
         def fail(*_: object) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        writer = await self.payloads.create(secrets.token_hex(16))
+        writer = await self.payloads.create(self.new_key())
         patch = self.patch(os, "writev", fail)
         error: Any = await self.assertFailure(writer.write([b"content"]), UnavailableError)
         self.assertEqual(str(error), "the disk is full")
@@ -108,21 +112,21 @@ class FolderTests(TestCase):
                 gate.wait()
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        writer = await self.payloads.create(secrets.token_hex(16))
+        writer = await self.payloads.create(self.new_key())
         self.patch(os, "fsync", fail_first)
         await writer.write([b"content"])
         begun.wait()
         committing = writer.commit()
         # It could have ended by the time that so many others have, one after another.
         for _ in range(200):
-            missing = secrets.token_hex(16)
+            missing = self.new_key()
             await self.assertFailure(self.payloads.get(missing), DamagedError)
         gate.set()
         await self.assertFailure(committing, UnavailableError)
 
     async def test_closed_under_readers(self) -> None:
         """A descriptor that is in use is not closed: its number could be another file's by then."""
-        content = os.urandom(1_000_000)
+        content = random.Random(1).randbytes(1_000_000)
         key, other = await self.write(content), await self.write(bytes(1_000_000))
         payload = await self.payloads.get(key)
         reading = [payload.read(start, start + 100_000) for start in range(0, 1_000_000, 100_000)]
@@ -140,14 +144,14 @@ class FolderTests(TestCase):
         self.patch(folder, "THREADS", 1)
         payloads = FolderPayloads(self.root)
         await payloads.open()
-        first, second = [await payloads.create(secrets.token_hex(16)) for _ in range(2)]
+        first, second = [await payloads.create(self.new_key()) for _ in range(2)]
         gate, begun = threading.Event(), threading.Event()
 
         def wait(_: int) -> None:
             begun.set()
             gate.wait()
 
-        busy = await payloads.create(secrets.token_hex(16))
+        busy = await payloads.create(self.new_key())
         patch = self.patch(os, "fsync", wait)
         committing = busy.commit()
         begun.wait()
