@@ -23,7 +23,7 @@ Every error that blobman raises on purpose, as one tree.
     +-- InvalidBlob                  sealed bytes that do not verify
     +-- MaximumRetriesError          they did not verify as often as was tried
     +-- UnauthorizedError            401 or 403: the token is not accepted
-    +-- CursorExpiredError           410: the server's history is not the one that the cursor is of
+    +-- CursorExpiredError           410: the cursor is of another history than the server's
     +-- QuotaExceededError           507: the user's space on the server is used up
     +-- CertificateError             the server's certificate is not to be trusted, or it wants ours
     +-- ServerError                  any other answer: not a success, or not the server's
@@ -150,10 +150,10 @@ class UnauthorizedError(BlobError):
 
 class CursorExpiredError(BlobError):
     """
-    The server's history of changes is not the one that the cursor is of (410).
+    The cursor is of another history of changes than the server's (410).
 
-    It is another server's, or was restored from a backup. What is here has to be compared with
-    all that is there: read from :data:`blobman.model.FIRST_CURSOR`.
+    It came from another server, or the server was restored from a backup. Compare what is here
+    with all that is there: read from :data:`blobman.model.FIRST_CURSOR`.
     """
 
 
