@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from twisted.internet.defer import CancelledError
@@ -10,6 +11,7 @@ from twisted.internet.error import (
     ConnectingCancelledError,
     ConnectionClosed,
     DNSLookupError,
+    TimeoutError,
 )
 from twisted.python.failure import Failure
 from twisted.web._newclient import RequestNotSent
@@ -103,5 +105,13 @@ def transfer_error(error: BaseException, action: str) -> BaseException:
 
 
 def _in_words(error: BaseException) -> str:
-    text = str(error).strip().rstrip(".")
-    return text or type(error).__name__
+    """Say it shortly where Twisted says it twice, or in words of its own."""
+    if isinstance(error, ConnectError) and isinstance(error.osError, int):
+        return os.strerror(error.osError)
+    if isinstance(error, TimeoutError):
+        return "the connection could not be made in time"
+    if isinstance(error, DNSLookupError):
+        return "the address of this host was not found"
+    if isinstance(error, ConnectionClosed):
+        return "the connection was closed"
+    return str(error).strip().rstrip(".") or type(error).__name__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 from twisted.internet import reactor
@@ -13,7 +15,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from blobman import RetriableTransferError
 
-from .listening import ListeningTestCase
+from .listening import ListeningTestCase, Recorder
 
 _reactor: Any = reactor
 
@@ -91,4 +93,24 @@ class SilenceTests(ListeningTestCase):
         _reactor.installNameResolver(NothingIsThere())
         with self.assertRaises(RetriableTransferError) as caught:
             await self.manager(1234, "blobs.example").count()
-        self.assertIn("count: blobs.example:1234: ", str(caught.exception))
+        self.assertEqual(
+            str(caught.exception),
+            "count: blobs.example:1234: the address of this host was not found",
+        )
+
+    async def test_nobody_listens(self) -> None:
+        port = await self.listen(Silent())
+        await self.stop_listening()
+        with self.assertRaises(RetriableTransferError) as caught:
+            await self.manager(port).count()
+        self.assertEqual(
+            str(caught.exception), f"count: 127.0.0.1:{port}: {os.strerror(errno.ECONNREFUSED)}"
+        )
+
+    async def test_a_connection_that_is_closed(self) -> None:
+        port = await self.listen(Recorder(answer=b""))
+        with self.assertRaises(RetriableTransferError) as caught:
+            await self.manager(port, remote=f"http://127.0.0.1:{port}/blobs/").count()
+        self.assertEqual(
+            str(caught.exception), f"count: 127.0.0.1:{port}: the connection was closed"
+        )
