@@ -30,9 +30,6 @@ _NOTE = 4096
 _AHEAD = 1 << 20
 """Bytes that the database grows by at least."""
 
-_PLENTY = 1 << 28
-"""Bytes of free space with which no room is taken ahead: others won't use them up meanwhile."""
-
 
 class Room:
     """
@@ -56,9 +53,6 @@ class Room:
         """
         Give the database the room that it is going to need; before a commit.
 
-        Where there is plenty, it grows when it has to: SQLite takes room by writing to each of
-        its blocks, 0.4 ms for a MiB.
-
         :param there: how many bytes it has.
         :raise apsw.FullError: there is no more.
         """
@@ -68,11 +62,8 @@ class Room:
             return
         wanted = pages * self._page_size + _AHEAD
         try:
-            free = self._free() - (wanted - there)
-            if free >= _PLENTY:
-                return
             # Who tries to take what is not there may be left with a part of it.
-            if free < 0:
+            if self._free() < wanted - there:
                 raise apsw.FullError
             _control(connection, apsw.SQLITE_FCNTL_SIZE_HINT, ctypes.c_int64(wanted))
         except apsw.Error as error:
