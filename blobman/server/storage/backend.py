@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -56,6 +56,7 @@ class Backend:
         self.catalogue = catalogue
         self._payloads = payloads
         self.uploads: set[Upload] = set()
+        self._changing = DeferredLock()
         self._ending = Ending(self._close)
         self.janitor = Janitor(catalogue, payloads, self._keys, clock)
 
@@ -64,10 +65,24 @@ class Backend:
 
     def open(self) -> Deferred[None]:
         """Begin; see :class:`IBlobsBackend`."""
-        return Deferred.fromCoroutine(self._open())
+        waiting: Deferred[None] = Deferred()
 
-    async def _open(self) -> None:
+        def opened(result: Any) -> None:
+            if not waiting.called:
+                waiting.callback(result)
+
         self._ending = Ending(self._close)
+        Deferred.fromCoroutine(self._open(waiting)).addBoth(opened)
+        return waiting
+
+    async def _open(self, waiting: Deferred[None]) -> None:
+        async with self._changing:
+            await self._open_both()
+            if waiting.called:
+                # Cancelled. A thread that was opening something could not be stopped.
+                await self._close_both()
+
+    async def _open_both(self) -> None:
         await self.catalogue.open()
         try:
             await self._payloads.open()
@@ -81,6 +96,10 @@ class Backend:
         return self._ending.reach()
 
     async def _close(self) -> None:
+        async with self._changing:
+            await self._close_both()
+
+    async def _close_both(self) -> None:
         await self.janitor.stop()
         await self._payloads.close()
         await self.catalogue.close()

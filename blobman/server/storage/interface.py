@@ -165,7 +165,7 @@ class IBlobsBackend(Interface):
         Begin. Call it, and wait for it, before anything else.
 
         :return: fires when ready. Fails with ``StoreError`` if another server has the place open,
-            or if what is there can't be trusted.
+            or if what is there can't be trusted. Cancelled, it is closed again.
         """
 
     def close() -> Deferred[None]:

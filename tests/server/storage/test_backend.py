@@ -1,0 +1,53 @@
+"""What is the backend's own: how it begins and ends."""
+
+from __future__ import annotations
+
+import threading
+from typing import cast
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.trial.unittest import TestCase
+
+from blobman.server.storage.backends import folder_backend
+from blobman.server.storage.catalogue.writer import Writer
+
+
+class CancelledOpenTests(TestCase):
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.data = self.mktemp()
+        self.gate = threading.Event()
+        begun: Deferred[None] = Deferred()
+        self.opened: Deferred[None] = Deferred()
+        original = Writer.open
+
+        def wait(writer: Writer) -> None:
+            cast(IReactorFromThreads, reactor).callFromThread(begun.callback, None)
+            self.gate.wait()
+            original(writer)
+            cast(IReactorFromThreads, reactor).callFromThread(self.opened.callback, None)
+
+        patch = self.patch(Writer, "open", wait)
+        self.backend = folder_backend(self.data, reactor)
+        opening = self.backend.open()
+        await begun
+        patch.restore()
+        opening.cancel()
+        await self.assertFailure(opening, CancelledError)
+
+    async def test_it_is_closed_again(self) -> None:
+        closing = self.backend.close()
+        self.gate.set()
+        await closing
+        await self.opened
+        other = folder_backend(self.data, reactor)
+        await other.open()
+        await other.close()
+
+    async def test_it_can_be_opened_later(self) -> None:
+        again = self.backend.open()
+        self.gate.set()
+        await again
+        await self.backend.check_writing()
+        await self.backend.close()
