@@ -17,6 +17,7 @@ from . import layout
 from .files import Odd, flags_beside, odd, opened, reading
 
 _LINK = "it is a symbolic link"
+_SHARED = "it leads to what belongs to another user"
 _MISPLACED = "nothing like it belongs there"
 
 
@@ -92,10 +93,13 @@ def _walk(root: str, parts: tuple[str, ...]) -> Iterator[Found]:
     path = os.path.join(root, *parts)
     with reading(path), os.scandir(path) as entries:
         folders = sorted(entries, key=lambda entry: entry.name)
+    targets: set[str] = set()
     for entry in folders:
         if not parts and entry.name == layout.OWN_FOLDER:
             continue
         why = _why_not(entry, parts)
+        if why is None and entry.is_symlink():
+            why = _why_not_followed(entry, targets)
         if why is None:
             yield from _walk(root, (*parts, entry.name))
         else:
@@ -113,6 +117,19 @@ def _why_not(entry: os.DirEntry[str], parts: tuple[str, ...]) -> str | None:
     shared, longest, why_not = _LEVELS[len(parts)]
     fits = is_name(entry.name) and len(entry.name) <= longest
     return None if fits and (not shared or entry.name[:shared] == parts[-1]) else why_not
+
+
+def _why_not_followed(entry: os.DirEntry[str], targets: set[str]) -> str | None:
+    """
+    Say why the link that is a user's folder is not followed, if it is not.
+
+    :param targets: where others lead; this one is added.
+    """
+    target, root = os.path.realpath(entry.path), os.path.realpath(os.path.dirname(entry.path))
+    if target in targets or os.path.commonpath((target, root)) == root:
+        return _SHARED
+    targets.add(target)
+    return None
 
 
 def _walk_leaf(root: str, parts: tuple[str, ...]) -> Iterator[Found]:

@@ -93,6 +93,21 @@ class OddTests(AdoptionCase):
             "alice/default/a/a/a/a.flags", "alice/default/a/a/a/b", "alice/linked", "carol"
         )
 
+    async def test_links_to_what_another_user_has(self) -> None:
+        """Who deleted a blob there would delete the other one's."""
+        elsewhere = OlderFolder(os.path.abspath(self.mktemp()))
+        elsewhere.put(("carol", "default", "c"), sealed("c"))
+        for name, target in (
+            ("aaron", "alice"),
+            ("bob", self.older.path.absolute() / "alice"),
+            ("carol", elsewhere.path / "carol"),
+            ("dave", elsewhere.path / "carol"),
+            ("erin", self.older.path.absolute()),
+        ):
+            os.symlink(target, self.older.path / name)
+        await self.told_beside_a_blob("aaron", "bob", "dave", "erin")
+        self.assertEqual(self.adoption.report.blobs, 2)
+
     async def test_pipes(self) -> None:
         leaf = self.older.leaf(*A)
         for name in ("ab", "a.flags"):
