@@ -152,4 +152,4 @@ class VerifyTests(ServerCase):
             await self.put(b"x", "--id", blob_id)
         for options in ([], ["--deep"]):
             line = await self.refuse(6, "verify", "--remote", NOWHERE, *options)
-            self.assertIn("Connection was refused", line)
+            self.assertIn("Connection refused", line)
