@@ -17,7 +17,7 @@ from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError, StoreError
 from blobman.model import Flags
 from blobman.server.storage.catalogue import writer as module
 from blobman.server.storage.catalogue.connection import connect
-from blobman.server.storage.catalogue.folder import CatalogueFolder
+from blobman.server.storage.catalogue.folder import CatalogueFolder, take_lock
 from blobman.server.storage.catalogue.interface import Publication
 from blobman.server.storage.catalogue.questions import Questions
 from blobman.server.storage.catalogue.transaction import Transaction
@@ -79,6 +79,14 @@ class WriterTests(SynchronousTestCase):
         finally:
             connection.close()
         return [(it.number, it.blob_id) for it in changes]
+
+    def test_who_has_the_folder_for_a_moment_is_waited_for(self) -> None:
+        self.writer.close()
+        lock = take_lock(CatalogueFolder(self.folder))
+        self.patch(time, "sleep", lambda _: os.close(lock))
+        self.writer.open()
+        self.run_together(put("a"))
+        self.assertEqual(self.ids(), ["a"])
 
     def test_one_that_fails_takes_no_other_with_it(self) -> None:
         def fail(_: Transaction) -> None:

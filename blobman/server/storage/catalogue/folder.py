@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 from ....errors import StoreError
 from ... import disk
@@ -12,6 +13,10 @@ from .log import has_header
 
 BACKUP = "backup.json"
 """The file that makes a folder that of a backup's catalogue."""
+
+
+_PAUSE = 0.02
+"""Seconds between two attempts to take the lock."""
 
 
 class CatalogueFolder:
@@ -88,17 +93,22 @@ class CatalogueFolder:
             raise DamagedError("the catalogue's log was damaged while the server had it open")
 
 
-def take_lock(folder: CatalogueFolder) -> int:
+def take_lock(folder: CatalogueFolder, patience: float = 0.0) -> int:
     """
     Be the only one who has a catalogue.
 
+    :param patience: the seconds to wait for one who may have it for a moment only.
     :return: the descriptor to close in the end.
     :raise StoreError: another process has it.
     """
     lock = disk.open_lock(folder.join("lock"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise StoreError("another server has the data folder open") from error
-    return lock
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except OSError as error:
+            if time.monotonic() >= end:
+                os.close(lock)
+                raise StoreError("another server has the data folder open") from error
+        time.sleep(_PAUSE)

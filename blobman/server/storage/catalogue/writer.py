@@ -40,6 +40,9 @@ from .questions import Questions
 from .room import Room
 from .transaction import Transaction
 
+PATIENCE = 1.0
+"""Seconds to wait for the lock: an administrator's command has it for a moment."""
+
 CACHE = 4 * 1024 * 1024
 """Bytes of pages that the writer keeps in memory."""
 
@@ -156,7 +159,7 @@ class Writer:
             return
         disk.make_durable_folder(self._folder.folder, above=2)
         self._folder.refuse_backup()
-        self._lock = take_lock(self._folder)
+        self._lock = take_lock(self._folder, PATIENCE)
 
     def _check_log(self) -> None:
         """See that the log has all that has been moved out of it: else what it has is older."""
