@@ -7,6 +7,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -20,6 +21,7 @@ from blobman.server.storage.catalogue.folder import CatalogueFolder
 from blobman.server.storage.catalogue.interface import Publication
 from blobman.server.storage.catalogue.questions import Questions
 from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
+from blobman.server.storage.catalogue.visiting import changing
 from blobman.server.storage.catalogue.writer import Publishing, Writer
 from blobman.server.storage.digests import CHUNK
 from blobman.server.storage.interface import DamagedError
@@ -182,6 +184,15 @@ class CatalogueDamageTests(SynchronousTestCase):
             self.assertIn((right, damaged > 0), [(len(NAMES), False), (0, True)], at)
             told += damaged > 0
         self.assertGreater(told, 10)
+
+    def test_nobody_writes_to_a_log_that_is_damaged(self) -> None:
+        """An administrator neither, where there is no server that has looked before."""
+        log = os.path.join(self.folder, FILES[1])
+        self.flip(log, os.path.getsize(log) - 10)
+        before = Path(log).read_bytes()
+        with self.assertRaises(DamagedError), changing(self.folder) as changes:
+            changes.set_quota("alice", 1)
+        self.assertEqual(Path(log).read_bytes(), before)
 
     def test_a_log_that_is_cut(self) -> None:
         size = os.path.getsize(os.path.join(self.crashed, FILES[1]))

@@ -145,16 +145,17 @@ def writing(folder: str, adopt: Adopt | None = None) -> Iterator[apsw.Connection
 
 def make(folder: str, adopt: Adopt | None = None) -> bool:
     """
-    Make a catalogue, if there is none; bring one of an earlier version to the present one.
+    Make a catalogue, if there is none; bring one of an earlier version to the present one. See that
+    one which no server has open can be written: its log may be damaged.
 
     :param adopt: called if it is made; see :class:`.sqlite.SQLiteCatalogue`.
     :return: whether there was none.
-    :raise StoreError: a server has the folder open, or it can't be written.
+    :raise StoreError: a server has the folder open, or it can't be written, or is damaged.
     """
     before = version(folder)
-    if before == VERSION:
-        return False
     if before and is_in_use(folder):
+        if before == VERSION:
+            return False
         raise StoreError("a server of an earlier version has the data folder open: restart it")
     writer = Writer(CatalogueFolder(folder), time.time_ns, adopt)
     writer.open()
