@@ -78,6 +78,15 @@ UPGRADES: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX tokens_by_user ON tokens (user)",
     ),
+    # 3: what tells whether the log beside the database is its own; see pairing.py
+    (
+        """
+        CREATE TABLE pairing (
+            only_one INTEGER PRIMARY KEY, number INTEGER NOT NULL, base INTEGER NOT NULL
+        )
+        """,
+        "INSERT INTO pairing VALUES (1, 1, 0)",
+    ),
 )
 """The statements of each upgrade."""
 

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import apsw
 
 from ....errors import StoreError
-from .connection import Adopt, check_version, connect, store_errors, transaction
+from .connection import Adopt, check_version, connect, store_errors
 from .folder import CatalogueFolder, take_lock
+from .pairing import first_transaction
 from .questions import Questions
 from .schema import VERSION
 from .transaction import Transaction
@@ -139,7 +140,7 @@ def writing(folder: str, adopt: Adopt | None = None) -> Iterator[apsw.Connection
     :raise StoreError: it can't be written.
     """
     make(folder, adopt)
-    with _visiting(CatalogueFolder(folder)) as connection, transaction(connection):
+    with _visiting(CatalogueFolder(folder)) as connection, first_transaction(connection):
         yield connection
 
 

@@ -36,6 +36,7 @@ from .history import begin_generation, begin_only_generation, forget_tombstones
 from .interface import Publication
 from .log import frames_moved, mark_of, read_salt
 from .marker import Marker
+from .pairing import check_pairing, first_transaction
 from .questions import Questions
 from .room import Room
 from .transaction import Transaction
@@ -103,6 +104,7 @@ class Writer:
         self._latest = 0
         self._log_size = 0
         self._has_logged = False
+        self._may_begin_log = True
         self._is_new_generation = True
         self._skipped = 0
 
@@ -162,9 +164,10 @@ class Writer:
         self._lock = take_lock(self._folder, PATIENCE)
 
     def _check_log(self) -> None:
-        """See that the log has all that has been moved out of it: else what it has is older."""
+        """See that the log is that of the database, and has all that has been moved out of it."""
         mark = self._moved.open()
         if self._folder.path and os.path.exists(self._folder.path):
+            check_pairing(self._folder.path)
             _, frames, _ = ask(self.connection(), "PRAGMA wal_checkpoint(NOOP)")[0]
             if frames < frames_moved(mark, read_salt(self._folder.log)):
                 raise DamagedError("the catalogue's log is damaged: blobman server check --repair")
@@ -194,7 +197,7 @@ class Writer:
 
     def _forget_history(self, acknowledged: int) -> None:
         last = self._last_number()
-        with transaction(self.connection()):
+        with first_transaction(self.connection()):
             forget_tombstones(self.connection())
             begin_only_generation(self.connection(), last + 1)
         self._marker.write(last)
@@ -203,7 +206,7 @@ class Writer:
     def _begin_process(self) -> None:
         connection = self.connection()
         try:
-            with transaction(connection):
+            with first_transaction(connection):
                 self._begin().end_all_uploads()
                 generations = Questions(connection).generations()
                 if not generations:
@@ -226,12 +229,13 @@ class Writer:
             if self._folder.path:
                 connection.set_wal_hook(self._heed_log)
                 self._room.set_up(connection)
-            self._connection = connection
+            self._connection, self._may_begin_log = connection, True
         return self._connection
 
     def _heed_log(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._log_size = pages * PAGE_SIZE
         self._has_logged = True
+        self._may_begin_log = False
         return apsw.SQLITE_OK
 
     def close(self) -> None:
@@ -267,7 +271,9 @@ class Writer:
         with suppress(apsw.Error, OSError, DamagedError):
             self._folder.check_log(may_be_empty=not self._has_logged)
             salt = read_salt(self._folder.log)
-            _, _, moved = ask(self._connection, "PRAGMA wal_checkpoint(PASSIVE)")[0]
+            _, frames, moved = ask(self._connection, "PRAGMA wal_checkpoint(PASSIVE)")[0]
+            # If all has been moved, what is written next begins the log anew.
+            self._may_begin_log |= frames == moved
             self._log_size = 0
             self._room.moved()
             # Another process may have begun the log anew.
@@ -335,7 +341,7 @@ class Writer:
 
     def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
         connection = self.connection()
-        with transaction(connection):
+        with (first_transaction if self._may_begin_log else transaction)(connection):
             self._folder.check_log(may_be_empty=not self._has_logged)
             if any(isinstance(work.call, Growing) for work in works):
                 self._room.keep_reserve()

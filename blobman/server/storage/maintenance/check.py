@@ -18,6 +18,7 @@ from ..catalogue.connection import PAGE_SIZE, ask, connect_copy
 from ..catalogue.interface import Entry
 from ..catalogue.log import Log, frames_moved, read_log
 from ..catalogue.marker import read_marker
+from ..catalogue.pairing import PairingError, check_pairing
 from ..catalogue.rows import check_entry, read_flags
 from ..catalogue.salvage import highest_number, read_rows
 from ..catalogue.visiting import is_in_use, visiting
@@ -64,6 +65,8 @@ def check_folder(data: str, deep: bool, is_running: bool) -> Iterator[Finding]:
         yield Finding(Kind.CATALOGUE, CATALOGUE, "it is missing")
         return
     yield from _check_files(data, is_running)
+    if not is_running:
+        yield from _check_pairing(os.path.join(data, CATALOGUE))
     try:
         with visiting(os.path.join(data, OWN_FOLDER)) as connection:
             with suppress(apsw.CorruptError):
@@ -117,6 +120,16 @@ def _check_log(data: str) -> Iterator[Finding]:
     elif not log.is_whole or log.whole < _frames_moved(data, log):
         what = f"it is damaged, or a power cut came, at the frame after {log.whole} of {log.frames}"
         yield Finding(Kind.LOG, LOG, what)
+
+
+def _check_pairing(path: str) -> Iterator[Finding]:
+    try:
+        check_pairing(path)
+    except PairingError as error:
+        yield Finding(Kind.CATALOGUE, CATALOGUE, str(error))
+    except DamagedError:
+        # What can't be read is told of in what follows.
+        return
 
 
 def _frames_moved(data: str, log: Log) -> int:

@@ -15,10 +15,11 @@ import apsw
 
 from ....errors import StoreError
 from ... import disk
-from ..catalogue.connection import ask, connect_copy, connect_damaged, store_errors, transaction
+from ..catalogue.connection import ask, connect_copy, connect_damaged, store_errors
 from ..catalogue.folder import CatalogueFolder
 from ..catalogue.history import begin_only_generation, forget_tombstones
 from ..catalogue.marker import read_marker
+from ..catalogue.pairing import PairingError, check_not_older, first_transaction
 from ..catalogue.questions import Questions
 from ..catalogue.salvage import rebuild
 from ..catalogue.visiting import alone, visiting
@@ -57,8 +58,8 @@ def repair(data: str, deep: bool) -> Repaired:
     forgotten; see :func:`blobman.server.storage.catalogue.history.forget_tombstones`.
 
     :param deep: read the payloads; else only their sizes and tags are compared.
-    :raise StoreError: a server runs; it is a backup, or no data folder; nothing of the catalogue
-        can be read; or the disk is full, or fails.
+    :raise StoreError: a server runs; it is a backup, or no data folder; the catalogue is older than
+        its log, or nothing of it can be read; or the disk is full, or fails.
     """
     data = os.path.abspath(data)
     own = os.path.join(data, OWN_FOLDER)
@@ -71,7 +72,19 @@ def repair(data: str, deep: bool) -> Repaired:
             return Repaired([], "")
         if not os.path.lexists(os.path.join(data, CATALOGUE)):
             raise DamagedError("the catalogue is missing: only a backup can help")
+        _refuse_older(os.path.join(data, CATALOGUE))
         return _Repair(data, deep).run(findings)
+
+
+def _refuse_older(path: str) -> None:
+    try:
+        check_not_older(path)
+    except PairingError:
+        # Whatever were made of it and the later log would be a mixture.
+        raise
+    except DamagedError:
+        # That is what is going to be repaired.
+        return
 
 
 class _Repair:
@@ -101,7 +114,7 @@ class _Repair:
 
     def _settle(self, connection: apsw.Connection, damaged: Iterable[Finding]) -> None:
         is_older = any(find_missing_changes(self._data, connection))
-        with transaction(connection):
+        with first_transaction(connection):
             self._remove_damaged(connection, damaged)
             agree(connection)
             if is_older:
