@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import DeferredList
@@ -31,6 +32,7 @@ else:
     Base = object
 
 SIZES = (0, 1, 4095, 4096, 100_000, 3_000_000)
+CHANCE = random.Random(1)
 
 
 class RemoteContract(Base):
@@ -43,7 +45,7 @@ class RemoteContract(Base):
     async def payload(self, blob_id: str, data: bytes, sealed: bool = True) -> IPayload:
         preamble = b""
         if sealed:
-            preamble = Preamble.for_blob(blob_id, len(data), bytes(16), 0).encode()
+            preamble = Preamble.for_blob(blob_id, len(data), CHANCE.randbytes(16), 0).encode()
         store = MemoryStore()
         await store.put(blob_id, io.BytesIO(data), len(data), preamble=preamble)
         payload = await store.open_payload(blob_id)
