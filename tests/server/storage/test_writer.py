@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError, StoreError
 from blobman.model import Flags
 from blobman.server.storage.catalogue import writer as module
-from blobman.server.storage.catalogue.connection import connect
+from blobman.server.storage.catalogue.connection import PAGE_SIZE, connect
 from blobman.server.storage.catalogue.folder import CatalogueFolder, take_lock
 from blobman.server.storage.catalogue.interface import Publication
 from blobman.server.storage.catalogue.questions import Questions
@@ -64,6 +64,39 @@ class WriterTests(SynchronousTestCase):
         for work in works:
             work.deferred.addBoth(outcomes.append)
         return [getattr(it, "value", it) for it in outcomes]
+
+    def cut_the_power(self, pages_lost: int = 0) -> str:
+        """
+        Give a copy of the folder in which the database is as short as its pages let it be.
+
+        :param pages_lost: how many of these are cut off, too.
+        """
+        copy: str = f"{self.folder}-{pages_lost}"
+        pages = self.writer.connection().pragma("page_count")
+        assert isinstance(pages, int)
+        shutil.copytree(self.folder, copy)
+        path = os.path.join(copy, "catalogue.sqlite")
+        self.assertGreater(os.path.getsize(path), pages * PAGE_SIZE + 1_000_000)
+        os.truncate(path, (pages - pages_lost) * PAGE_SIZE)
+        return copy
+
+    def test_room_that_a_power_cut_takes(self) -> None:
+        # A process was killed when it had taken room, and before it logged anything.
+        self.writer.close()
+        path = os.path.join(self.folder, "catalogue.sqlite")
+        os.unlink(path + "-wal")
+        os.truncate(path, os.path.getsize(path) + 256 * PAGE_SIZE)
+        self.writer.open()
+        self.run_together(put("a"))
+        self.folder, whole = self.cut_the_power(), self.folder
+        writer = Writer(CatalogueFolder(self.folder), time.time_ns)
+        writer.open()
+        writer.close()
+        self.assertEqual(self.ids(), ["a"])
+        # Pages that are nowhere are missed.
+        self.folder = whole
+        writer = Writer(CatalogueFolder(self.cut_the_power(10)), time.time_ns)
+        self.assertRaises(DamagedError, writer.open)
 
     def ids(self) -> list[str]:
         connection = connect(os.path.join(self.folder, "catalogue.sqlite"), 100_000)

@@ -112,6 +112,33 @@ def read_salt(path: str) -> int | None:
     return int(_HEADER.unpack(raw)[5]) if len(raw) == _HEADER.size else None
 
 
+class Frame(NamedTuple):
+    """
+    A frame of a log.
+
+    :ivar page: the number of the page that it holds, from 1.
+    :ivar pages: how many pages the file has once it has been moved; 0 if others belong to it.
+    """
+
+    page: int
+    pages: int
+
+
+def read_frames(path: str, count: int, page_size: int) -> list[Frame]:
+    """
+    Read what the first frames of a log are, without what they hold.
+
+    :raise OSError: it can't be read.
+    """
+    found = []
+    with open(path, "rb", buffering=0) as file:
+        for number in range(count):
+            file.seek(_HEADER.size + number * (_FRAME.size + page_size))
+            page, pages, *_ = _FRAME.unpack(file.read(_FRAME.size))
+            found.append(Frame(page, pages))
+    return found
+
+
 def mark_of(salt: int, frames: int) -> int:
     """Give the number by which it is recorded how many frames of a log have been moved."""
     return salt << 32 | frames

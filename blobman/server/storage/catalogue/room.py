@@ -12,12 +12,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 
 import apsw
 
 from ... import disk
 from .connection import PAGE_SIZE, ask
+from .log import Frame
 
 RESERVE = 2 * 1024 * 1024
 """Bytes for what clears the disk. A deletion takes some pages of the log, until that is moved."""
@@ -57,12 +59,31 @@ class Room:
             return
         self._length = os.path.getsize(self._database)
         if wanted > self._length:
-            try:
-                hint = ctypes.c_int64(wanted + AHEAD)
-                _control(connection, apsw.SQLITE_FCNTL_SIZE_HINT, hint)
-            except apsw.Error as error:
-                raise apsw.FullError("there is no room for the database to grow") from error
+            self._lengthen(connection, wanted + AHEAD)
             self._length = wanted + AHEAD
+
+    def take_back(self, connection: apsw.Connection, frames: Sequence[Frame]) -> None:
+        """
+        Give the database the room again that its log takes it to have, if it has all its pages.
+
+        What was taken ahead need not have been durable when the power failed. SQLite takes a
+        database that is much shorter than its log says for a damaged one.
+
+        :param frames: what the log has.
+        :raise apsw.FullError: there is not so much.
+        """
+        wanted, size = frames[-1].pages * PAGE_SIZE, os.path.getsize(self._database)
+        pages = int(ask(connection, "PRAGMA page_count")[0][0])
+        missing = {*range(size // PAGE_SIZE + 1, pages + 1)} - {it.page for it in frames}
+        if size < wanted and not missing:
+            self._lengthen(connection, wanted)
+
+    @staticmethod
+    def _lengthen(connection: apsw.Connection, size: int) -> None:
+        try:
+            _control(connection, apsw.SQLITE_FCNTL_SIZE_HINT, ctypes.c_int64(size))
+        except apsw.Error as error:
+            raise apsw.FullError("there is no room for the database to grow") from error
 
     def moved(self) -> None:
         """Note that the database may have been made as short as it can be."""

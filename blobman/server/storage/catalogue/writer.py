@@ -34,7 +34,7 @@ from .connection import (
 from .folder import CatalogueFolder, take_lock
 from .history import begin_generation, begin_only_generation, forget_tombstones
 from .interface import Publication
-from .log import frames_moved, mark_of, read_salt
+from .log import frames_moved, mark_of, read_frames, read_salt
 from .marker import Marker
 from .pairing import check_pairing, first_transaction
 from .questions import Questions
@@ -171,6 +171,9 @@ class Writer:
             _, frames, _ = ask(self.connection(), "PRAGMA wal_checkpoint(NOOP)")[0]
             if frames < frames_moved(mark, read_salt(self._folder.log)):
                 raise DamagedError("the catalogue's log is damaged: blobman server check --repair")
+            if frames > 0:
+                log = read_frames(self._folder.log, frames, PAGE_SIZE)
+                self._room.take_back(self.connection(), log)
 
     def _make_tables(self, acknowledged: int) -> None:
         """Make what is missing; unless it was there, and has gone."""
