@@ -144,8 +144,12 @@ class Connections:
         try:
             acknowledged.check(log, frames)
             check_database(connection, self.path, log, frames)
-            if frames:
+            if frames and log is not None:
                 check_together(connection, self.path)
+                # Without room, it is brought home when there is some.
+                with suppress(apsw.Error):
+                    pages = log.pages_after(frames, length_of(connection)[1])
+                    self.room.take_back(connection, pages)
         finally:
             if log is not None:
                 log.close()

@@ -69,6 +69,21 @@ class Room:
         except apsw.Error as error:
             raise apsw.FullError("there is no room for the database to grow") from error
 
+    def take_back(self, connection: apsw.Connection, pages: int) -> None:
+        """
+        Give the database the room again that its log takes it to have; it has all its pages.
+
+        What was taken ahead need not have been durable when the power failed. SQLite takes a
+        database that is much shorter than its log says for a damaged one, and leaves the log.
+
+        :param pages: of the file, once the log has been brought into it.
+        :raise apsw.Error: there is not so much.
+        """
+        self.set_up(connection)
+        wanted = pages * self._page_size
+        if self._path.stat().st_size < wanted:
+            _control(connection, apsw.SQLITE_FCNTL_SIZE_HINT, ctypes.c_int64(wanted))
+
     def _free(self) -> int:
         there = os.statvfs(self._path.parent)
         return there.f_bavail * there.f_frsize

@@ -94,6 +94,11 @@ class LogFile:
             if header is not None:
                 yield header[0]
 
+    def pages_after(self, frames: int, page_size: int) -> int:
+        """Tell how many pages the database's file has once these frames are in it."""
+        header = self._read_frame(frames, page_size)
+        return 0 if header is None else header[1]
+
     def _read_frame(self, frame: int, page_size: int) -> tuple[int, ...] | None:
         offset = _HEADER.size + (frame - 1) * (_FRAME.size + page_size)
         raw = os.pread(self._descriptor, _FRAME.size, offset)

@@ -131,6 +131,21 @@ class CutDatabaseTests(OpeningTestCase):
 
 
 class LogTests(OpeningTestCase):
+    async def test_over_room_that_a_power_cut_took(self) -> None:
+        """What is taken ahead need not be durable; the log takes it for there."""
+        store = self.open()
+        await put(store, "a", b"data")
+        await store.close()
+        size = self.path.stat().st_size
+        # A process was killed when it had taken room, and before it logged anything.
+        os.truncate(self.path, size + 2 * MIB)
+        run(self.folder, "await put('b', 1000); os.kill(os.getpid(), 9)")
+        os.truncate(self.path, size)
+        store = self.open()
+        self.assertEqual(await store.list(), ["a", "b"])
+        await store.close()
+        self.assertFalse(self.log.exists())
+
     async def test_a_crash_alone(self) -> None:
         self.crash()
         store = self.open()
