@@ -6,7 +6,7 @@ A :class:`BlobManager`, built on a :class:`BlobsSynchronizer`, composes
 - ``local``: an encrypted SQLite store on this machine,
 - ``remote``: the HTTP client of a server that is not trusted,
 - ``crypto``: sealed blobs, opened and sealed as they pass,
-- ``transfers``: who may transfer when.
+- ``transfers``: who may transfer when, and what a transfer does.
 
 It is given and gives
 
@@ -21,8 +21,7 @@ the timeouts that take none anyway.
 
 ``protocol`` is what client and server agree on, ``server`` the other end, ``cli`` the
 ``blobman`` command. ``queries`` has what a manager asks of the server alone; ``arguments`` and
-``limits`` check what it is given. ``comparing``, ``requests``, ``runs``, ``retry``, ``progress``
-and ``operations`` serve the synchronizer.
+``limits`` check what it is given. ``comparing`` serves the synchronizer.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from twisted.internet.defer import DeferredLock
 
 from .interfaces import IBlobStore, IRemote
 from .model import BlobKey, Priority
-from .requests import Requests
+from .transfers.requests import Requests
 
 
 class Differences(NamedTuple):

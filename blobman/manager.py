@@ -28,14 +28,14 @@ from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, des
 from .interfaces import IStagedBlob, ITransferObserver, Progress
 from .local import BlobStore, as_bytes
 from .model import BlobKey, Priority, SyncStatus, check_key, check_name, check_namespace
-from .operations import follow
-from .puts import Putter, new_preamble
 from .queries import ServerQueries
 from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle, server_urls
-from .requests import Requests
-from .retry import Jitter
-from .transfers import Place
-from .verification import is_the_same
+from .transfers.operations import follow
+from .transfers.permits import Place
+from .transfers.puts import Putter, new_preamble
+from .transfers.requests import Requests
+from .transfers.retry import Jitter
+from .transfers.verification import is_the_same
 
 __all__ = ["BlobManager"]
 

@@ -15,8 +15,6 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from .comparing import Comparer
-from .deletions import Deleter
-from .downloads import Downloader
 from .errors import BlobError, IllegalStatusChange, NotConfiguredError, QuotaExceededError
 from .interfaces import (
     IBlobStore,
@@ -28,13 +26,16 @@ from .interfaces import (
 )
 from .limits import Limited
 from .model import BlobKey, Priority, QueuedTransfer, SyncStatus, check_namespace
-from .operations import Operations, in_parallel, together
-from .progress import Reporter
-from .requests import Requests
-from .retry import Jitter, ends_run
-from .runs import PAGE_SIZE, LookAgain, Page, TransferRun, pages_of
-from .transfers import Permits, Place, Start, Transfers
-from .uploads import NewPreamble, Uploader
+from .transfers.deletions import Deleter
+from .transfers.downloads import Downloader
+from .transfers.operations import Operations, in_parallel, together
+from .transfers.permits import Permits, Place
+from .transfers.progress import Reporter
+from .transfers.requests import Requests
+from .transfers.retry import Jitter, ends_run
+from .transfers.runs import PAGE_SIZE, LookAgain, Page, TransferRun, pages_of
+from .transfers.sharing import Start, Transfers
+from .transfers.uploads import NewPreamble, Uploader
 
 Transferring: TypeAlias = "Deferred[None] | Coroutine[Deferred[Any], Any, None]"
 
@@ -81,8 +82,8 @@ class BlobsSynchronizer(Limited):
         Nothing is under way.
 
         :param clock: for the time between attempts.
-        :param jitter: see :func:`blobman.retry.retry_delay`.
-        :param new_preamble: see :class:`blobman.uploads.Uploader`.
+        :param jitter: see :func:`blobman.transfers.retry.retry_delay`.
+        :param new_preamble: see :class:`blobman.transfers.uploads.Uploader`.
         :param observer: is told of every transfer.
         :param stream: takes small blobs many to a request; None if each travels alone.
         """

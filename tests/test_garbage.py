@@ -7,12 +7,12 @@ from collections import Counter
 
 from twisted.internet.defer import gatherResults
 
-from blobman.bundles import Passenger
 from blobman.crypto import Opener, Sealer
 from blobman.local.payload_rows import Payload
 from blobman.local.staging import StagedBlob
 from blobman.local.store import StoredPayload
 from blobman.remote.bodies import SealedBody, SealedStream
+from blobman.transfers.bundles import Passenger
 
 from .support import ServerTestCase, content, doc
 

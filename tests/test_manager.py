@@ -36,12 +36,12 @@ from blobman import (
     UnreadableContentError,
     WrongKeyError,
     WrongSizeError,
-    puts,
 )
 from blobman.crypto import Method, Preamble, Scheme
 from blobman.limits import LIMITS
 from blobman.model import BlobKey
 from blobman.remote import BlobsClient
+from blobman.transfers import puts
 
 from .certificates import Authority
 from .crypto.vectors import EXTERNAL_ID, EXTERNAL_STORED, LEGACY, sealed_bytes

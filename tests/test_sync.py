@@ -22,9 +22,9 @@ from blobman import (
     SyncStatus,
     TransferProgress,
     UnauthorizedError,
-    progress,
 )
 from blobman.remote import BlobsClient
+from blobman.transfers import progress
 
 from .support import MB, ServerTestCase, content, doc
 from .test_faults import ReactorWithClock

@@ -15,7 +15,7 @@ from blobman import (
     ServerError,
     SyncStatus,
 )
-from blobman.retry import STRANGE_ATTEMPTS, is_retriable
+from blobman.transfers.retry import STRANGE_ATTEMPTS, is_retriable
 
 from ..support import KEY, MB, content, doc
 from .listening import ListeningTestCase, Recorder

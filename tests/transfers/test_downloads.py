@@ -8,12 +8,12 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import TestCase
 
-from blobman.downloads import Downloader
 from blobman.errors import BlobNotFoundError, DeletedMeanwhile
 from blobman.interfaces import IRemote, IRemoteStream, no_progress
 from blobman.model import BlobKey, SyncStatus
 from blobman.testing import MemoryStore
-from blobman.transfers import Permits, Place
+from blobman.transfers.downloads import Downloader
+from blobman.transfers.permits import Permits, Place
 
 KEY = BlobKey("", "a")
 

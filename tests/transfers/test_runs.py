@@ -18,8 +18,9 @@ from blobman import (
     UnauthorizedError,
 )
 from blobman.model import BlobKey, QueuedTransfer
-from blobman.runs import PAGE_SIZE, TURN, TransferRun, pages_of
-from blobman.transfers import Place, Start, Transfers
+from blobman.transfers.permits import Place
+from blobman.transfers.runs import PAGE_SIZE, TURN, TransferRun, pages_of
+from blobman.transfers.sharing import Start, Transfers
 
 from .test_bundles import end_quietly
 

@@ -8,9 +8,9 @@ from functools import partial
 
 from twisted.internet.defer import CancelledError
 
-from .errors import BlobNotFoundError, IllegalStatusChange, describe
-from .interfaces import IBlobStore, IPayload, IRemote
-from .model import BlobKey, SyncStatus
+from ..errors import BlobNotFoundError, IllegalStatusChange, describe
+from ..interfaces import IBlobStore, IPayload, IRemote
+from ..model import BlobKey, SyncStatus
 from .requests import Requests
 
 

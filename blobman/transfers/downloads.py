@@ -8,8 +8,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, fail
 from zope.interface import implementer
 
-from .bundles import Bundlers, Outcome, Passenger
-from .errors import (
+from ..errors import (
     BlobNotFoundError,
     DeletedMeanwhile,
     IllegalStatusChange,
@@ -17,9 +16,10 @@ from .errors import (
     MaximumRetriesError,
     describe,
 )
-from .interfaces import IBlobStore, IRemote, IRemoteStream, IStagedBlob, Progress
-from .model import UNAVAILABLE_STATUSES, BlobKey, Priority, SyncStatus
-from .transfers import Permits, Place
+from ..interfaces import IBlobStore, IRemote, IRemoteStream, IStagedBlob, Progress
+from ..model import UNAVAILABLE_STATUSES, BlobKey, Priority, SyncStatus
+from .bundles import Bundlers, Outcome, Passenger
+from .permits import Permits, Place
 
 BUNDLE_LIMIT = 64
 """How many blobs come down in one request at most."""

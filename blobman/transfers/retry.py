@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .errors import (
+from ..errors import (
     BlobNotFoundError,
     CertificateError,
     RetriableTransferError,

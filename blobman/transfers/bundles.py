@@ -14,10 +14,10 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
-from .errors import BlobError, describe
-from .interfaces import Progress
-from .model import BlobKey, Priority
-from .transfers import Permits, Place, Waiter
+from ..errors import BlobError, describe
+from ..interfaces import Progress
+from ..model import BlobKey, Priority
+from .permits import Permits, Place, Waiter
 
 
 class Outcome(Enum):

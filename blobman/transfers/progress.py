@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from .interfaces import ITransferObserver
-from .model import BlobKey, TransferProgress
+from ..interfaces import ITransferObserver
+from ..model import BlobKey, TransferProgress
 
 INTERVAL = 0.1
 """Seconds between two reports of one transfer's bytes."""

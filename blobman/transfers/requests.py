@@ -8,9 +8,9 @@ from typing import TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from .errors import RetriableTransferError
+from ..errors import RetriableTransferError
+from .permits import Permits, Place
 from .retry import Jitter, retry_delay
-from .transfers import Permits, Place
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, FirstError, fail
 
-from .errors import ClosedError
+from ..errors import ClosedError
 
 T = TypeVar("T")
 Item = TypeVar("Item")

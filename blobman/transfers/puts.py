@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from ssl import RAND_bytes
 
-from .crypto import IV_SIZE, Preamble
-from .document import BlobDoc
-from .interfaces import IBlobStore
-from .model import BlobKey, Priority, SyncStatus
-from .transfers import Permits, Waiter
+from ..crypto import IV_SIZE, Preamble
+from ..document import BlobDoc
+from ..interfaces import IBlobStore
+from ..model import BlobKey, Priority, SyncStatus
+from .permits import Permits, Waiter
 
 SENDING = 1024
 """

@@ -18,7 +18,7 @@ from blobman import (
     StoreFullError,
     UnauthorizedError,
 )
-from blobman.retry import ends_run, is_retriable, retry_delay
+from blobman.transfers.retry import ends_run, is_retriable, retry_delay
 
 
 def same(seconds: float) -> float:

@@ -9,9 +9,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from .errors import BlobNotFoundError, describe
-from .interfaces import IBlobStore, IPayload, IRemote, IStagedBlob
-from .model import BlobKey, SyncStatus
+from ..errors import BlobNotFoundError, describe
+from ..interfaces import IBlobStore, IPayload, IRemote, IStagedBlob
+from ..model import BlobKey, SyncStatus
 
 _NOT_COMPARED = {
     None: "is not here",

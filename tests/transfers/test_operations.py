@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.operations import together
+from blobman.transfers.operations import together
 
 
 class TogetherTests(SynchronousTestCase):

@@ -8,10 +8,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman import RetriableTransferError
-from blobman.bundles import Bundler, Outcome, Passenger
 from blobman.interfaces import no_progress
 from blobman.model import BlobKey
-from blobman.transfers import Permits, Place
+from blobman.transfers.bundles import Bundler, Outcome, Passenger
+from blobman.transfers.permits import Permits, Place
 
 
 def end_quietly(deferred: Deferred[Any]) -> None:

@@ -7,8 +7,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman import Priority, RetriableTransferError, UnauthorizedError
-from blobman.requests import Requests
-from blobman.transfers import Permits
+from blobman.transfers.permits import Permits
+from blobman.transfers.requests import Requests
 
 from .test_bundles import end_quietly
 

@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from .errors import DeletedMeanwhile, RetriableTransferError
-from .model import Priority, QueuedTransfer
+from ..errors import DeletedMeanwhile, RetriableTransferError
+from ..model import Priority, QueuedTransfer
 from .retry import Jitter, ends_run, is_retriable, retry_delay
 
 PAGE_SIZE = 500

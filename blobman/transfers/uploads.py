@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from .bundles import Bundlers, Outcome, Passenger
-from .errors import (
+from ..errors import (
     BlobAlreadyExistsError,
     DeletedMeanwhile,
     QuotaExceededError,
     ServerError,
 )
-from .interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress
-from .model import BlobKey, SyncStatus
-from .transfers import Permits, Place
+from ..interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress
+from ..model import BlobKey, SyncStatus
+from .bundles import Bundlers, Outcome, Passenger
+from .permits import Permits, Place
 
 BUNDLE_LIMIT = 64
 """How many blobs go up in one request at most."""

@@ -8,10 +8,10 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman import puts
 from blobman.errors import DeletedMeanwhile
 from blobman.model import BlobKey, Priority
-from blobman.puts import Putter
+from blobman.transfers import puts
+from blobman.transfers.puts import Putter
 
 
 class SendingTests(SynchronousTestCase):

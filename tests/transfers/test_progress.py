@@ -7,9 +7,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.model import BlobKey
-from blobman.progress import Reporter
+from blobman.transfers.progress import Reporter
 
-from .test_sync import Observer
+from ..test_sync import Observer
 
 
 class ReporterTests(SynchronousTestCase):

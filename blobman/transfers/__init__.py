@@ -1,0 +1,15 @@
+"""
+Who may transfer when, and what a transfer does.
+
+- ``permits``: by priority and age;
+- ``sharing``: one transfer per blob, for all who want it;
+- ``bundles``: small blobs that travel together;
+- ``runs``: many blobs, each as often as it is worth it;
+- ``retry``: whether it is, and when;
+- ``puts``, ``uploads``, ``downloads``, ``deletions``, ``verification``: one blob;
+- ``requests``: what transfers none;
+- ``operations``: what is under way, and its end;
+- ``progress``: who is told.
+
+It knows the store and the remote by their interfaces only.
+"""

@@ -1,0 +1,1 @@
+"""Who may transfer when, and what a transfer does."""
