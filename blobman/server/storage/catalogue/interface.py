@@ -99,23 +99,12 @@ class Change(NamedTuple):
     flags: tuple[Flags, ...]
 
 
-class Generation(NamedTuple):
-    """
-    A span of the history during which numbers were given without interruption.
-
-    :ivar name: random, and never drawn twice.
-    :ivar first: the first number that was, or will be, given in it.
-    """
-
-    name: str
-    first: int
-
-
 class History(NamedTuple):
     """
     Where a namespace stands.
 
-    :ivar generation: the name of the latest generation that is recorded.
+    :ivar generation: the name of the latest generation that is recorded. A generation is a span of
+        the history in which numbers were given without interruption; its name is drawn at random.
     :ivar number: that of the latest change in the namespace; 0 if there was none.
     :ivar reach: the largest number up to which the history of the namespace is known to whoever
         knows the generation that was asked for; None if there is no such generation here.
@@ -268,21 +257,6 @@ class ICatalogue(Interface):
 
         :param generation: the name of one that may be known here.
         :return: fires with that. It takes no longer for more blobs, changes or generations.
-        """
-
-    def generations() -> Deferred[list[Generation]]:
-        """
-        List the generations, oldest first. The very first one is recorded when the catalogue is
-        made, each other one with its first change.
-
-        :return: fires with them.
-        """
-
-    def last_number() -> Deferred[int]:
-        """
-        Tell the last number that was given.
-
-        :return: fires with it; 0 if none was.
         """
 
     def namespaces(user: str, after: str = "", most: int = PAGE) -> Deferred[dict[str, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -18,7 +18,7 @@ from ....errors import BlobNotFoundError
 from ....protocol import ListQuery
 from ...accounts.interface import TokenInfo, Tokens
 from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableError
-from .interface import LAST, Change, Entry, Generation, History, Page, Quotas, Usage
+from .interface import LAST, Change, Entry, History, Page, Quotas, Usage
 from .rows import check_entry, digit_of, read_flags
 
 TOGETHER = 20
@@ -49,6 +49,18 @@ _HISTORY = """
         (SELECT min(first) FROM generations
             WHERE first > (SELECT first FROM generations WHERE name = ?3))
 """
+
+
+class Generation(NamedTuple):
+    """
+    A span of the history during which numbers were given without interruption.
+
+    :ivar name: random, and never drawn twice.
+    :ivar first: the first number that was, or will be, given in it.
+    """
+
+    name: str
+    first: int
 
 
 class Questions:
@@ -228,12 +240,15 @@ class Questions:
         )
 
     def generations(self) -> list[Generation]:
-        """List generations; see :class:`~.interface.ICatalogue`."""
+        """
+        List the generations, oldest first. The very first one is recorded when the catalogue is
+        made, each other one with its first change.
+        """
         rows = self._ask("SELECT name, first FROM generations ORDER BY first")
         return [Generation(*row) for row in rows]
 
     def last_number(self) -> int:
-        """Tell the last number; see :class:`~.interface.ICatalogue`."""
+        """Tell the last number that was given; 0 if none was."""
         return int(self._ask("SELECT ifnull(max(number), 0) FROM places")[0][0])
 
     # -- space -------------------------------------------------------------------------

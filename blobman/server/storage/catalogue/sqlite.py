@@ -26,7 +26,6 @@ from .interface import (
     PAGE,
     Change,
     Entry,
-    Generation,
     History,
     ICatalogue,
     Page,
@@ -216,14 +215,6 @@ class SQLiteCatalogue:
     def namespaces(self, user: str, after: str = "", most: int = PAGE) -> Deferred[dict[str, int]]:
         """List some namespaces; see :class:`ICatalogue`."""
         return self._read(lambda it: it.namespaces(user, after, most))
-
-    def generations(self) -> Deferred[list[Generation]]:
-        """List generations; see :class:`ICatalogue`."""
-        return self._read(Questions.generations)
-
-    def last_number(self) -> Deferred[int]:
-        """Tell the last number; see :class:`ICatalogue`."""
-        return self._read(Questions.last_number)
 
     def reserve(self, name: BlobName, key: str, size: int) -> Deferred[None]:
         """Record an upload; see :class:`ICatalogue`."""

@@ -13,7 +13,9 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from blobman.server.storage.backend import Backend
-from blobman.server.storage.backends import folder_backend
+from blobman.server.storage.backends import OWN_FOLDER, folder_backend
+from blobman.server.storage.catalogue.questions import Generation
+from blobman.server.storage.catalogue.visiting import asking
 from blobman.server.storage.interface import BlobName
 from blobman.server.storage.maintenance.check import check
 from blobman.testing.contracts.support import Consumer, name, query, sealed
@@ -61,6 +63,11 @@ class FolderCase(TestCase):
         await backend.open()
         self.addCleanup(backend.close)
         return backend
+
+    def generations(self, data: str = "") -> list[Generation]:
+        """Read the generations of the data folder, or of another one."""
+        with asking(os.path.join(data or self.data, OWN_FOLDER)) as questions:
+            return questions.generations()
 
     async def fill(self, small: int = 20, large: int = 4) -> Blobs:
         """Put blobs into the data folder, and close it."""

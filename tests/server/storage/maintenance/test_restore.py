@@ -14,7 +14,6 @@ from blobman import SyncStatus
 from blobman.errors import StoreError
 from blobman.server.running.administration import restored
 from blobman.server.storage.backend import Backend
-from blobman.server.storage.catalogue.interface import Generation
 from blobman.server.storage.interface import DamagedError
 from blobman.server.storage.maintenance.backup import back_up
 from blobman.server.storage.maintenance.repair import repair
@@ -112,12 +111,6 @@ class RestoreTests(FolderCase):
 
 
 class HistoryTests(FolderCase):
-    async def generations(self, data: str = "") -> list[Generation]:
-        async def ask(backend: Backend) -> list[Generation]:
-            return await backend.catalogue.generations()
-
-        return await self.with_server(ask, data)
-
     async def deleted(self, data: str = "") -> tuple[list[str], int]:
         async def ask(backend: Backend) -> tuple[list[str], int]:
             pages = backend.list("alice", query(deleted=True))
@@ -136,10 +129,10 @@ class HistoryTests(FolderCase):
 
     async def test_a_restored_folder(self) -> None:
         await self.fill_and_delete()
-        before = await self.generations()
+        before = self.generations()
         back_up(self.data, self.backup)
         restore(self.backup, self.path("restored"))
-        generations = await self.generations(self.path("restored"))
+        generations = self.generations(self.path("restored"))
         self.assertEqual([it.first for it in generations], [7])
         self.assertNotIn(generations[0].name, [it.name for it in before])
         # An id that was used again is known to have been deleted; others are forgotten.
@@ -148,11 +141,11 @@ class HistoryTests(FolderCase):
 
     async def test_a_copy_that_was_put_back(self) -> None:
         await self.fill_and_delete()
-        before = await self.generations()
+        before = self.generations()
         restored(self.data)
-        after = await self.generations()
+        after = self.generations()
         restored(self.data)
-        names = {it.name for it in [*before, *after, *await self.generations()]}
+        names = {it.name for it in [*before, *after, *self.generations()]}
         self.assertEqual(len(names), len(before) + 2)
         self.assertEqual(await self.deleted(), (["small-1"], 1))
         self.assertEqual(self.found(), [])

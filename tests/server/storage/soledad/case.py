@@ -12,6 +12,7 @@ from blobman.model import Flags
 from blobman.protocol import ListQuery
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
+from blobman.server.storage.catalogue.visiting import asking
 from blobman.server.storage.interface import BlobName
 from blobman.server.storage.payloads.folder import FolderPayloads
 from blobman.server.storage.soledad.adoption import Adoption
@@ -56,6 +57,11 @@ class AdoptionCase(TestCase):
         backend = Backend(catalogue, FolderPayloads(self.root, reactor), None)
         self.addCleanup(backend.close)
         return backend
+
+    def generations(self) -> list[int]:
+        """Give the first number of each generation."""
+        with asking(os.path.join(self.root, ".blobman")) as questions:
+            return [it.first for it in questions.generations()]
 
     async def open(self) -> Backend:
         backend = self.backend()
