@@ -19,9 +19,10 @@ It is given and gives
 :func:`use_monotonic_time` has a reactor take no notice of the wall clock being set; ``clocks`` has
 the timeouts that take none anyway.
 
-``protocol`` is what client and server agree on, ``server`` the other end, ``cli`` the
-``blobman`` command. ``queries`` has what a manager asks of the server alone; ``arguments`` and
-``limits`` check what it is given. ``comparing`` serves the synchronizer.
+``protocol`` is what client and server agree on, ``wire`` what both need to ask somebody over HTTP,
+``server`` the other end, ``cli`` the ``blobman`` command. ``queries`` has what a manager asks of
+the server alone; ``arguments`` and ``limits`` check what it is given. ``comparing`` serves the
+synchronizer.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ STANDS_ON: dict[str, set[str]] = {
     "errors": set(),
     "model": {"errors"},
     "protocol": {"errors", "model"},
+    "wire": {"errors", "model", "protocol"},
     "crypto": {"errors", "model"},
     "document": {"errors", "model"},
     "interfaces": {"errors", "model", "document"},
@@ -35,7 +36,7 @@ STANDS_ON: dict[str, set[str]] = {
     "comparing": {"model", "interfaces", "transfers"},
     "sync": {"limits", "errors", "model", "interfaces", "transfers", "comparing"},
     "local": {"errors", "model", "arguments", "document", "protocol", "crypto", "interfaces"},
-    "remote": {"clocks", "errors", "model", "protocol", "crypto", "interfaces"},
+    "remote": {"clocks", "errors", "model", "protocol", "wire", "crypto", "interfaces"},
     "queries": {"errors", "model", "protocol", "sync"},
     "manager": {
         "clocks",
@@ -52,7 +53,7 @@ STANDS_ON: dict[str, set[str]] = {
     },
     "": {"clocks", "document", "errors", "interfaces", "local", "manager", "model", "sync"},
     # It could not decrypt if it wanted to.
-    "server": {"clocks", "errors", "model", "protocol"},
+    "server": {"clocks", "errors", "model", "protocol", "wire"},
     "cli": {"", "server"},
     "__main__": {"cli"},
     "testing": {"", "errors", "model", "document", "protocol", "crypto", "interfaces", "server"},

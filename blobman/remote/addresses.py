@@ -9,20 +9,13 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import idna
 
+from ..wire.names import is_address
+
 _NETLOC = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:@%]+)(?::(?P<port>[0-9]{0,5}))?")
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LONGEST_NAME = 253
 _PATH_CHARACTERS = "/%:@!$&'()*+,;=~"
-
-
-def is_address(host: str) -> bool:
-    """Whether a host is an IP address and not a name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)

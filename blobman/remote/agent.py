@@ -10,21 +10,17 @@ from typing import Any
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from ..protocol import ProtocolError, write_authorization
-from .failures import RequestFailed, server_of
-from .pool import DiedUnusedError, Pool
-from .tls import Trust
-
-CONNECT_TIMEOUT = 30.0
-"""Seconds until an attempt to connect is given up."""
+from ..wire.endpoints import Endpoints
+from ..wire.failures import RequestFailed, server_of
+from ..wire.pool import DiedUnusedError, Pool
+from ..wire.tls import Trust
 
 
 @implementer(IAgent)
@@ -72,31 +68,6 @@ def _name_server(failure: Failure, uri: bytes) -> Failure:
     return Failure(RequestFailed(server_of(uri), error))
 
 
-class _Endpoint(HostnameEndpoint):
-    """Takes hosts as they are: Twisted refuses ``blob_server``, which no standard allows either."""
-
-    @staticmethod
-    def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
-        text = host if isinstance(host, str) else host.decode("ascii")
-        return False, text.encode("ascii"), text
-
-
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """Says how to connect to a server."""
-
-    def __init__(self, reactor: Any, trust: Trust) -> None:
-        self._reactor = reactor
-        self._trust = trust
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        host = uri.host.decode("ascii")
-        endpoint = _Endpoint(self._reactor, host, uri.port, timeout=CONNECT_TIMEOUT)
-        if uri.scheme == b"https":
-            return wrapClientTLS(self._trust.creator(host), endpoint)
-        return endpoint
-
-
 class _ReadyURL(EncodedURL):
     """A URL with nothing left to encode. hyperlink would take an IPv6 address for a name."""
 
@@ -122,7 +93,7 @@ class Connections:
         """
         self._reactor = reactor
         self._pool: HTTPConnectionPool = Pool(reactor)
-        endpoints = _Endpoints(reactor, Trust(cert_file))
+        endpoints = Endpoints(reactor, Trust(cert_file))
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         authorization = None if token is None else write_authorization(user, token)
         self._http = HTTPClient(_SealedBlobsAgent(agent, authorization))

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from ..crypto import Rewrapper, Sealer
 from ..interfaces import IPayload, Progress, no_progress
-from .idle import IdleTimer
+from ..wire.idle import IdleTimer
 from .throttle import Throttle
 
 AHEAD = 2

@@ -31,11 +31,12 @@ from ..protocol import (
     write_flags,
     write_tag,
 )
+from ..wire.idle import IdleTimer
+from ..wire.receivers import deliver
 from .bodies import Bodies, SealedBody, sealed_tag
 from .exchange import Exchanges, answer_of
-from .idle import IdleTimer
 from .questions import Questions
-from .receivers import BEGINNING, OpeningReceiver, deliver
+from .receivers import BEGINNING, OpeningReceiver
 
 
 class _Look(NamedTuple):

@@ -21,12 +21,13 @@ from ..protocol import (
     answer_error,
     strange_answer,
 )
+from ..wire.failures import cause, name_server, transfer_error, was_cancelled
+from ..wire.idle import IdleTimer
+from ..wire.pool import CACHED_CONNECTIONS, DiedUnusedError
+from ..wire.receivers import Collector, deliver
 from .agent import Connections
 from .bodies import Body
-from .failures import cause, name_server, transfer_error, was_cancelled
-from .idle import IdleTimer
-from .pool import CACHED_CONNECTIONS, DiedUnusedError
-from .receivers import BEGINNING, Collector, deliver
+from .receivers import BEGINNING
 from .throttle import Throttle
 
 IDLE_TIMEOUT = 60.0

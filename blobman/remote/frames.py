@@ -12,7 +12,7 @@ from ..crypto import Opener
 from ..errors import BlobNotFoundError, InvalidBlob, describe
 from ..interfaces import Ended, IStagedBlob
 from ..protocol import FRAME_HEADER_SIZE, NOT_THERE, ProtocolError, read_frame_header
-from .idle import IdleTimer
+from ..wire.idle import IdleTimer
 from .receivers import PausingReceiver
 from .throttle import Throttle
 

@@ -30,9 +30,10 @@ from ..protocol import (
     read_page,
     strange_answer,
 )
+from ..wire.idle import IdleTimer
+from ..wire.receivers import deliver
 from .exchange import Exchanges, MakeBody, answer_of
-from .idle import IdleTimer
-from .receivers import R, ReadingReceiver, deliver
+from .receivers import R, ReadingReceiver
 
 T = TypeVar("T")
 

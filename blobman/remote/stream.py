@@ -20,11 +20,11 @@ from ..protocol import (
     write_ids,
     write_manifest,
 )
+from ..wire.idle import IdleTimer
+from ..wire.receivers import deliver
 from .bodies import Bodies, SealedStream
 from .exchange import Exchanges, answer_of
 from .frames import FramesReceiver
-from .idle import IdleTimer
-from .receivers import deliver
 
 LARGEST = 4 * 1024 * 1024
 """The sealed size, in bytes, of the largest blob that comes down with others."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from blobman import BlobError, RetriableTransferError, ServerError, SyncStatus
 from blobman.protocol import write_frame_header, write_tag
-from blobman.remote.pool import MAX_HEAD_SIZE
+from blobman.wire.pool import MAX_HEAD_SIZE
 
 from ..support import MB, content, doc
 from ..test_hostile_server import sealed

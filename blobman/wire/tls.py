@@ -19,8 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import BlobError, CertificateError
-from .addresses import is_address
-from .names import check_names
+from .names import check_names, is_address
 from .tlsproblems import alert_problem, chain_problem, other_problem
 
 _VERIFY = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT

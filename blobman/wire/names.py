@@ -9,7 +9,15 @@ from service_identity import CertificateError as OddPattern
 from service_identity.hazmat import DNS_ID, DNSPattern
 
 from ..errors import CertificateError
-from .addresses import is_address
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address and not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def check_names(certificate: x509.Certificate, host: str) -> None:

@@ -14,8 +14,8 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from blobman.remote.pool import SOCKET_PIECE
-from blobman.remote.records import RecordsGatherer
+from blobman.wire.pool import SOCKET_PIECE
+from blobman.wire.records import RecordsGatherer
 
 from ..certificates import Authority
 

@@ -1,0 +1,1 @@
+"""What asks over HTTP."""
