@@ -18,7 +18,7 @@ from ....errors import BlobNotFoundError
 from ....protocol import ListQuery
 from ...accounts.interface import TokenInfo, Tokens
 from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableError
-from .interface import LAST, Change, Entry, History, Page, Quotas, Usage
+from .interface import LAST, PAGE, Change, Entry, History, Page, Quotas, Usage
 from .rows import check_entry, digit_of, read_flags
 
 TOGETHER = 20
@@ -156,7 +156,9 @@ class Questions:
 
     # -- lists -------------------------------------------------------------------------
 
-    def page(self, user: str, query: ListQuery, after: tuple[int, str] | None, most: int) -> Page:
+    def page(
+        self, user: str, query: ListQuery, after: tuple[int, str] | None = None, most: int = PAGE
+    ) -> Page:
         """List some ids; see :class:`~.interface.ICatalogue`."""
         place = self._place(user, query.namespace)
         sources = _sources(query)
@@ -219,7 +221,7 @@ class Questions:
             )
         ]
 
-    def history(self, user: str, namespace: str, generation: str) -> History:
+    def history(self, user: str, namespace: str, generation: str = "") -> History:
         """Tell where a namespace stands; see :class:`~.interface.ICatalogue`."""
         latest, number, first, following = self._ask(_HISTORY, (user, namespace, generation))[0]
         if latest is None:
@@ -229,7 +231,7 @@ class Questions:
             reach = number if following is None else min(number, following - 1)
         return History(latest, number, reach)
 
-    def namespaces(self, user: str, after: str, most: int) -> dict[str, int]:
+    def namespaces(self, user: str, after: str = "", most: int = PAGE) -> dict[str, int]:
         """List some namespaces; see :class:`~.interface.ICatalogue`."""
         return dict(
             self._ask(

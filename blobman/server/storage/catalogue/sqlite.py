@@ -5,38 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
-from ....model import Flags
-from ....protocol import ListQuery
-from ...accounts.interface import Tokens
-from ..interface import BlobName, FlagList, Outcomes
+from ..interface import Outcomes
 from ..threads import Closed, Ending, Inline, Threads, Work, Worker
 from ..waking import Waiters
 from .connection import Adopt, connect, store_errors
 from .folder import CatalogueFolder
-from .interface import (
-    LAST,
-    PAGE,
-    Change,
-    Entry,
-    History,
-    ICatalogue,
-    Page,
-    Publication,
-    Quotas,
-    Usage,
-)
+from .interface import ICatalogue, Publication
 from .questions import Questions
 from .transaction import Transaction
 from .writer import Growing, Publishing, Writer
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 4
@@ -51,6 +38,37 @@ TOGETHER = 32
 
 def _call(call: Callable[..., object], *arguments: object) -> None:
     call(*arguments)
+
+
+def _read(
+    ask: Callable[Concatenate[Questions, P], T],
+) -> Callable[Concatenate[SQLiteCatalogue, P], Deferred[T]]:
+    """Make a method that asks a question."""
+
+    @wraps(ask)
+    def method(self: SQLiteCatalogue, /, *args: P.args, **named: P.kwargs) -> Deferred[T]:
+        return self._reading.begin(lambda questions: ask(questions, *args, **named))
+
+    return method
+
+
+def _write(
+    change: Callable[Concatenate[Transaction, P], T], is_growing: bool = False
+) -> Callable[Concatenate[SQLiteCatalogue, P], Deferred[T]]:
+    """
+    Make a method that changes something.
+
+    :param is_growing: whether more comes in by it; see :class:`.Growing`.
+    """
+
+    @wraps(change)
+    def method(self: SQLiteCatalogue, /, *args: P.args, **named: P.kwargs) -> Deferred[T]:
+        def work(transaction: Transaction) -> T:
+            return change(transaction, *args, **named)
+
+        return self._writing.begin(Growing(work) if is_growing else work)
+
+    return method
 
 
 @implementer(ICatalogue)
@@ -124,12 +142,6 @@ class SQLiteCatalogue:
 
     # -- reading and writing -------------------------------------------------------------
 
-    def _write(self, call: Callable[[Transaction], T]) -> Deferred[T]:
-        return self._writing.begin(call)
-
-    def _read(self, call: Callable[[Questions], T]) -> Deferred[T]:
-        return self._reading.begin(call)
-
     def _read_each(self, works: Sequence[Work[Any]]) -> None:
         for work in works:
             work.attempt(partial(self._answer, work.call))
@@ -162,104 +174,31 @@ class SQLiteCatalogue:
 
     # -- what it is asked for --------------------------------------------------------------
 
-    def check_writing(self) -> Deferred[None]:
-        """Make a small change; see :class:`ICatalogue`."""
-        return self._write(Growing(Transaction.check_writing))
+    get_flags = _read(Questions.get_flags)
+    find = _read(Questions.find)
+    page = _read(Questions.page)
+    count = _read(Questions.count)
+    changes = _read(Questions.changes)
+    history = _read(Questions.history)
+    namespaces = _read(Questions.namespaces)
+    usage = _read(Questions.usage)
+    quotas = _read(Questions.quotas)
+    tokens = _read(Questions.tokens)
+
+    delete = _write(Transaction.delete)
+    set_flags = _write(Transaction.set_flags)
+    renew = _write(Transaction.renew)
+    abandon = _write(Transaction.abandon)
+    collect = _write(Transaction.collect)
+    forget = _write(Transaction.forget)
+    postpone = _write(Transaction.postpone)
+    set_quota = _write(Transaction.set_quota)
+    unset_quota = _write(Transaction.unset_quota)
+
+    check_writing = _write(Transaction.check_writing, is_growing=True)
+    reserve = _write(Transaction.reserve, is_growing=True)
+    extend = _write(Transaction.extend, is_growing=True)
 
     def publish(self, blobs: Sequence[Publication]) -> Deferred[Outcomes]:
         """Make blobs visible; see :class:`ICatalogue`."""
-        return self._write(Publishing(blobs))
-
-    def delete(self, name: BlobName) -> Deferred[None]:
-        """Remove a blob; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.delete(name))
-
-    def set_flags(self, name: BlobName, flags: Sequence[Flags]) -> Deferred[None]:
-        """Replace flags; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.set_flags(name, flags))
-
-    def get_flags(self, name: BlobName) -> Deferred[FlagList]:
-        """Read flags; see :class:`ICatalogue`."""
-        return self._read(lambda it: it.get_flags(name))
-
-    def find(self, names: Sequence[BlobName], most: int) -> Deferred[list[Entry | None]]:
-        """Look names up; see :class:`ICatalogue`."""
-        return self._read(lambda it: it.find(names, most))
-
-    def page(
-        self, user: str, query: ListQuery, after: tuple[int, str] | None = None, most: int = PAGE
-    ) -> Deferred[Page]:
-        """List some ids; see :class:`ICatalogue`."""
-        return self._read(lambda it: it.page(user, query, after, most))
-
-    def count(self, user: str, query: ListQuery) -> Deferred[int]:
-        """Count; see :class:`ICatalogue`."""
-        return self._read(lambda it: it.count(user, query))
-
-    def changes(
-        self,
-        user: str,
-        namespace: str,
-        after: int,
-        most: int,
-        upto: int = LAST,
-        deleted_after: int = 0,
-    ) -> Deferred[list[Change]]:
-        """List changes; see :class:`ICatalogue`."""
-        return self._read(lambda it: it.changes(user, namespace, after, most, upto, deleted_after))
-
-    def history(self, user: str, namespace: str, generation: str = "") -> Deferred[History]:
-        """Tell where a namespace stands; see :class:`ICatalogue`."""
-        return self._read(lambda it: it.history(user, namespace, generation))
-
-    def namespaces(self, user: str, after: str = "", most: int = PAGE) -> Deferred[dict[str, int]]:
-        """List some namespaces; see :class:`ICatalogue`."""
-        return self._read(lambda it: it.namespaces(user, after, most))
-
-    def reserve(self, name: BlobName, key: str, size: int) -> Deferred[None]:
-        """Record an upload; see :class:`ICatalogue`."""
-        return self._write(Growing(lambda it: it.reserve(name, key, size)))
-
-    def extend(self, key: str, size: int) -> Deferred[None]:
-        """Reserve more; see :class:`ICatalogue`."""
-        return self._write(Growing(lambda it: it.extend(key, size)))
-
-    def renew(self, keys: Sequence[str]) -> Deferred[None]:
-        """Prolong leases; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.renew(keys))
-
-    def abandon(self, key: str) -> Deferred[bool]:
-        """End an upload; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.abandon(key))
-
-    def collect(self, most: int) -> Deferred[list[str]]:
-        """End uploads, and list garbage; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.collect(most))
-
-    def forget(self, keys: Sequence[str]) -> Deferred[None]:
-        """Forget garbage; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.forget(keys))
-
-    def postpone(self, keys: Sequence[str]) -> Deferred[None]:
-        """Have garbage fall due later; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.postpone(keys))
-
-    def usage(self) -> Deferred[list[Usage]]:
-        """Tell what users keep; see :class:`ICatalogue`."""
-        return self._read(Questions.usage)
-
-    def quotas(self) -> Deferred[Quotas]:
-        """Tell who may keep how much; see :class:`ICatalogue`."""
-        return self._read(Questions.quotas)
-
-    def set_quota(self, user: str | None, size: int | None) -> Deferred[None]:
-        """Set a quota; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.set_quota(user, size))
-
-    def unset_quota(self, user: str) -> Deferred[None]:
-        """Remove a quota; see :class:`ICatalogue`."""
-        return self._write(lambda it: it.unset_quota(user))
-
-    def tokens(self, user: str) -> Deferred[Tokens]:
-        """List tokens; see :class:`ICatalogue`."""
-        return self._read(lambda it: it.tokens(user))
+        return self._writing.begin(Publishing(blobs))
