@@ -81,6 +81,9 @@ class Feed:
         with admission.left(self._user), request.resting():
             has_changed = await request.waiting.wait(self._user, changed, deadline)
         check_present(request)
+        if not has_changed and request.waiting.is_full:
+            # The connection would be kept for the next one that waits, and others want one.
+            request.end_connection()
         return has_changed
 
     async def _send(self, request: BlobsRequest, first: ChangesPart, parts: Parts) -> None:

@@ -14,6 +14,9 @@ HEADROOM = 128
 EACH = 2
 """Open files for a connection: itself, and that of the blob that comes or goes."""
 
+FOR_OTHERS = 10
+"""One connection in so many, or more, is for requests that do not wait for changes."""
+
 LOG_EVERY = 60.0
 """Seconds in which refusals are logged at most once."""
 
@@ -55,6 +58,11 @@ class Connections:
         self._clock = clock
         self._refused = 0
         self._log_at = 0.0
+
+    @property
+    def most_waiting(self) -> int:
+        """How many of them may have a request that waits for changes."""
+        return max(1, self.most * (FOR_OTHERS - 1) // FOR_OTHERS)
 
     def enter(self) -> bool:
         """

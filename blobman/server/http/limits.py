@@ -19,7 +19,8 @@ class Limits:
     :ivar waiting: how many requests of one user wait for changes at once, without being counted
         among those that are served. When one more comes, the oldest is answered.
     :ivar connections: how many there are at once, of all listeners; more are closed at once. They
-        are fewer if the process may not open that many files.
+        are fewer if the process may not open that many files. One in ten is kept free of requests
+        that wait for changes.
     :ivar lists: bytes of lists, asked for or answered, that are held for one user at once; more
         get 429.
     :raise TypeError: a limit is not a number.
@@ -31,7 +32,7 @@ class Limits:
     stalled: float = 300.0
     requests: int = 100
     waiting: int = 8
-    connections: int = 10_000
+    connections: int = 12_000
     lists: int = 32 * 1024 * 1024
 
     def __post_init__(self) -> None:

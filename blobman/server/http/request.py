@@ -192,9 +192,13 @@ class BlobsRequest(Request):
     def write(self, data: bytes) -> None:
         """Write a part of the answer; if the body is not over, the connection ends with it."""
         if not self.startedWriting and not self.body.ended and self.channel is not None:
-            self.responseHeaders.setRawHeaders(b"connection", [b"close"])
-            self.channel.persistent = False
+            self.end_connection()
         super().write(data)  # type: ignore[no-untyped-call]
+
+    def end_connection(self) -> None:
+        """Have the connection end with the answer, of which nothing has been written."""
+        self.responseHeaders.setRawHeaders(b"connection", [b"close"])
+        self.channel.persistent = False
 
     def finish(self) -> None:
         """End the answer, as soon as the body has ended or been waited for long enough."""

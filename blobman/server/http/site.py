@@ -55,7 +55,7 @@ class BlobsSite(Site):
         self.limits = limits
         self.connections = connections or Connections(limits.connections, self.clock)
         self.channels: set[BlobsChannel] = set()
-        self.waiting = Waiting(self.clock, limits.waiting)
+        self.waiting = Waiting(self.clock, limits.waiting, self.connections.most_waiting)
         self.observers: list[Observer] = [log_report]
         self._ending: list[Deferred[None]] = []
 

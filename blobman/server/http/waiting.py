@@ -10,21 +10,31 @@ class Waiting:
     """
     Has requests wait.
 
+    When one more comes than may wait, the oldest waits no more.
+
     :param clock: says how long.
-    :param most: how many of one user wait at once; when one more comes, the oldest waits no more.
+    :param most: how many of one user wait at once.
+    :param most_of_all: how many of all users wait at once.
     """
 
-    def __init__(self, clock: IReactorTime, most: int) -> None:
+    def __init__(self, clock: IReactorTime, most: int, most_of_all: int) -> None:
         self._clock = clock
         self._most = most
-        # Of each user, the oldest first.
-        self._waiting: dict[str, dict[Deferred[None], None]] = {}
+        self._most_of_all = most_of_all
+        # The oldest first: of each user, and of all.
+        self._of_user: dict[str, dict[Deferred[None], None]] = {}
+        self._of_all: dict[Deferred[None], None] = {}
         self._is_over = False
 
     @property
     def number(self) -> int:
         """How many wait."""
-        return sum(map(len, self._waiting.values()))
+        return len(self._of_all)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many wait as may, of all users."""
+        return self.number >= self._most_of_all
 
     def begin(self) -> None:
         """Let requests wait, as they may from the beginning."""
@@ -33,9 +43,8 @@ class Waiting:
     def end(self) -> None:
         """Let all go on at once, and others that come."""
         self._is_over = True
-        for waiting in [*self._waiting.values()]:
-            for changed in [*waiting]:
-                changed.cancel()
+        for changed in [*self._of_all]:
+            changed.cancel()
 
     def deadline(self, seconds: float) -> float:
         """Say when so many seconds will have passed."""
@@ -53,11 +62,8 @@ class Waiting:
             return False
         if changed.called:
             return True
-        waiting = self._waiting.setdefault(user, {})
-        waiting[changed] = None
         timeout = self._clock.callLater(seconds, changed.cancel)
-        if len(waiting) > self._most:
-            next(iter(waiting)).cancel()
+        self._add(user, changed)
         try:
             await changed
         except CancelledError:
@@ -65,7 +71,19 @@ class Waiting:
         finally:
             if timeout.active():
                 timeout.cancel()
-            del waiting[changed]
-            if not waiting:
-                del self._waiting[user]
+            self._remove(user, changed)
         return True
+
+    def _add(self, user: str, changed: Deferred[None]) -> None:
+        others = self._of_user.setdefault(user, {})
+        others[changed] = self._of_all[changed] = None
+        if len(others) > self._most:
+            next(iter(others)).cancel()
+        if self.number > self._most_of_all:
+            next(iter(self._of_all)).cancel()
+
+    def _remove(self, user: str, changed: Deferred[None]) -> None:
+        others = self._of_user[user]
+        del others[changed], self._of_all[changed]
+        if not others:
+            del self._of_user[user]

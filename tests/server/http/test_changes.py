@@ -134,10 +134,8 @@ class ChangesTests(ServerMixin, TestCase):
         await ended
 
 
-class WaitingTests(SiteCase):
+class WaitingCase(SiteCase):
     """With a clock, and connections that are not real."""
-
-    limits = Limits(idle=10, requests=2)
 
     def setUp(self) -> None:
         super().setUp()
@@ -167,6 +165,10 @@ class WaitingTests(SiteCase):
     def put(self, blob_id: str, namespace: str = "default") -> None:
         blob = name(blob_id, namespace=namespace), sealed(blob_id)
         self.assertEqual(self.successResultOf(self.backend.store([blob])), [None])
+
+
+class WaitingTests(WaitingCase):
+    limits = Limits(idle=10, requests=2)
 
     def test_the_time_passes(self) -> None:
         wire = self.wait(30)
@@ -253,6 +255,31 @@ class WaitingTests(SiteCase):
         self.successResultOf(self.backend.close())
         self.assertIn(b"HTTP/1.1 503", wire.value())
         wire.loseConnection()
+
+
+class CrowdTests(WaitingCase):
+    """There is always a connection for those who do not wait for changes."""
+
+    limits = Limits(connections=5)
+
+    def test_more_than_may_wait(self) -> None:
+        wires = [self.wait(60) for _ in range(5)]
+        self.assertIn(b"\r\nConnection: close\r\n", wires[0].value())
+        self.assertTrue(wires[0].disconnecting)
+        self.assertEqual(self.page_on(wires[0])["changes"], [])
+        self.assertEqual([wire.value() for wire in wires[1:]], [b""] * 4)
+        self.put("a")
+        self.assertEqual(len(self.page_on(self.ask("changes=start"))["changes"]), 1)
+        for wire in wires[1:]:
+            self.assertFalse(wire.disconnecting)
+            self.assertEqual(len(self.page_on(wire)["changes"]), 1)
+
+    def test_not_more_than_may_wait(self) -> None:
+        wires = [self.wait(30) for _ in range(3)]
+        self.clock.advance(30)
+        for wire in wires:
+            self.assertFalse(wire.disconnecting)
+            self.assertEqual(self.page_on(wire)["changes"], [])
 
 
 class AdmissionTests(SynchronousTestCase):
