@@ -28,40 +28,39 @@ synchronizer.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from .document import BlobDoc, BlobReader
-from .errors import (
-    BlobAlreadyExistsError,
-    BlobError,
-    BlobNotFoundError,
-    CertificateError,
-    ClosedError,
-    CursorExpiredError,
-    DeletedMeanwhile,
-    IllegalStatusChange,
-    InvalidBlob,
-    InvalidFlagsError,
-    MaximumRetriesError,
-    NotConfiguredError,
-    QuotaExceededError,
-    RetriableTransferError,
-    ServerError,
-    SoledadError,
-    StoreError,
-    StoreFullError,
-    UnauthorizedError,
-    UnreadableContentError,
-    WrongKeyError,
-    WrongSizeError,
-)
-from .model import UNAVAILABLE_STATUSES, Flags, Priority, SyncStatus, TransferProgress
-
+TYPE_CHECKING = False  # That of typing, which takes longer to import than all that is here.
 if TYPE_CHECKING:
     from .clocks import use_monotonic_time
+    from .document import BlobDoc, BlobReader
+    from .errors import (
+        BlobAlreadyExistsError,
+        BlobError,
+        BlobNotFoundError,
+        CertificateError,
+        ClosedError,
+        CursorExpiredError,
+        DeletedMeanwhile,
+        IllegalStatusChange,
+        InvalidBlob,
+        InvalidFlagsError,
+        MaximumRetriesError,
+        NotConfiguredError,
+        QuotaExceededError,
+        RetriableTransferError,
+        ServerError,
+        SoledadError,
+        StoreError,
+        StoreFullError,
+        UnauthorizedError,
+        UnreadableContentError,
+        WrongKeyError,
+        WrongSizeError,
+    )
     from .interfaces import ITransferObserver
     from .local import SoledadReport, import_soledad
     from .manager import BlobManager
+    from .model import UNAVAILABLE_STATUSES, Flags, Priority, SyncStatus, TransferProgress
     from .sync import BlobsSynchronizer
 
 __all__ = [
@@ -103,27 +102,55 @@ __all__ = [
 ]
 
 _IMPORTED_WHEN_USED = {
-    "BlobManager": "manager",
-    "BlobsSynchronizer": "sync",
-    "ITransferObserver": "interfaces",
-    "SoledadReport": "local",
-    "import_soledad": "local",
-    "use_monotonic_time": "clocks",
+    "clocks": ("use_monotonic_time",),
+    "document": ("BlobDoc", "BlobReader"),
+    "errors": (
+        "BlobAlreadyExistsError",
+        "BlobError",
+        "BlobNotFoundError",
+        "CertificateError",
+        "ClosedError",
+        "CursorExpiredError",
+        "DeletedMeanwhile",
+        "IllegalStatusChange",
+        "InvalidBlob",
+        "InvalidFlagsError",
+        "MaximumRetriesError",
+        "NotConfiguredError",
+        "QuotaExceededError",
+        "RetriableTransferError",
+        "ServerError",
+        "SoledadError",
+        "StoreError",
+        "StoreFullError",
+        "UnauthorizedError",
+        "UnreadableContentError",
+        "WrongKeyError",
+        "WrongSizeError",
+    ),
+    "interfaces": ("ITransferObserver",),
+    "local": ("SoledadReport", "import_soledad"),
+    "manager": ("BlobManager",),
+    "model": ("UNAVAILABLE_STATUSES", "Flags", "Priority", "SyncStatus", "TransferProgress"),
+    "sync": ("BlobsSynchronizer",),
 }
 """
-Which module has the names that bring Twisted, treq and SQLite with them: importing these takes ten
-times as long as all the rest, and a command that only shows its help needs none of them.
+Which names each module has. They are imported when they are used. Some bring Twisted, treq and
+SQLite with them, which takes long, and a command that only shows its help needs none of them. The
+others would still come before the command can have Ctrl-C end it without a traceback.
 """
+
+_MODULES = {name: module for module, names in _IMPORTED_WHEN_USED.items() for name in names}
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
-        if name not in _IMPORTED_WHEN_USED:
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = getattr(import_module(f".{_IMPORTED_WHEN_USED[name]}", __name__), name)
+        found = getattr(import_module(f".{_MODULES[name]}", __name__), name)
         globals()[name] = found
         return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_IMPORTED_WHEN_USED})
+    return sorted({*globals(), *_MODULES})

@@ -64,6 +64,8 @@ class InterruptionTests(ServerCase):
 
     async def test_while_modules_are_imported(self) -> None:
         for module in (
+            "blobman.errors",
+            "blobman.model",
             "click",
             "blobman.cli.entry",
             "blobman.cli.root",

@@ -54,6 +54,10 @@ class PublicNameTests(SynchronousTestCase):
             self.assertIsNotNone(getattr(blobman, name))
         self.assertLessEqual(set(blobman.__all__), set(dir(blobman)))
 
+    def test_no_other_is_listed(self) -> None:
+        names = [name for names in blobman._IMPORTED_WHEN_USED.values() for name in names]
+        self.assertEqual(sorted(names), sorted(blobman.__all__))
+
     def test_other_names_can_not(self) -> None:
         with self.assertRaisesRegex(AttributeError, "module 'blobman' has no attribute 'nonsense'"):
             blobman.nonsense  # type: ignore[attr-defined]  # noqa: B018
