@@ -12,6 +12,7 @@ It is given and gives
 
 - ``document``: :class:`BlobDoc`, what is put, and :class:`BlobReader`, what comes back;
 - ``model``: :class:`Flags`, :class:`Priority`, :class:`SyncStatus` and the rules for names;
+- ``results``: :class:`SyncResult`, what synchronizing comes to;
 - ``errors``: one tree of errors, under :class:`BlobError`;
 - ``interfaces``: what stores, remotes and observers provide.
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from .local import SoledadReport, import_soledad
     from .manager import BlobManager
     from .model import UNAVAILABLE_STATUSES, Flags, Priority, SyncStatus, TransferProgress
+    from .results import LeftBlob, SyncResult
     from .sync import BlobsSynchronizer
 
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "IllegalStatusChange",
     "InvalidBlob",
     "InvalidFlagsError",
+    "LeftBlob",
     "MaximumRetriesError",
     "NotConfiguredError",
     "Priority",
@@ -91,6 +94,7 @@ __all__ = [
     "SoledadReport",
     "StoreError",
     "StoreFullError",
+    "SyncResult",
     "SyncStatus",
     "TransferProgress",
     "UnauthorizedError",
@@ -132,6 +136,7 @@ _IMPORTED_WHEN_USED = {
     "local": ("SoledadReport", "import_soledad"),
     "manager": ("BlobManager",),
     "model": ("UNAVAILABLE_STATUSES", "Flags", "Priority", "SyncStatus", "TransferProgress"),
+    "results": ("LeftBlob", "SyncResult"),
     "sync": ("BlobsSynchronizer",),
 }
 """

@@ -16,12 +16,16 @@ from .transfers.requests import Requests
 
 class Differences(NamedTuple):
     """
-    What a comparison can't tell by ids alone: whether the server's bytes are those that are here.
+    What a comparison has found.
 
+    What it can't tell by ids alone is whether the server's bytes are those that are here.
+
+    :ivar deleted: how many blobs went away here, as they were deleted on the server.
     :ivar unsettled: ids that the server lists, of blobs that wait to be uploaded.
     :ivar used_again: ids that the server lists, and of which it has a tombstone, too.
     """
 
+    deleted: int
     unsettled: list[str]
     used_again: list[str]
 
@@ -70,10 +74,11 @@ class Comparer:
         # in the first, and so is not taken for lost on the server.
         listed = await self._list(namespace, deleted=False)
         tombstones = await self._list(namespace, deleted=True)
-        await self._store.apply_tombstones(tombstones, own.applied_to(listed), namespace)
+        present = own.applied_to(listed)
+        went = await self._store.apply_tombstones(tombstones, present, namespace)
         present = own.applied_to(listed)
         unsettled = await self._store.apply_remote_list(present, namespace, tombstones)
-        return Differences(unsettled, sorted(present & tombstones))
+        return Differences(went, unsettled, sorted(present & tombstones))
 
     async def _list(self, namespace: str, deleted: bool) -> set[str]:
         ask = partial(self._remote.list, namespace, deleted=deleted)

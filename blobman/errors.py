@@ -38,6 +38,7 @@ cause is chained as ``__cause__``. No message holds a key, a secret or a token.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 __all__ = [
     "BlobAlreadyExistsError",
@@ -77,7 +78,14 @@ def describe(blob_id: str, namespace: str = "") -> str:
 
 
 class BlobError(Exception):
-    """The root of all errors of blobman."""
+    """
+    The root of all errors of blobman.
+
+    :ivar result: if ``sync``, ``send_missing`` or ``fetch_missing`` failed with it, what they have
+        done all the same, a :class:`~blobman.SyncResult`; else None.
+    """
+
+    result: Any = None
 
     def about(self, what: str) -> BlobError:
         """

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import cached_property, partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from .comparing import Comparer
+from .comparing import Comparer, Differences
 from .errors import BlobError, IllegalStatusChange, NotConfiguredError, QuotaExceededError
 from .interfaces import (
     IBlobStore,
@@ -26,6 +26,7 @@ from .interfaces import (
 )
 from .limits import Limited
 from .model import BlobKey, Priority, QueuedTransfer, SyncStatus, check_namespace
+from .results import Account, SyncResult, with_result
 from .transfers.deletions import Deleter
 from .transfers.downloads import Downloader
 from .transfers.operations import Operations, in_parallel, together
@@ -37,7 +38,15 @@ from .transfers.runs import PAGE_SIZE, LookAgain, Page, TransferRun, pages_of
 from .transfers.sharing import Start, Transfers
 from .transfers.uploads import NewPreamble, Uploader
 
+T = TypeVar("T")
+
 Transferring: TypeAlias = "Deferred[None] | Coroutine[Deferred[Any], Any, None]"
+
+Work = Callable[[Account], Coroutine[Deferred[Any], Any, "BaseException | None"]]
+"""Enters what it does in an account. Returns the first error of a blob that could not be moved."""
+
+Attempt = Callable[[BlobKey, int, int], Transferring]
+"""Transfers a blob, of this priority and age."""
 
 Transfer = Callable[[BlobKey, Place, Progress], Transferring]
 """Transfers a blob, waiting for its permit in the place given."""
@@ -106,7 +115,7 @@ class BlobsSynchronizer(Limited):
 
     # -- the public operations ---------------------------------------------------------
 
-    def sync(self, namespace: str = "") -> Deferred[None]:
+    def sync(self, namespace: str = "") -> Deferred[SyncResult]:
         """
         Bring store and server into step.
 
@@ -116,53 +125,47 @@ class BlobsSynchronizer(Limited):
         again, ten times in all, and holds up nothing else: another ``sync`` of the namespace
         compares and transfers meanwhile.
 
-        :return: fires with None when all has moved. What did not verify, or was refused, in an
-            earlier one is left alone: ``sync_progress`` tells what there is. Fails after the rest
+        :return: fires with a :class:`SyncResult` when all has moved. What did not verify, or was
+            refused, in an earlier one is left alone; the result lists it. Fails after the rest
             has moved with the first error of a blob that could not: ``RetriableTransferError``
             (it is left for the next one), ``MaximumRetriesError``, ``BlobNotFoundError`` (gone
             meanwhile), ``BlobAlreadyExistsError`` (another blob has the id),
             ``QuotaExceededError``, ``ServerError``. Fails at once with ``UnauthorizedError``,
-            ``CertificateError`` or ``StoreFullError``.
+            ``CertificateError`` or ``StoreFullError``. What has been done all the same is in the
+            ``result`` of the error.
         """
 
-        async def work(place: str) -> None:
-            used_again = await self._compare(place)
+        async def work(account: Account) -> BaseException | None:
+            found = await self._compare(account.namespace)
+            account.deleted += found.deleted
             errors = await together(
                 [
-                    self._send_deletions(place),
-                    self._replace(used_again, place),
-                    self._fetch_missing(place),
-                    self._send_missing(place),
+                    self._send_deletions(account),
+                    self._replace(found.used_again, account),
+                    self._fetch_missing(account),
+                    self._send_missing(account),
                 ],
                 self._transfers.permits.held_back,
             )
-            _raise_first(*errors)
+            return next(filter(None, errors), None)
 
-        return self._begin(namespace, work)
+        return self._begin(namespace, partial(self._accounted, work))
 
-    def send_missing(self, namespace: str = "") -> Deferred[None]:
+    def send_missing(self, namespace: str = "") -> Deferred[SyncResult]:
         """
         Upload what is PENDING_UPLOAD.
 
         :return: as ``sync``.
         """
+        return self._begin(namespace, partial(self._accounted, self._send_missing))
 
-        async def work(place: str) -> None:
-            _raise_first(await self._send_missing(place))
-
-        return self._begin(namespace, work)
-
-    def fetch_missing(self, namespace: str = "") -> Deferred[None]:
+    def fetch_missing(self, namespace: str = "") -> Deferred[SyncResult]:
         """
         Download what is PENDING_DOWNLOAD.
 
         :return: as ``sync``.
         """
-
-        async def work(place: str) -> None:
-            _raise_first(await self._fetch_missing(place))
-
-        return self._begin(namespace, work)
+        return self._begin(namespace, partial(self._accounted, self._fetch_missing))
 
     def refresh_sync_status_from_server(self, namespace: str = "") -> Deferred[None]:
         """
@@ -205,26 +208,36 @@ class BlobsSynchronizer(Limited):
         return self._server
 
     def _begin(
-        self, namespace: str, work: Callable[[str], Coroutine[Deferred[Any], Any, None]]
-    ) -> Deferred[None]:
+        self, namespace: str, work: Callable[[str], Coroutine[Deferred[Any], Any, T]]
+    ) -> Deferred[T]:
         """Begin what needs a store and a server."""
 
-        async def check_and_work() -> None:
+        async def check_and_work() -> T:
             place = check_namespace(namespace)
             self._store()
             self._remote()
-            await work(place)
+            return await work(place)
 
         return self._operations.begin(check_and_work)
 
+    async def _accounted(self, work: Work, namespace: str) -> SyncResult:
+        """Do some work, and say what has been done, whether it succeeds or fails."""
+        account = Account(namespace)
+        try:
+            error = await work(account)
+            for status in (SyncStatus.FAILED_UPLOAD, SyncStatus.FAILED_DOWNLOAD):
+                failed = await self._store().list_status(status, namespace)
+                account.note_left_alone(status, failed)
+            if error is not None:
+                raise error
+        except BlobError as failure:
+            raise with_result(failure, account.close()) from failure.__cause__
+        return account.close()
+
     # -- comparing ---------------------------------------------------------------------
 
-    async def _compare(self, namespace: str) -> list[str]:
-        """
-        Compare the lists, and find out which blobs of ours got through earlier.
-
-        :return: the ids that have been used again.
-        """
+    async def _compare(self, namespace: str) -> Differences:
+        """Compare the lists, and find out which blobs of ours got through earlier."""
         found = await self._comparer.compare(namespace)
         await in_parallel(
             self.concurrent_transfers_limit,
@@ -233,7 +246,7 @@ class BlobsSynchronizer(Limited):
                 key, "settle", Priority.DEFAULT, partial(self._settle, key)
             ),
         )
-        return found.used_again
+        return found
 
     async def _settle(self, key: BlobKey, place: Place) -> None:
         """Find out whether the blob of ours that the server lists is one that we sent."""
@@ -247,64 +260,70 @@ class BlobsSynchronizer(Limited):
 
     # -- runs --------------------------------------------------------------------------
 
-    async def _send_missing(self, namespace: str) -> BaseException | None:
-        return await self._run(SyncStatus.PENDING_UPLOAD, namespace, self._upload_or_fail)
+    async def _send_missing(self, account: Account) -> BaseException | None:
+        return await self._run(SyncStatus.PENDING_UPLOAD, account, self._upload_or_fail)
 
-    async def _fetch_missing(self, namespace: str) -> BaseException | None:
+    async def _fetch_missing(self, account: Account) -> BaseException | None:
         attempt = partial(self._download, asked_for=False)
-        return await self._run(SyncStatus.PENDING_DOWNLOAD, namespace, attempt)
+        return await self._run(SyncStatus.PENDING_DOWNLOAD, account, attempt)
 
-    async def _send_deletions(self, namespace: str) -> BaseException | None:
+    async def _send_deletions(self, account: Account) -> BaseException | None:
         others: list[BlobKey] = []
 
         async def resume(key: BlobKey, place: Place) -> None:
             if await self._deleter.resume(key, place.priority):
                 others.append(key)
+                # The run counts its success.
+                account.deleted -= 1
 
         def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
             return self._transfers.share(key, "delete", priority, partial(resume, key), age)
 
-        error = await self._run(SyncStatus.PENDING_DELETE, namespace, attempt)
+        error = await self._run(SyncStatus.PENDING_DELETE, account, attempt)
         # What has been found to be another blob may have come too late for the other run.
-        fetching = await self._fetch_missing(namespace) if others else None
+        fetching = await self._fetch_missing(account) if others else None
         return error or fetching
 
-    async def _replace(self, blob_ids: list[str], namespace: str) -> BaseException | None:
+    async def _replace(self, blob_ids: list[str], account: Account) -> BaseException | None:
         """Fetch what the server has under ids that were used again, where it is another blob."""
-        return await self._run_pages(pages_of(blob_ids), namespace, self._replace_one)
 
-    def _replace_one(self, key: BlobKey, priority: int, age: int) -> Deferred[None]:
-        async def compare_and_replace(place: Place) -> None:
+        async def compare_and_replace(key: BlobKey, place: Place) -> None:
             if await self._downloader.is_outdated(key, place):
                 await self._reporting(self._downloader.replace, key, "download")(place)
+            else:
+                account.fetched -= 1
 
-        return self._transfers.share(key, "replace", priority, compare_and_replace, age)
+        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
+            replace = partial(compare_and_replace, key)
+            return self._transfers.share(key, "replace", priority, replace, age)
+
+        return await self._run_pages(SyncStatus.SYNCED, pages_of(blob_ids), account, attempt)
 
     async def _run(
-        self,
-        status: SyncStatus,
-        namespace: str,
-        attempt: Callable[[BlobKey, int, int], Transferring],
+        self, status: SyncStatus, account: Account, attempt: Attempt
     ) -> BaseException | None:
-        next_transfers = self._store().next_transfers
-        page = partial(next_transfers, status, namespace, PAGE_SIZE)
+        page = partial(self._store().next_transfers, status, account.namespace, PAGE_SIZE)
         look_again = self._transfers.watch_cancellations()
-        return await self._run_pages(page, namespace, attempt, look_again)
+        return await self._run_pages(status, page, account, attempt, look_again)
 
     async def _run_pages(
         self,
+        status: SyncStatus,
         page: Page,
-        namespace: str,
-        attempt: Callable[[BlobKey, int, int], Transferring],
+        account: Account,
+        attempt: Attempt,
         look_again: LookAgain = lambda: succeed(False),
     ) -> BaseException | None:
         age = self._transfers.permits.new_age()
 
         def attempt_at(queued: QueuedTransfer) -> Deferred[None]:
-            key = BlobKey(namespace, queued.blob_id)
+            key = BlobKey(account.namespace, queued.blob_id)
             return ensureDeferred(attempt(key, queued.priority, age))
 
-        run = TransferRun(self._clock, self._jitter, page, attempt_at, look_again)
+        def ended(queued: QueuedTransfer, error: BaseException | None) -> None:
+            account.note(status, queued.blob_id, error)
+
+        run = TransferRun(self._clock, self._jitter, page, attempt_at, look_again, ended)
         return await run.run()
 
     # -- one transfer ------------------------------------------------------------------
@@ -367,9 +386,3 @@ class BlobsSynchronizer(Limited):
     @cached_property
     def _comparer(self) -> Comparer:
         return Comparer(self._store(), self._remote(), self._requests)
-
-
-def _raise_first(*errors: BaseException | None) -> None:
-    for error in errors:
-        if error is not None:
-            raise error

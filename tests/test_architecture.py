@@ -25,6 +25,7 @@ STANDS_ON: dict[str, set[str]] = {
     "clocks": set(),
     "errors": set(),
     "model": {"errors"},
+    "results": {"errors", "model"},
     "protocol": {"errors", "model"},
     "wire": {"errors", "model", "protocol"},
     "crypto": {"errors", "model"},
@@ -34,7 +35,15 @@ STANDS_ON: dict[str, set[str]] = {
     "arguments": {"errors", "model", "document"},
     "transfers": {"errors", "model", "crypto", "document", "interfaces"},
     "comparing": {"model", "interfaces", "transfers"},
-    "sync": {"limits", "errors", "model", "interfaces", "transfers", "comparing"},
+    "sync": {
+        "limits",
+        "errors",
+        "model",
+        "results",
+        "interfaces",
+        "transfers",
+        "comparing",
+    },
     "local": {"errors", "model", "arguments", "document", "protocol", "crypto", "interfaces"},
     "remote": {"clocks", "errors", "model", "protocol", "wire", "crypto", "interfaces"},
     "queries": {"errors", "model", "protocol", "sync"},
@@ -51,7 +60,17 @@ STANDS_ON: dict[str, set[str]] = {
         "local",
         "remote",
     },
-    "": {"clocks", "document", "errors", "interfaces", "local", "manager", "model", "sync"},
+    "": {
+        "clocks",
+        "document",
+        "errors",
+        "interfaces",
+        "local",
+        "manager",
+        "model",
+        "results",
+        "sync",
+    },
     # It could not decrypt if it wanted to.
     "server": {"clocks", "errors", "model", "protocol", "wire"},
     "cli": {"", "server"},
@@ -68,7 +87,7 @@ WITHIN_THE_SERVER: dict[str, set[str]] = {
 }
 
 # What these are given is all they know: no Twisted, no clock, no randomness, no I/O.
-PURE = {"errors", "model", "protocol", "crypto"}
+PURE = {"errors", "model", "results", "protocol", "crypto"}
 PURE_MODULES = {"blobman.transfers.retry"}
 PURE_IMPORTS = {
     "copy",

@@ -36,6 +36,9 @@ Attempt = Callable[[QueuedTransfer], Deferred[None]]
 LookAgain = Callable[[], Deferred[bool]]
 """Fires with whether blobs may have come to the list of which its pages said nothing."""
 
+Ended = Callable[[QueuedTransfer, "BaseException | None"], object]
+"""Told of a blob that was transferred, with None; or that was given up, with the error."""
+
 
 def pages_of(blob_ids: Sequence[str]) -> Page:
     """Give some blobs page by page, in this order, all as urgent as is usual."""
@@ -63,12 +66,14 @@ class TransferRun:
         page: Page,
         attempt: Attempt,
         look_again: LookAgain = lambda: succeed(False),
+        ended: Ended = lambda queued, error: None,
     ) -> None:
         self._clock = clock
         self._jitter = jitter
         self._page = page
         self._attempt = attempt
         self._look_again = look_again
+        self._ended = ended
         self._given_up: set[str] = set()
         self._ready: list[tuple[tuple[int, int], QueuedTransfer]] = []
         self._last: QueuedTransfer | None = None
@@ -137,6 +142,7 @@ class TransferRun:
             self._failed(result.value, queued)
         else:
             self._failures.pop(queued.blob_id, None)
+            self._ended(queued, None)
         if self._fatal is not None or len(self._in_flight) <= self._few:
             self._wake()
 
@@ -150,6 +156,7 @@ class TransferRun:
         else:
             self._given_up.add(queued.blob_id)
             self._first_error = self._first_error or error
+            self._ended(queued, error)
 
     def _delay(self, error: BaseException, queued: QueuedTransfer) -> None:
         failures = self._failures[queued.blob_id] = self._failures.get(queued.blob_id, 0) + 1
