@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, overload
 from twisted.internet.defer import Deferred
 
 from .model import Flags, Priority, check_key, check_namespace
+from .namespaces import find_namespaces
 from .protocol import check_flag, check_order
 from .sync import BlobsSynchronizer
 
@@ -27,6 +28,23 @@ class ServerQueries(BlobsSynchronizer):
 
         async def work() -> dict[str, int]:
             return await self._ask(partial(self._remote().count, check_namespace(namespace)))
+
+        return self._operations.begin(work)
+
+    def namespaces(self) -> Deferred[list[str]]:
+        """
+        List the namespaces: those that have blobs on the server, and those that are known here.
+
+        Without a local store, or a server, it is those of the other one. A server that can't tell,
+        such as Soledad's, counts as one that has none.
+
+        :return: fires with them, sorted. The default one is ``''``.
+        """
+
+        async def work() -> list[str]:
+            if self.local is None:
+                self._remote()
+            return sorted(await find_namespaces(self.local, self._server, self._requests))
 
         return self._operations.begin(work)
 

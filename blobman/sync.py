@@ -26,6 +26,7 @@ from .interfaces import (
 )
 from .limits import Limited
 from .model import BlobKey, Priority, QueuedTransfer, SyncStatus, check_namespace
+from .namespaces import find_namespaces, sync_each
 from .results import Account, SyncResult, with_result
 from .transfers.deletions import Deleter
 from .transfers.downloads import Downloader
@@ -115,7 +116,7 @@ class BlobsSynchronizer(Limited):
 
     # -- the public operations ---------------------------------------------------------
 
-    def sync(self, namespace: str = "") -> Deferred[SyncResult]:
+    def sync(self, namespace: str | None = "") -> Deferred[SyncResult]:
         """
         Bring store and server into step.
 
@@ -125,6 +126,7 @@ class BlobsSynchronizer(Limited):
         again, ten times in all, and holds up nothing else: another ``sync`` of the namespace
         compares and transfers meanwhile.
 
+        :param namespace: None for all that ``namespaces`` finds, and the default one.
         :return: fires with a :class:`SyncResult` when all has moved. What did not verify, or was
             refused, in an earlier one is left alone; the result lists it. Fails after the rest
             has moved with the first error of a blob that could not: ``RetriableTransferError``
@@ -134,22 +136,15 @@ class BlobsSynchronizer(Limited):
             ``CertificateError`` or ``StoreFullError``. What has been done all the same is in the
             ``result`` of the error.
         """
+        sync = partial(self._accounted, self._sync)
 
-        async def work(account: Account) -> BaseException | None:
-            found = await self._compare(account.namespace)
-            account.deleted += found.deleted
-            errors = await together(
-                [
-                    self._send_deletions(account),
-                    self._replace(found.used_again, account),
-                    self._fetch_missing(account),
-                    self._send_missing(account),
-                ],
-                self._transfers.permits.held_back,
-            )
-            return next(filter(None, errors), None)
+        async def sync_all() -> SyncResult:
+            found = await find_namespaces(self._store(), self._remote(), self._requests)
+            return await sync_each(sorted({"", *found}), sync, self._transfers.permits.held_back)
 
-        return self._begin(namespace, partial(self._accounted, work))
+        if namespace is None:
+            return self._operations.begin(sync_all)
+        return self._begin(namespace, sync)
 
     def send_missing(self, namespace: str = "") -> Deferred[SyncResult]:
         """
@@ -259,6 +254,20 @@ class BlobsSynchronizer(Limited):
                     raise
 
     # -- runs --------------------------------------------------------------------------
+
+    async def _sync(self, account: Account) -> BaseException | None:
+        found = await self._compare(account.namespace)
+        account.deleted += found.deleted
+        errors = await together(
+            [
+                self._send_deletions(account),
+                self._replace(found.used_again, account),
+                self._fetch_missing(account),
+                self._send_missing(account),
+            ],
+            self._transfers.permits.held_back,
+        )
+        return next(filter(None, errors), None)
 
     async def _send_missing(self, account: Account) -> BaseException | None:
         return await self._run(SyncStatus.PENDING_UPLOAD, account, self._upload_or_fail)

@@ -32,6 +32,14 @@ class Fault:
     once_up: int = 0
 
 
+def _without_new_fields(data: bytes) -> bytes:
+    """Have a request ask with query fields that no server knows. It stays as long as it is."""
+    head, end, rest = data.partition(b"\r\n")
+    for field in (b"changes=", b"namespaces=", b"limit=", b"wait="):
+        head = head.replace(field, b"x" * (len(field) - 1) + b"=")
+    return head + end + rest
+
+
 class _Side(Protocol):
     """One end of a proxied connection."""
 
@@ -68,6 +76,8 @@ class _Side(Protocol):
                 room = min(room, self.piece)
             data = bytes(self.waiting[:room])
             del self.waiting[:room]
+            if self.proxy.is_old and self.upward:
+                data = _without_new_fields(data)
             self.total += room
             if self.fault is not None and self.counts(self.fault):
                 self.passed += room
@@ -110,6 +120,7 @@ class Proxy(Factory):
     :ivar faults: each new connection takes the next one; None lets it be.
     :ivar piece: if not 0, bytes that get through in one turn of the reactor.
     :ivar connections: how many there have been.
+    :ivar is_old: the server seems to be one that does not know of changes and namespaces.
     """
 
     noisy = False
@@ -118,6 +129,7 @@ class Proxy(Factory):
         self.target = target
         self.faults: list[Fault | None] = []
         self.piece = 0
+        self.is_old = False
         self.connections = 0
         self.strikes: list[str] = []
         self.sides: set[_Side] = set()

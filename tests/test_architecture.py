@@ -35,6 +35,7 @@ STANDS_ON: dict[str, set[str]] = {
     "arguments": {"errors", "model", "document"},
     "transfers": {"errors", "model", "crypto", "document", "interfaces"},
     "comparing": {"model", "interfaces", "transfers"},
+    "namespaces": {"errors", "model", "results", "interfaces", "transfers"},
     "sync": {
         "limits",
         "errors",
@@ -43,10 +44,11 @@ STANDS_ON: dict[str, set[str]] = {
         "interfaces",
         "transfers",
         "comparing",
+        "namespaces",
     },
     "local": {"errors", "model", "arguments", "document", "protocol", "crypto", "interfaces"},
     "remote": {"clocks", "errors", "model", "protocol", "wire", "crypto", "interfaces"},
-    "queries": {"errors", "model", "protocol", "sync"},
+    "queries": {"errors", "model", "protocol", "namespaces", "sync"},
     "manager": {
         "clocks",
         "queries",

@@ -18,7 +18,9 @@ from .commands import Session, client_command
     show_envvar=True,
     help="The namespace; can be given several times.",
 )
-@click.option("--all", "everything", is_flag=True, help="All namespaces known here.")
+@click.option(
+    "--all", "everything", is_flag=True, help="All namespaces, of the server and of this machine."
+)
 @click.option(
     "--watch",
     metavar="SECONDS",

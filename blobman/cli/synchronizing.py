@@ -59,7 +59,7 @@ async def synchronize(
     """
     Bring namespaces into step, and show how they stand.
 
-    :param everything: all that are known here, besides those that are named.
+    :param everything: all that the server has, or are known here, besides those that are named.
     :param watch: seconds until it is done again; None for once.
     """
     async with (
@@ -78,8 +78,7 @@ async def _choose(
 ) -> Sequence[str]:
     if not everything:
         return namespaces or ("",)
-    assert manager.local is not None
-    return sorted({"", *namespaces, *await manager.local.list_namespaces()})
+    return sorted({"", *namespaces, *await manager.namespaces()})
 
 
 class _Rounds:

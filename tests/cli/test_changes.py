@@ -96,6 +96,23 @@ class SyncTests(ServerCase):
             await self.sync_counts("--all"), ["0 in step", "1 in step in namespace one"]
         )
 
+    async def test_all_namespaces_on_a_machine_that_was_recovered(self) -> None:
+        await self.put(b"a", "--id", "a", "-n", "one")
+        await self.put(b"b", "--id", "b", "-n", "two")
+        self.another_machine()
+        self.assertEqual(
+            await self.sync_counts("--all"),
+            ["0 in step", "1 in step in namespace one", "1 in step in namespace two"],
+        )
+        self.assertEqual((await self.succeed("get", "b", "-n", "two")).out, "b")
+        self.assertEqual(
+            await self.sync_counts("--all"),
+            ["0 in step", "1 in step in namespace one", "1 in step in namespace two"],
+        )
+
+    async def test_all_namespaces_of_a_server_that_is_down(self) -> None:
+        self.assertIn("namespaces", await self.refuse(6, "sync", "--all", "--remote", NOWHERE))
+
     async def test_json(self) -> None:
         await self.put(b"a", "--id", "a")
         records = (await self.succeed("sync", "--json")).records
