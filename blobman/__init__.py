@@ -14,6 +14,7 @@ It is given and gives
 - ``model``: :class:`Flags`, :class:`Priority`, :class:`SyncStatus` and the rules for names;
 - ``results``: :class:`SyncResult`, what synchronizing comes to;
 - ``errors``: one tree of errors, under :class:`BlobError`;
+- ``reconciliation``: the table of what becomes of a blob when the server tells of it;
 - ``interfaces``: what stores, remotes and observers provide.
 
 :func:`import_soledad` takes over what Soledad left on this machine, with a report.

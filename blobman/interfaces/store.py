@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from ..document import BlobReader
-from ..model import Priority, QueuedTransfer, SyncStatus
+from ..model import ChangesPage, Priority, QueuedTransfer, SyncStatus
+from ..reconciliation import AppliedChanges, EndedComparison, FeedState
 from .content import IPayload, IStagedBlob
 
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
@@ -260,6 +261,91 @@ class IBlobStore(Interface):
 
         :return: fires with the ids that are listed and PENDING_UPLOAD: whether the server has the
             same bytes is not known yet.
+        """
+
+    def get_feed(namespace: str = "") -> Deferred[FeedState]:
+        """
+        Ask how far the server's changes have been followed.
+
+        :return: fires with a :class:`blobman.reconciliation.FeedState`; where nothing has been
+            applied yet, with that of a full comparison at its beginning.
+        """
+
+    def apply_changes(
+        page: ChangesPage, since: str, namespace: str = ""
+    ) -> Deferred[AppliedChanges]:
+        """
+        Apply some changes as ``reconciliation.RECONCILIATION`` says, and come to their cursor, in
+        one transaction.
+
+        The tags and sizes that the server told are recorded: what is downloaded then must have
+        them, see :meth:`IStagedBlob.publish`. During a full comparison, what comes is marked as
+        seen; so is what becomes SYNCED.
+
+        :param since: the cursor that the page was asked for with.
+        :return: fires with what has changed. If the store has come to another cursor meanwhile,
+            nothing has: ask again with that one.
+        """
+
+    def begin_comparison(namespace: str = "") -> Deferred[None]:
+        """
+        Begin a full comparison: come back to ``FIRST_CURSOR``, and forget what has been seen.
+
+        Do so when the server refuses a cursor. What is recorded of blobs stays as it is. If it is
+        interrupted, it can be gone on with from where :meth:`get_feed` says.
+
+        :return: fires when it is durable.
+        """
+
+    def has_unseen(namespace: str = "") -> Deferred[bool]:
+        """
+        Ask whether the tombstones of the server are needed to end a full comparison.
+
+        :return: fires with whether anything SYNCED has not been seen, or has a tag that is not
+            known here.
+        """
+
+    def end_comparison(
+        since: str, deleted: Set[str], now: float, namespace: str = ""
+    ) -> Deferred[EndedComparison]:
+        """
+        End a full comparison: settle what has not been seen, as what is missing from a list is.
+
+        See :meth:`apply_tombstones`, for what is in ``deleted``, and :meth:`apply_remote_list`, for
+        what is not.
+
+        :param since: the cursor that the comparison has come to: there is no more behind it.
+        :param deleted: the ids of which the server has tombstones, asked for after the last page.
+            They may be left out if :meth:`has_unseen` says so.
+        :param now: seconds since the epoch, to be recorded.
+        :return: fires with what has changed.
+        """
+
+    def next_outdated(
+        namespace: str, limit: int, after: QueuedTransfer | None = None
+    ) -> Deferred[Queue]:
+        """
+        List what is SYNCED, and another blob on the server, as far as the tags tell.
+
+        Its copy is to be replaced, see :meth:`stage`; or, if no tag of the copy is known, to be
+        compared, see :meth:`record_tag`.
+
+        :return: as :meth:`next_transfers`.
+        """
+
+    def record_tag(blob_id: str, tag: bytes, namespace: str = "") -> Deferred[None]:
+        """
+        Record that the server has the blob that is SYNCED here, with this tag.
+
+        :param tag: 16 bytes.
+        :return: fires when it is durable. Any other blob stays as it is.
+        """
+
+    def retry_refused(namespace: str = "") -> Deferred[int]:
+        """
+        Make PENDING_UPLOAD what is FAILED_UPLOAD, unless the server has told of a blob of its id.
+
+        :return: fires with the number of blobs, when it is durable.
         """
 
     def close() -> Deferred[None]:

@@ -28,7 +28,9 @@ __all__ = [
     "find_payloads",
     "find_pending_uploads",
     "mark_uploaded",
+    "portions",
     "publish",
+    "values_table",
 ]
 
 T = TypeVar("T")
@@ -61,7 +63,8 @@ class Arrival(NamedTuple):
     replaces: bool = False
 
 
-def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
+def portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a list so that one statement can be about each part."""
     for start in range(0, len(items), _MOST):
         yield items[start : start + _MOST]
 
@@ -80,6 +83,13 @@ def _values(rows: int, columns: int) -> str:
 def _table(rows: int, columns: int) -> str:
     """Write a table of so many rows; the last ones may be of NULLs, and are equal to nothing."""
     return _values(_rounded_up(rows), columns)
+
+
+def values_table(
+    rows: Sequence[Sequence[apsw.SQLiteValue]],
+) -> tuple[str, tuple[apsw.SQLiteValue, ...]]:
+    """Give a table of some rows, at most those of a portion, and the values for it."""
+    return _table(len(rows), len(rows[0])), _flat(rows)
 
 
 def _among(keys: Sequence[BlobKey]) -> str:
@@ -128,7 +138,7 @@ def add_new(connection: apsw.Connection, entries: Sequence[Entry]) -> list[int]:
         for entry, payload in zip(entries, payloads, strict=True)
     ]
     try:
-        for part in _portions(rows):
+        for part in portions(rows):
             connection.execute(
                 "INSERT INTO blobs (namespace, blob_id, status, priority, payload)"
                 f" SELECT * FROM {_table(len(part), 5)} WHERE column1 IS NOT NULL",
@@ -197,7 +207,7 @@ def publish(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> Sequenc
 
 def _are_awaited(connection: apsw.Connection, keys: Sequence[BlobKey]) -> bool:
     awaited = 0
-    for part in _portions(keys):
+    for part in portions(keys):
         among = f"{_among(part)} WHERE payload IS NULL AND +status = ?"
         awaited += _count(connection, among, *_flat(part), SyncStatus.PENDING_DOWNLOAD)
     return awaited == len(keys) == len(set(keys))
@@ -206,7 +216,7 @@ def _are_awaited(connection: apsw.Connection, keys: Sequence[BlobKey]) -> bool:
 def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> list[int]:
     payloads = _add_payloads(connection, [it.payload for it in arrivals])
     rows = [(*it.key, payload) for it, payload in zip(arrivals, payloads, strict=True)]
-    for part in _portions(rows):
+    for part in portions(rows):
         connection.execute(
             f"UPDATE blobs SET status = ?, retries = 0, payload = column3"
             f" FROM {_table(len(part), 3)}"
@@ -246,7 +256,7 @@ def mark_uploaded(connection: apsw.Connection, keys: Sequence[BlobKey]) -> list[
     :return: the ids of those that are not SYNCED now.
     """
     others: list[str] = []
-    for part in _portions(keys):
+    for part in portions(keys):
         connection.execute(
             f"UPDATE blobs SET status = ?, retries = 0 FROM {_table(len(part), 2)}"
             f" WHERE {_IS_ONE} AND +status = ?",
@@ -289,7 +299,7 @@ def _find(
     connection: apsw.Connection, keys: Sequence[BlobKey], condition: str, *values: int
 ) -> dict[BlobKey, Payload]:
     found: dict[BlobKey, Payload] = {}
-    for part in _portions(keys):
+    for part in portions(keys):
         query = (
             f"SELECT namespace, blob_id, {PAYLOAD_COLUMNS}"
             f" FROM {_among(part)} CROSS JOIN payloads ON payloads.id = payload {condition}"
@@ -306,7 +316,7 @@ def are_pending(connection: apsw.Connection, payloads: Sequence[int]) -> bool:
     :param payloads: their numbers, each once.
     """
     pending = 0
-    for part in _portions(payloads):
+    for part in portions(payloads):
         among = f"{_table(len(part), 1)} CROSS JOIN blobs ON payload = column1 WHERE +status = ?"
         rows = [(number,) for number in part]
         pending += _count(connection, among, *_flat(rows), SyncStatus.PENDING_UPLOAD)

@@ -16,7 +16,15 @@ import apsw
 from ..model import BlobKey, Priority, SyncStatus
 from . import records
 
-__all__ = ["Progress", "Swept", "apply_listed", "apply_tombstones", "parts"]
+__all__ = [
+    "Known",
+    "Progress",
+    "Swept",
+    "apply_listed",
+    "apply_tombstones",
+    "parts",
+    "settle_missing",
+]
 
 _PART = 1000
 """How many blobs, here or listed, are settled in one transaction."""
@@ -37,7 +45,9 @@ class Progress(NamedTuple):
     unsettled: list[str]
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
+    """A blob that is recorded here."""
+
     blob_id: str
     row: int
     status: SyncStatus
@@ -69,20 +79,20 @@ def apply_listed(
     return Progress(end, _settle(connection, namespace, there, here, deleted))
 
 
-def _next_known(connection: apsw.Connection, namespace: str, behind: str) -> list[_Known]:
+def _next_known(connection: apsw.Connection, namespace: str, behind: str) -> list[Known]:
     rows = connection.execute(
         "SELECT blob_id, id, status FROM blobs WHERE namespace = ? AND blob_id > ?"
         " ORDER BY blob_id LIMIT ?",
         (namespace, behind, _PART),
     )
-    return [_Known(blob_id, row, SyncStatus(status)) for blob_id, row, status in rows]
+    return [Known(blob_id, row, SyncStatus(status)) for blob_id, row, status in rows]
 
 
 def _settle(
     connection: apsw.Connection,
     namespace: str,
     there: Sequence[str],
-    here: Sequence[_Known],
+    here: Sequence[Known],
     deleted: Set[str],
 ) -> list[str]:
     listed = set(there)
@@ -95,23 +105,33 @@ def _settle(
             if blob_id not in known
         ],
     )
-    unlisted = [blob for blob in here if blob.blob_id not in listed]
-    lost = [
-        blob.row
-        for blob in unlisted
-        if blob.status is _S.FAILED_UPLOAD
-        or (blob.status is _S.SYNCED and blob.blob_id not in deleted)
-    ]
-    connection.executemany(
-        "UPDATE blobs SET status = ? WHERE id = ?", [(_S.PENDING_UPLOAD, row) for row in lost]
-    )
-    connection.executemany(
-        "DELETE FROM blobs WHERE id = ?",
-        [(blob.row,) for blob in unlisted if blob.status in _MISSING],
-    )
+    settle_missing(connection, [blob for blob in here if blob.blob_id not in listed], deleted)
     return [
         blob.blob_id for blob in here if blob.status is _S.PENDING_UPLOAD and blob.blob_id in listed
     ]
+
+
+def settle_missing(connection: apsw.Connection, missing: Sequence[Known], deleted: Set[str]) -> int:
+    """
+    Settle what the server does not have: what is here is to be sent, the rest is forgotten.
+
+    :param deleted: the ids of which the server has tombstones.
+    :return: how many were SYNCED and are lost on the server.
+    """
+    lost = [it for it in missing if it.status is _S.SYNCED and it.blob_id not in deleted]
+    refused = [it for it in missing if it.status is _S.FAILED_UPLOAD]
+    connection.executemany(
+        "UPDATE blobs SET status = ? WHERE id = ?",
+        [(_S.PENDING_UPLOAD, it.row) for it in (*lost, *refused)],
+    )
+    connection.executemany(
+        "UPDATE blobs SET told_tag = NULL, told_size = NULL WHERE id = ?",
+        [(it.row,) for it in missing],
+    )
+    connection.executemany(
+        "DELETE FROM blobs WHERE id = ?", [(it.row,) for it in missing if it.status in _MISSING]
+    )
+    return len(lost)
 
 
 class Swept(NamedTuple):
@@ -119,10 +139,12 @@ class Swept(NamedTuple):
     What a part of the tombstones has removed.
 
     :ivar number: how many blobs.
+    :ivar copies: the ids of those of which there was a copy here.
     :ivar files: the files of their payloads, which are to be removed after the commit.
     """
 
     number: int
+    copies: list[str]
     files: list[str]
 
 
@@ -135,7 +157,7 @@ def apply_tombstones(connection: apsw.Connection, deleted: Sequence[str], namesp
     :param deleted: ids that the server has deleted and does not list, sorted.
     """
     known = _known_tombstones(connection, deleted, namespace)
-    number, files = 0, []
+    swept = Swept(0, [], [])
     for blob_id in deleted:
         key = BlobKey(namespace, blob_id)
         going = _MISSING if blob_id in known else (_S.SYNCED, *_MISSING)
@@ -144,10 +166,10 @@ def apply_tombstones(connection: apsw.Connection, deleted: Sequence[str], namesp
             records.note_tombstone(connection, key)
         if record is not None and record.status in going:
             removed = records.forget(connection, record.row)
-            number += 1
-            if removed.file is not None:
-                files.append(removed.file)
-    return Swept(number, files)
+            swept = swept._replace(number=swept.number + 1)
+            swept.copies.extend([blob_id] if removed.had_copy else [])
+            swept.files.extend([] if removed.file is None else [removed.file])
+    return swept
 
 
 def _known_tombstones(connection: apsw.Connection, ids: Sequence[str], namespace: str) -> set[str]:

@@ -14,6 +14,7 @@ __all__ = [
     "list_namespaces",
     "list_sizes",
     "list_status",
+    "next_outdated",
     "next_transfers",
     "priority_of",
     "progress",
@@ -78,16 +79,34 @@ def next_transfers(
     after: QueuedTransfer | None,
 ) -> list[QueuedTransfer]:
     """List a page of a status, beginning behind ``after``, as :func:`list_status` does."""
+    return _page(connection, "status = ?", namespace, status, limit=limit, after=after)
+
+
+def next_outdated(
+    connection: apsw.Connection, namespace: str, limit: int, after: QueuedTransfer | None
+) -> list[QueuedTransfer]:
+    """List a page of what is SYNCED and perhaps another blob on the server, in the same way."""
+    # As the index has it.
+    condition = "status = 1 AND told_tag IS NOT NULL AND tag IS NOT told_tag"
+    return _page(connection, condition, namespace, limit=limit, after=after)
+
+
+def _page(
+    connection: apsw.Connection,
+    condition: str,
+    *values: Any,
+    limit: int,
+    after: QueuedTransfer | None,
+) -> list[QueuedTransfer]:
     # Two ranges of the index rather than one condition that it does not serve.
     query = (
         "SELECT blob_id, priority, id FROM blobs"
-        " WHERE namespace = ? AND status = ? AND priority {} ORDER BY priority DESC, id LIMIT ?"
+        f" WHERE namespace = ? AND {condition} AND priority {{}}"
+        " ORDER BY priority DESC, id LIMIT ?"
     )
     priority, age = (5, 0) if after is None else (after.priority, after.age)
-    same = query.format("= ? AND id > ?")
-    found = _rows(connection, same, namespace, status, priority, age, limit)
-    less = query.format("< ?")
-    found += _rows(connection, less, namespace, status, priority, limit - len(found))
+    found = _rows(connection, query.format("= ? AND id > ?"), *values, priority, age, limit)
+    found += _rows(connection, query.format("< ?"), *values, priority, limit - len(found))
     return [QueuedTransfer(*row) for row in found]
 
 

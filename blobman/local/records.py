@@ -32,6 +32,7 @@ __all__ = [
     "forget_missing",
     "note_tombstone",
     "record_preamble",
+    "record_tag",
     "remove",
     "restore",
     "set_priority",
@@ -184,6 +185,15 @@ def record_preamble(connection: apsw.Connection, key: BlobKey, preamble: bytes) 
         "UPDATE payloads SET preamble = ? WHERE preamble = x'' AND id ="
         " (SELECT payload FROM blobs WHERE namespace = ? AND blob_id = ? AND status = ?)",
         (preamble, *key, SyncStatus.PENDING_UPLOAD),
+    )
+
+
+def record_tag(connection: apsw.Connection, key: BlobKey, tag: bytes) -> None:
+    """Record that the server has what is SYNCED here, with this tag."""
+    connection.execute(
+        "UPDATE blobs SET tag = ?1, told_tag = iif(told_tag IS NULL, NULL, ?1)"
+        " WHERE namespace = ?2 AND blob_id = ?3 AND status = ?4",
+        (tag, *key, SyncStatus.SYNCED),
     )
 
 

@@ -165,6 +165,50 @@ UPGRADES = (
             """,
         ),
     ),
+    Upgrade(
+        5,
+        "the server's changes are followed, and blobs are known by their tags",
+        (
+            # Where each namespace has come to. A comparison has a number: what was seen since it
+            # began has it, too.
+            """
+            CREATE TABLE feeds (
+                namespace TEXT PRIMARY KEY,
+                cursor TEXT NOT NULL,
+                comparison INTEGER NOT NULL,
+                is_comparing INTEGER NOT NULL CHECK (is_comparing IN (0, 1)),
+                compared REAL
+            ) WITHOUT ROWID
+            """,
+            # Of the copy here, sealed; NULL if it is not known, or there is no copy.
+            """
+            ALTER TABLE blobs ADD COLUMN tag BLOB
+            """,
+            # What the server told of its blob: NULL if nothing. The former tag is what it told of
+            # the blob that was there before.
+            """
+            ALTER TABLE blobs ADD COLUMN told_tag BLOB
+            """,
+            """
+            ALTER TABLE blobs ADD COLUMN told_size INTEGER
+            """,
+            """
+            ALTER TABLE blobs ADD COLUMN former_tag BLOB
+            """,
+            # Names, with commas between them.
+            """
+            ALTER TABLE blobs ADD COLUMN flags TEXT NOT NULL DEFAULT ''
+            """,
+            """
+            ALTER TABLE blobs ADD COLUMN seen INTEGER NOT NULL DEFAULT 0
+            """,
+            # What is SYNCED (1), and another blob on the server, or perhaps another.
+            """
+            CREATE INDEX blobs_outdated ON blobs (namespace, priority DESC, id)
+            WHERE status = 1 AND told_tag IS NOT NULL AND tag IS NOT told_tag
+            """,
+        ),
+    ),
 )
 """All upgrades, oldest first."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from functools import partial
 from typing import TypeVar
 
@@ -170,8 +170,8 @@ class StatusStore:
         count = 0
         for part in gone:
             work = partial(comparison.apply_tombstones, deleted=part, namespace=namespace)
-            swept = await self._database.write(work, self._remove_files, uses_reserve=True)
-            await self._remove_files(swept)
+            swept = await self._database.write(work, self._remove_swept, uses_reserve=True)
+            await self._remove_swept(swept)
             count += swept.number
         return count
 
@@ -179,8 +179,10 @@ class StatusStore:
         """See :meth:`blobman.interfaces.IBlobStore.note_older_tombstone`."""
         return self._write_about(blob_id, namespace, records.note_tombstone)
 
-    def _remove_files(self, swept: Swept | None) -> Deferred[None]:
-        files = [] if swept is None else swept.files
+    def _remove_swept(self, swept: Swept | None) -> Deferred[None]:
+        return self._remove_files([] if swept is None else swept.files)
+
+    def _remove_files(self, files: Sequence[str]) -> Deferred[None]:
         return self._database.remove_files(files) if files else succeed(None)
 
     # Names are checked in the thread, so that wrong ones fail the Deferred too.

@@ -22,6 +22,7 @@ from . import batches, listings, records
 from .batches import Entry
 from .connection import as_bytes
 from .database import Database
+from .following import FollowingStore
 from .intake import Intake
 from .payload_rows import Payload
 from .payload_writer import PayloadWriter
@@ -31,7 +32,6 @@ from .records import Removed
 from .schema import CHUNK_SIZE
 from .source import Source
 from .staging import StagedBlob
-from .statuses import StatusStore
 
 __all__ = ["BlobStore", "StoredPayload"]
 
@@ -86,7 +86,7 @@ class StoredPayload:
 
 
 @implementer(IBlobStore)
-class BlobStore(StatusStore):
+class BlobStore(FollowingStore):
     """
     A user's blobs in an encrypted SQLite database, ``{local_path}/{user}_blobs.db``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from ..interfaces import Ids, Paths, Queue, Sizes
 from ..model import (
     UNAVAILABLE_STATUSES,
     BlobKey,
+    Flags,
     Priority,
     QueuedTransfer,
     SyncStatus,
@@ -21,11 +22,24 @@ from ..model import (
     check_namespace,
     is_legal_change,
 )
+from ..reconciliation import FeedState
 
-__all__ = ["MemoryStatusStore", "Record", "illegal_change"]
+__all__ = ["MemoryFeed", "MemoryStatusStore", "Record", "illegal_change"]
 
 T = TypeVar("T")
 _S = SyncStatus
+
+
+@dataclass
+class MemoryFeed:
+    """
+    How far a namespace has been followed.
+
+    :ivar number: that of the full comparison that was begun last.
+    """
+
+    state: FeedState = field(default_factory=FeedState)
+    number: int = 1
 
 
 @dataclass
@@ -35,6 +49,10 @@ class Record:
 
     :ivar age: a number that grows with the time when it was first known.
     :ivar content: the local copy; None if there is none.
+    :ivar tag: that of the copy, sealed; None if it is not known.
+    :ivar told_tag: the one that the server told last; None if it has told none.
+    :ivar former_tag: the one that it told of the blob that was there before.
+    :ivar seen: the number of the last full comparison that has seen it.
     """
 
     age: int
@@ -44,6 +62,17 @@ class Record:
     content: bytes | None = None
     preamble: bytes = b""
     external: bool = False
+    tag: bytes | None = None
+    told_tag: bytes | None = None
+    told_size: int = 0
+    former_tag: bytes | None = None
+    flags: tuple[Flags, ...] = ()
+    seen: int = 0
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether the server has told a tag, and that of the copy is not known."""
+        return self.status is _S.SYNCED and self.tag is None and self.told_tag is not None
 
     @property
     def is_available(self) -> bool:
@@ -58,6 +87,7 @@ class MemoryStatusStore:
         self._records: dict[BlobKey, Record] = {}
         # Those that are older than any blob to come.
         self._tombstones: set[BlobKey] = set()
+        self._feeds: dict[str, MemoryFeed] = {}
         self._ages = count(1)
         self._closed = False
 
@@ -244,17 +274,21 @@ class MemoryStatusStore:
 
         def work() -> int:
             gone = {check_key(blob_id, namespace) for blob_id in deleted - listed}
-            going = []
-            for key, record in self._in(namespace):
-                is_news = record.status is _S.SYNCED and key not in self._tombstones
-                if key in gone and (is_news or record.status in UNAVAILABLE_STATUSES):
-                    going.append(key)
-            for key in going:
-                del self._records[key]
-            self._tombstones |= gone
-            return len(going)
+            return len(self._bury(namespace, gone))
 
         return self._do(work)
+
+    def _bury(self, namespace: str, gone: Set[BlobKey]) -> dict[BlobKey, Record]:
+        """Apply tombstones, and give what went away."""
+        going: dict[BlobKey, Record] = {}
+        for key, record in self._in(namespace):
+            is_news = record.status is _S.SYNCED and key not in self._tombstones
+            if key in gone and (is_news or record.status in UNAVAILABLE_STATUSES):
+                going[key] = record
+        for key in going:
+            del self._records[key]
+        self._tombstones |= gone
+        return going
 
     def note_older_tombstone(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.note_older_tombstone`."""
@@ -271,12 +305,8 @@ class MemoryStatusStore:
                 if key.blob_id in listed:
                     if record.status is _S.PENDING_UPLOAD:
                         unsettled.append(key.blob_id)
-                elif record.status is _S.FAILED_UPLOAD or (
-                    record.status is _S.SYNCED and key.blob_id not in deleted
-                ):
-                    record.status = _S.PENDING_UPLOAD
                 else:
-                    self._forget_missing(key)
+                    self._settle_missing(key, record, deleted)
             for blob_id in sorted(listed):
                 key = check_key(blob_id, namespace)
                 if key not in self._records:
@@ -284,6 +314,15 @@ class MemoryStatusStore:
             return unsettled
 
         return self._do(work)
+
+    def _settle_missing(self, key: BlobKey, record: Record, deleted: Set[str]) -> bool:
+        """Settle what the server does not have, and tell whether it has lost it."""
+        record.told_tag = None
+        is_lost = record.status is _S.SYNCED and key.blob_id not in deleted
+        if is_lost or record.status is _S.FAILED_UPLOAD:
+            record.status = _S.PENDING_UPLOAD
+        self._forget_missing(key)
+        return is_lost
 
     # Ends
 

@@ -13,7 +13,8 @@ from ..errors import BlobAlreadyExistsError, describe
 from ..interfaces import IBlobStore, Ids, IPayload, IStagedBlob
 from ..model import BlobKey, Priority, SyncStatus, check_key, check_size, is_legal_change
 from .files import open_reader, read_exactly
-from .statuses import MemoryStatusStore, illegal_change
+from .following import MemoryFollowingStore
+from .statuses import illegal_change
 
 __all__ = ["MemoryStore"]
 
@@ -69,7 +70,7 @@ class MemoryStagedBlob:
 
 
 @implementer(IBlobStore)
-class MemoryStore(MemoryStatusStore):
+class MemoryStore(MemoryFollowingStore):
     """
     Blobs in memory, gone with the object.
 

@@ -39,8 +39,8 @@ def content(size: int, seed: str = "") -> bytes:
     return hashlib.shake_128(seed.encode()).digest(size)
 
 
-class StoreContract(TestCase):
-    """Tests for any store; a test case that mixes it in makes the stores."""
+class StoreTestCase(TestCase):
+    """What tests for any store need; a test case that mixes it in makes the stores."""
 
     def make_store(self) -> Any:
         """Make an empty store that is closed at the end."""
@@ -73,6 +73,10 @@ class StoreContract(TestCase):
         """Wait for a failure, and give its message."""
         error = await self.assertFailure(work, kind)
         return str(error)
+
+
+class StoreContract(StoreTestCase):
+    """Tests for any store."""
 
     # What it is
 

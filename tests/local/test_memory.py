@@ -5,6 +5,7 @@ from __future__ import annotations
 from blobman.testing import MemoryStore
 
 from .contract import StoreContract
+from .feed_contract import FeedContract
 
 
 class MemoryStoreTests(StoreContract):
@@ -12,4 +13,9 @@ class MemoryStoreTests(StoreContract):
         return MemoryStore()
 
 
-del StoreContract
+class MemoryFeedTests(FeedContract):
+    def make_store(self) -> MemoryStore:
+        return MemoryStore()
+
+
+del StoreContract, FeedContract

@@ -13,9 +13,11 @@ from blobman.local import BlobStore
 from blobman.local.connection import connect, derive_key, pragma
 from blobman.local.schema import UPGRADES, VERSION, upgrade
 from blobman.model import UNAVAILABLE_STATUSES, SyncStatus
+from blobman.reconciliation import FeedState
 
 from .contract import HERE, MIB, content
 from .test_faults import KEY, DiskTestCase, put, read
+from .versions import bring_back
 
 S = SyncStatus
 
@@ -94,13 +96,8 @@ class DefaultNamespaceTests(DiskTestCase):
                 await store.update_sync_status(blob_id, S.PENDING_DOWNLOAD, space)
             await store.update_sync_status(blob_id, status, space)
         await store.close()
-        connection = connect(str(self.path), derive_key(KEY))
-        connection.execute(
-            "UPDATE blobs SET namespace = 'default' WHERE namespace = 'to-be-default'"
-        )
-        connection.execute("DROP TABLE tombstones")
-        pragma(connection, "user_version=2")
-        connection.close()
+        rename = "UPDATE blobs SET namespace = 'default' WHERE namespace = 'to-be-default'"
+        bring_back(self.path, 2, rename)
 
     async def contents(self, store: BlobStore) -> dict[tuple[str, str], bytes]:
         found = {}
@@ -172,6 +169,30 @@ class DefaultNamespaceTests(DiskTestCase):
         found = await self.contents(self.open())
         self.assertEqual(sorted(found.values()), [b"one", b"three", b"two"])
         self.assertEqual((found["", "a"], found["from-default", "a"]), (b"one", b"three"))
+
+
+class FeedTests(DiskTestCase):
+    """Stores of before the server's changes were followed."""
+
+    async def test_all_stays_as_it_is(self) -> None:
+        store = self.open()
+        for status in S:
+            if status in UNAVAILABLE_STATUSES:
+                await store.update_sync_status(status.name, S.PENDING_DOWNLOAD)
+            else:
+                first = S.LOCAL_ONLY if status is S.LOCAL_ONLY else S.PENDING_UPLOAD
+                data = content(MIB + status)
+                await store.put(status.name, io.BytesIO(data), len(data), status=first)
+            await store.update_sync_status(status.name, status)
+        await store.close()
+        bring_back(self.path, 4)
+        store = self.open()
+        for status in S:
+            self.assertEqual(await store.get_sync_status(status.name), (status, 0))
+            if status in HERE:
+                self.assertTrue(await read(store, status.name) == content(MIB + status))
+        self.assertEqual(await store.get_feed(), FeedState())
+        self.assertEqual(await store.next_outdated("", 9), [])
 
 
 def _data(seed: str, status: SyncStatus) -> bytes:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from blobman.local import BlobStore
 
-from .contract import StoreContract
+from .contract import StoreContract, StoreTestCase
+from .feed_contract import FeedContract
 
 
-class SQLiteStoreTests(StoreContract):
+class _SQLite(StoreTestCase):
     def make_store(self) -> BlobStore:
         store = BlobStore(self.mktemp(), "user", b"key")
         self.addCleanup(store.close)
         return store
 
 
-del StoreContract
+class SQLiteStoreTests(_SQLite, StoreContract):
+    pass
+
+
+class SQLiteFeedTests(_SQLite, FeedContract):
+    pass
+
+
+del StoreContract, StoreTestCase, FeedContract

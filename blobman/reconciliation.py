@@ -1,0 +1,205 @@
+"""
+What becomes of a blob here when the server tells of it: the table that every store goes by.
+
+No I/O, no clock, no Twisted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from .model import FIRST_CURSOR, Flags, RemoteChange, SyncStatus
+
+__all__ = [
+    "RECONCILIATION",
+    "Action",
+    "AppliedChanges",
+    "EndedComparison",
+    "FeedState",
+    "Known",
+    "Told",
+    "reconcile",
+]
+
+
+class Told(Enum):
+    """
+    What the server tells of a blob, held against the tag that is recorded here.
+
+    Of a blob that is here, that is the tag of the copy; of one that is to be downloaded, or did not
+    verify, the tag that was told before.
+    """
+
+    SAME = "there, with the same tag"
+    OTHER = "there, with another tag"
+    UNKNOWN = "there; no tag is recorded here"
+    DELETED = "deleted"
+
+
+class Action(Enum):
+    """What is done about it. The value says it in words."""
+
+    LEAVE = "nothing"
+    NOTE = "the tag and the size are noted"
+    FETCH = "it is `PENDING_DOWNLOAD`, without failed attempts; the tag and the size are noted"
+    REPLACE = "the new blob is fetched; the copy here stays readable until that has verified"
+    COMPARE = "it is found out whether the server's blob is the one that is here"
+    SETTLE = "it is `SYNCED`"
+    REMOVE = "the local copy goes away"
+    FORGET = "the record goes away"
+    COMPLETE = "the deletion is done: no trace is left"
+
+    @property
+    def notes(self) -> bool:
+        """Whether the tag and the size that the server told are recorded."""
+        return self in _NOTING
+
+    @property
+    def removes(self) -> bool:
+        """Whether nothing is recorded of the blob any more."""
+        return self in _REMOVING
+
+
+_NOTING = frozenset({Action.NOTE, Action.FETCH, Action.REPLACE, Action.COMPARE, Action.SETTLE})
+_REMOVING = frozenset({Action.REMOVE, Action.FORGET, Action.COMPLETE})
+
+
+class Reconciliation(NamedTuple):
+    """
+    One row of the table.
+
+    :ivar before: the status; None if nothing is recorded about the blob.
+    """
+
+    before: SyncStatus | None
+    told: Told
+    action: Action
+
+
+_A = Action
+_BY_STATUS: dict[SyncStatus | None, tuple[Action, Action, Action, Action]] = {
+    # The columns are those of Told: same, other, unknown, deleted.
+    None: (_A.FETCH, _A.FETCH, _A.FETCH, _A.LEAVE),
+    SyncStatus.SYNCED: (_A.NOTE, _A.REPLACE, _A.COMPARE, _A.REMOVE),
+    SyncStatus.PENDING_UPLOAD: (_A.SETTLE, _A.LEAVE, _A.COMPARE, _A.LEAVE),
+    SyncStatus.PENDING_DOWNLOAD: (_A.NOTE, _A.FETCH, _A.NOTE, _A.FORGET),
+    SyncStatus.FAILED_UPLOAD: (_A.NOTE, _A.NOTE, _A.NOTE, _A.LEAVE),
+    SyncStatus.FAILED_DOWNLOAD: (_A.NOTE, _A.FETCH, _A.NOTE, _A.FORGET),
+    SyncStatus.PENDING_DELETE: (_A.NOTE, _A.NOTE, _A.NOTE, _A.COMPLETE),
+    SyncStatus.LOCAL_ONLY: (_A.LEAVE, _A.LEAVE, _A.LEAVE, _A.LEAVE),
+}
+
+
+def _rows() -> Iterator[Reconciliation]:
+    for before, actions in _BY_STATUS.items():
+        for told, action in zip(Told, actions, strict=True):
+            # Nothing recorded means no tag, either.
+            if before is not None or told in (Told.UNKNOWN, Told.DELETED):
+                yield Reconciliation(before, told, action)
+
+
+RECONCILIATION: tuple[Reconciliation, ...] = tuple(_rows())
+"""The whole table. A deletion is noted as a tombstone besides, whatever the status."""
+
+_ACTIONS = {(row.before, row.told): row.action for row in RECONCILIATION}
+
+
+class Known(NamedTuple):
+    """
+    What is recorded here of a blob, as far as the table asks for it.
+
+    :ivar tag: of the copy here, sealed; None if it is not known, or there is no copy.
+    :ivar told_tag: the one that the server told last; None if it has told none.
+    """
+
+    status: SyncStatus
+    tag: bytes | None = None
+    told_tag: bytes | None = None
+
+    @property
+    def compared_tag(self) -> bytes | None:
+        """The tag that one the server tells is held against."""
+        return self.told_tag if self.status in _NOT_HERE else self.tag
+
+
+_NOT_HERE = (SyncStatus.PENDING_DOWNLOAD, SyncStatus.FAILED_DOWNLOAD)
+
+
+def reconcile(known: Known | None, change: RemoteChange) -> Action:
+    """
+    Look up what is to be done about a change.
+
+    :param known: None if nothing is recorded about the blob.
+    """
+    tag = None if known is None else known.compared_tag
+    if change.is_deleted:
+        told = Told.DELETED
+    elif tag is None:
+        told = Told.UNKNOWN
+    else:
+        told = Told.SAME if change.tag == tag else Told.OTHER
+    return _ACTIONS[None if known is None else known.status, told]
+
+
+class FeedState(NamedTuple):
+    """
+    How far a store has followed the changes of a namespace.
+
+    :ivar cursor: what to ask the server with.
+    :ivar is_comparing: whether a full comparison is under way: everything is being read from
+        ``FIRST_CURSOR`` on, and what has not come by its end is missing on the server.
+    :ivar compared: when the last full comparison ended, in seconds since the epoch; None if none
+        has.
+    """
+
+    cursor: str = FIRST_CURSOR
+    is_comparing: bool = True
+    compared: float | None = None
+
+    def may_end_at(self, cursor: str) -> bool:
+        """Whether a full comparison is under way that has come to this cursor."""
+        return self.is_comparing and self.cursor == cursor != FIRST_CURSOR
+
+
+class AppliedChanges(NamedTuple):
+    """
+    What applying a page has changed.
+
+    :ivar is_current: False if the store had come to another cursor meanwhile. Then nothing was
+        applied.
+    :ivar fetch: the ids that are PENDING_DOWNLOAD now, and were not, or for another tag.
+    :ivar outdated: the ids of what is SYNCED, and another blob on the server, or perhaps another:
+        ``next_outdated`` lists them until they have been replaced.
+    :ivar unsettled: the ids of what is PENDING_UPLOAD, and perhaps on the server already.
+    :ivar deleted: the ids of local copies that went away, and were not to be deleted anyway.
+    :ivar flags: (id, flags) of what is SYNCED, and has other flags than before.
+    """
+
+    is_current: bool
+    fetch: list[str]
+    outdated: list[str]
+    unsettled: list[str]
+    deleted: list[str]
+    flags: list[tuple[str, tuple[Flags, ...]]]
+
+    @classmethod
+    def nothing(cls, is_current: bool) -> AppliedChanges:
+        """Nothing has changed."""
+        return cls(is_current, [], [], [], [], [])
+
+
+class EndedComparison(NamedTuple):
+    """
+    What the end of a full comparison has changed.
+
+    :ivar is_current: False if the store had come to another cursor meanwhile, or another comparison
+        was begun. Then this one has not ended, but what is told has changed.
+    :ivar deleted: the ids of local copies that went away.
+    :ivar lost: how many blobs the server has lost: they were SYNCED, and are PENDING_UPLOAD now.
+    """
+
+    is_current: bool
+    deleted: list[str]
+    lost: int

@@ -1,0 +1,302 @@
+"""What every store does with what the server tells of its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from blobman.model import FIRST_CURSOR, ChangesPage, Flags, RemoteChange, SyncStatus
+from blobman.reconciliation import (
+    RECONCILIATION,
+    Action,
+    AppliedChanges,
+    EndedComparison,
+    FeedState,
+    Reconciliation,
+    Told,
+)
+
+from .contract import StoreTestCase
+
+S = SyncStatus
+UNAVAILABLE = (S.PENDING_DOWNLOAD, S.FAILED_DOWNLOAD)
+
+
+def tag(name: str) -> bytes:
+    """A tag that no other name gives."""
+    return name.encode().ljust(16, b".")
+
+
+def there(blob_id: str, name: str = "one", *flags: Flags) -> RemoteChange:
+    """Say that the server has a blob."""
+    return RemoteChange(blob_id, tag(name), 757, 1_790_000_000, flags)
+
+
+def gone(blob_id: str) -> RemoteChange:
+    """Say that the server has deleted a blob."""
+    return RemoteChange(blob_id)
+
+
+class FeedContract(StoreTestCase):
+    """Tests for any store."""
+
+    async def apply(
+        self, *changes: RemoteChange, namespace: str = "", since: str | None = None
+    ) -> AppliedChanges:
+        """Apply a page, at the cursor that the store has come to."""
+        if since is None:
+            since = (await self.store.get_feed(namespace)).cursor
+        self.pages = getattr(self, "pages", 0) + 1
+        page = ChangesPage(list(changes), f"cursor.{self.pages}", more=False)
+        applied: AppliedChanges = await self.store.apply_changes(page, since, namespace)
+        return applied
+
+    async def end(
+        self, deleted: Iterable[str] = (), now: float = 1e9, namespace: str = ""
+    ) -> EndedComparison:
+        """End a full comparison, at the cursor that the store has come to."""
+        since = (await self.store.get_feed(namespace)).cursor
+        ended: EndedComparison = await self.store.end_comparison(
+            since, frozenset(deleted), now, namespace
+        )
+        return ended
+
+    async def outdated(self, namespace: str = "") -> list[str]:
+        return [it.blob_id for it in await self.store.next_outdated(namespace, 100)]
+
+    # Cursors
+
+    async def test_nothing_has_been_followed(self) -> None:
+        self.assertEqual(await self.store.get_feed(), FeedState(FIRST_CURSOR, True, None))
+        self.assertEqual(await self.store.get_feed("mail"), FeedState(FIRST_CURSOR, True, None))
+
+    async def test_a_page_moves_the_cursor_of_its_namespace(self) -> None:
+        await self.apply(there("a"))
+        self.assertEqual((await self.store.get_feed()).cursor, "cursor.1")
+        self.assertEqual((await self.store.get_feed("mail")).cursor, FIRST_CURSOR)
+        await self.apply(there("a"), namespace="mail")
+        self.assertEqual(await self.status("a", "mail"), S.PENDING_DOWNLOAD)
+        self.assertEqual((await self.store.get_feed("mail")).cursor, "cursor.2")
+
+    async def test_a_page_that_comes_too_late_is_not_applied(self) -> None:
+        await self.apply(there("a"))
+        await self.apply(there("b"))
+        applied = await self.apply(gone("a"), there("c"), since="cursor.1")
+        self.assertEqual(applied, AppliedChanges.nothing(is_current=False))
+        self.assertEqual((await self.store.get_feed()).cursor, "cursor.2")
+        self.assertEqual(await self.store.list_status(S.PENDING_DOWNLOAD), ["a", "b"])
+
+    async def test_a_page_that_can_not_be_applied_changes_nothing(self) -> None:
+        for wrong in ("default", "no name"):
+            page = ChangesPage([there("a")], "cursor", more=False)
+            await self.fails(ValueError, self.store.apply_changes(page, FIRST_CURSOR, wrong))
+            await self.fails(ValueError, self.store.begin_comparison(wrong))
+            await self.fails(ValueError, self.store.get_feed(wrong))
+
+    # The table
+
+    async def prepare(self, row: Reconciliation) -> RemoteChange:
+        """Bring a blob to where a row begins, and give the change that the row is about."""
+        if row.before is not None:
+            if row.told in (Told.SAME, Told.OTHER) and row.before in UNAVAILABLE:
+                await self.apply(there("a"))
+                await self.store.update_sync_status("a", row.before)
+            elif row.told in (Told.SAME, Told.OTHER) and row.before is not S.LOCAL_ONLY:
+                await self.bring_to(S.SYNCED)
+                await self.store.record_tag("a", tag("one"))
+                if row.before is S.FAILED_UPLOAD:
+                    await self.store.update_sync_status("a", S.PENDING_UPLOAD)
+                await self.store.update_sync_status("a", row.before)
+            else:
+                await self.bring_to(row.before)
+            await self.store.increment_retries("a")
+        if row.told is Told.DELETED:
+            return gone("a")
+        return there("a", "other" if row.told is Told.OTHER else "one")
+
+    async def test_every_row(self) -> None:
+        for row in RECONCILIATION:
+            self.store = self.make_store()
+            applied = await self.apply(await self.prepare(row))
+            with self.subTest(row=row):
+                await self.check(row, applied)
+            await self.store.close()
+
+    async def check(self, row: Reconciliation, applied: AppliedChanges) -> None:
+        record = await self.store.get_sync_status("a")
+        before = None if row.before is None else (row.before, 1)
+        after = {
+            Action.FETCH: (S.PENDING_DOWNLOAD, 0),
+            Action.SETTLE: (S.SYNCED, 0),
+            **dict.fromkeys((Action.REMOVE, Action.FORGET, Action.COMPLETE)),
+        }
+        self.assertEqual(record, after.get(row.action, before))
+        copy = await self.store.open_payload("a")
+        had_copy = row.before is not None and row.before not in UNAVAILABLE
+        self.assertEqual(copy is not None, had_copy and record is not None)
+        is_synced = row.before is S.SYNCED
+        compares = row.action is Action.COMPARE
+        self.assertEqual(
+            applied,
+            AppliedChanges(
+                is_current=True,
+                fetch=["a"] if row.action is Action.FETCH else [],
+                # It is a full comparison that is under way: its end tells of what is not known.
+                outdated=["a"] if row.action is Action.REPLACE else [],
+                unsettled=["a"] if compares and not is_synced else [],
+                deleted=["a"] if row.action is Action.REMOVE else [],
+                flags=[],
+            ),
+        )
+        listed = row.action in (Action.REPLACE, Action.COMPARE) and is_synced
+        self.assertEqual(await self.outdated(), ["a"] if listed else [])
+
+    async def test_many_at_once(self) -> None:
+        await self.apply(*[there(f"{n}") for n in range(300)])
+        applied = await self.apply(
+            *[there(f"{n}", "other") for n in range(100)],
+            *[gone(f"{n}") for n in range(100, 200)],
+            *[there(f"{n}") for n in range(200, 400)],
+        )
+        fetched = [*range(300, 400), *range(100)]
+        self.assertEqual(sorted(applied.fetch), sorted(map(str, fetched)))
+        self.assertEqual(await self.store.get_sync_progress(), {"PENDING_DOWNLOAD": 300})
+
+    async def test_a_large_copy_goes_with_its_file(self) -> None:
+        await self.put(data=bytes(2_000_000))
+        await self.store.update_sync_status("a", S.SYNCED)
+        self.assertEqual((await self.apply(gone("a"))).deleted, ["a"])
+        self.assertIsNone(await self.read())
+
+    async def test_a_deletion_that_is_told_is_known(self) -> None:
+        """What comes later under the id is another blob than the one that was deleted."""
+        await self.apply(gone("a"))
+        await self.bring_to(S.SYNCED)
+        self.assertEqual(await self.store.apply_tombstones({"a"}, set()), 0)
+
+    # Flags
+
+    async def test_flags(self) -> None:
+        await self.bring_to(S.SYNCED)
+        await self.store.record_tag("a", tag("one"))
+        pending = there("a", "one", Flags.PENDING)
+        for change, told in (
+            (there("a"), []),
+            (pending, [("a", (Flags.PENDING,))]),
+            (pending, []),
+            (there("a", "one", Flags.PENDING, Flags.FAILED), [("a", ("PENDING", "FAILED"))]),
+            (there("a"), [("a", ())]),
+        ):
+            self.assertEqual((await self.apply(change)).flags, told)
+
+    async def test_flags_of_what_is_not_here(self) -> None:
+        await self.apply(there("a"))
+        self.assertEqual((await self.apply(there("a", "one", Flags.PENDING))).flags, [])
+
+    # Full comparisons
+
+    async def test_what_has_been_seen_stays(self) -> None:
+        for blob_id in "ab":
+            await self.bring_to(S.SYNCED, blob_id)
+        await self.apply(there("a"), there("c"))
+        await self.apply(there("b"))
+        self.assertEqual(await self.end(["c", "x"]), EndedComparison(True, [], 0))
+        self.assertEqual(await self.store.get_feed(), FeedState("cursor.2", False, 1e9))
+        self.assertEqual(await self.store.list_status(S.SYNCED), ["a", "b"])
+        self.assertEqual(await self.store.list_status(S.PENDING_DOWNLOAD), ["c"])
+
+    async def test_what_has_not_been_seen(self) -> None:
+        """It is settled as what a full list does not have."""
+        other = self.make_store()
+        for blob_id, status in zip("abcdefgh", (S.SYNCED, *S), strict=True):
+            await self.bring_to(status, blob_id)
+        ended = await self._end_with_nothing(["a"])
+        found = {blob_id: await self.status(blob_id) for blob_id in "abcdefgh"}
+        self.assertEqual(ended, EndedComparison(True, ["a"], 1))
+        self.store = other
+        for blob_id, status in zip("abcdefgh", (S.SYNCED, *S), strict=True):
+            await self.bring_to(status, blob_id)
+        await other.apply_tombstones({"a"}, set())
+        await other.apply_remote_list(set(), "", {"a"})
+        listed = {blob_id: await self.status(blob_id) for blob_id in "abcdefgh"}
+        self.assertEqual(found, listed)
+
+    async def _end_with_nothing(self, deleted: Iterable[str]) -> EndedComparison:
+        await self.apply()
+        return await self.end(deleted)
+
+    async def test_another_comparison(self) -> None:
+        await self.bring_to(S.SYNCED)
+        await self.apply(there("a"))
+        await self.end()
+        await self.store.begin_comparison()
+        self.assertEqual(await self.store.get_feed(), FeedState(FIRST_CURSOR, True, 1e9))
+        self.assertEqual(await self._end_with_nothing([]), EndedComparison(True, [], 1))
+        self.assertEqual(await self.status(), S.PENDING_UPLOAD)
+
+    async def test_a_comparison_that_has_not_come_to_its_end(self) -> None:
+        await self.bring_to(S.SYNCED)
+        nothing = EndedComparison(False, [], 0)
+        # Nothing has been read.
+        self.assertEqual(await self.end(), nothing)
+        await self.apply()
+        await self.apply()
+        self.assertEqual(await self.store.end_comparison("cursor.1", frozenset(), 1.0), nothing)
+        self.assertEqual(await self.status(), S.SYNCED)
+        await self.end()
+        # It has ended.
+        self.assertEqual(await self.end(), nothing)
+
+    async def test_tombstones_are_needed_for_what_has_not_been_seen(self) -> None:
+        self.assertFalse(await self.store.has_unseen())
+        await self.bring_to(S.PENDING_UPLOAD, "b")
+        await self.apply()
+        self.assertFalse(await self.store.has_unseen())
+        await self.bring_to(S.SYNCED)
+        self.assertTrue(await self.store.has_unseen())
+        await self.store.record_tag("a", tag("one"))
+        await self.apply(there("a"))
+        self.assertFalse(await self.store.has_unseen())
+        self.assertFalse(await self.store.has_unseen("mail"))
+
+    async def test_what_an_earlier_version_has_synchronized(self) -> None:
+        """Its tag is not known: it is the server's, unless the id has been used before."""
+        for blob_id in "ab":
+            await self.bring_to(S.SYNCED, blob_id)
+        await self.apply(there("a"), there("b"))
+        self.assertTrue(await self.store.has_unseen())
+        await self.end(["b"])
+        self.assertEqual(await self.outdated(), ["b"])
+        await self.store.record_tag("b", tag("two"))
+        self.assertEqual(await self.outdated(), [])
+        self.assertEqual((await self.apply(there("a"))).outdated, [])
+        self.assertEqual((await self.apply(there("a", "two"))).outdated, ["a"])
+
+    async def test_a_tombstone_of_what_is_not_here(self) -> None:
+        """It is older than what will come under its id."""
+        await self._end_with_nothing(["a"])
+        await self.bring_to(S.SYNCED)
+        self.assertEqual(await self.store.apply_tombstones({"a"}, set()), 0)
+
+    async def test_the_end_of_a_large_comparison(self) -> None:
+        ids = [f"b{n:04}" for n in range(4500)]
+        await self.apply(*[there(it) for it in ids])
+        await self.store.begin_comparison()
+        await self.apply(*[there(it) for it in ids[::3]])
+        dead = [f"b{n:04}x" for n in range(4500)]
+        self.assertEqual(await self.end([*dead, *ids]), EndedComparison(True, [], 0))
+        self.assertEqual(await self.store.list_status(S.PENDING_DOWNLOAD), ids[::3])
+
+    # What was refused
+
+    async def test_what_was_refused_is_tried_again(self) -> None:
+        for blob_id in "abc":
+            await self.bring_to(S.FAILED_UPLOAD, blob_id)
+        await self.apply(there("a"), there("b"))
+        await self.apply(gone("b"))
+        self.assertEqual(await self.store.retry_refused("mail"), 0)
+        self.assertEqual(await self.store.retry_refused(), 2)
+        self.assertEqual(await self.store.list_status(S.PENDING_UPLOAD), ["b", "c"])
+        self.assertEqual(await self.status("a"), S.FAILED_UPLOAD)
+
+
+__all__ = ["FeedContract", "gone", "tag", "there"]
