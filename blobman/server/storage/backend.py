@@ -32,6 +32,7 @@ from .interface import (
 )
 from .janitor import Janitor
 from .payloads.interface import IPayloads, IPayloadWriter
+from .payloads.pair import check_pair
 from .reading import StoredBlob, open_payload
 from .threads import Ending
 from .uploads import SmallUpload, Upload
@@ -86,7 +87,9 @@ class Backend:
         await self.catalogue.open()
         try:
             await self._payloads.open()
+            await check_pair(self.catalogue, self._payloads)
         except BaseException:
+            await self._payloads.close()
             await self.catalogue.close()
             raise
         self.janitor.start()
@@ -226,14 +229,14 @@ class Backend:
             # If it was cancelled, it may have been made all the same.
             self.janitor.remove(key)
             raise
-        writer = await self._create(key)
+        writer = await self._create(key, size)
         upload = Upload(
             name, key, reserved, writer, self.catalogue, self.janitor.remove, self._forget
         )
         self.uploads.add(upload)
         return upload
 
-    def _create(self, key: str) -> Deferred[IPayloadWriter]:
+    def _create(self, key: str, size: int | None) -> Deferred[IPayloadWriter]:
         """Create a payload whose key is reserved; or leave neither behind."""
         waiting: Deferred[IPayloadWriter] = Deferred()
 
@@ -249,7 +252,7 @@ class Backend:
             if not waiting.called:
                 waiting.errback(failure)
 
-        self._payloads.create(key).addCallbacks(created, failed)
+        self._payloads.create(key, size).addCallbacks(created, failed)
         return waiting
 
     def _forget(self, upload: Upload) -> None:

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...errors import ClosedError, StoreError
+from ...errors import ClosedError
 from .catalogue.interface import ICatalogue
 from .payloads.interface import IPayloads
 
@@ -84,8 +84,7 @@ class Janitor:
 
     async def _remove(self, key: str) -> None:
         if await self._catalogue.abandon(key):
-            await self._payloads.remove(key)
-            await self._catalogue.forget([key])
+            await self._remove_all([key])
 
     def clean(self) -> Deferred[None]:
         """
@@ -108,20 +107,13 @@ class Janitor:
 
     async def _remove_all(self, keys: Sequence[str]) -> None:
         """Remove what can be removed; one that can't be is in nobody's way."""
-        failed = [key for key in keys if not await self._remove_payload(key)]
-        removed = [key for key in keys if key not in failed]
-        if removed:
-            await self._catalogue.forget(removed)
-        if failed:
-            await self._catalogue.postpone(failed)
-
-    async def _remove_payload(self, key: str) -> bool:
-        try:
-            await self._payloads.remove(key)
-        except StoreError as error:
-            self._log.warn("A payload can't be removed: {reason}", reason=str(error))
-            return False
-        return True
+        left = await self._payloads.remove(keys) if keys else {}
+        for reason in sorted({str(error) for error in left.values()}):
+            self._log.warn("A payload can't be removed: {reason}", reason=reason)
+        if removed := [key for key in keys if key not in left]:
+            await self._catalogue.forget(removed, self._payloads.late)
+        if left:
+            await self._catalogue.postpone([*left])
 
     def _track(self, work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
         deferred = Deferred.fromCoroutine(work)

@@ -42,8 +42,17 @@ class StoredBlob:
         self, consumer: IConsumer, start: int = 0, end: int | None = None
     ) -> Deferred[None]:
         """Write a part of it; see :class:`IStoredBlob`."""
-        writing = _Writing(consumer, self._read)
-        return writing.begin(start, self.size if end is None else end)
+        end = self.size if end is None else end
+        if self._payload is not None and self.content is None and start < end:
+            self._payload.read_ahead(self._bounds(start)[0], self._bounds(end - 1)[1])
+        return _Writing(consumer, self._read).begin(start, end)
+
+    def _bounds(self, place: int) -> tuple[int, int]:
+        """Tell what has to be read for the byte at a place."""
+        if not self._digests:
+            return place, place + 1
+        start = place // CHUNK * CHUNK
+        return start, min(start + CHUNK, self.size)
 
     def _read(self, start: int, end: int) -> Deferred[bytes]:
         if start >= end:
@@ -53,13 +62,12 @@ class StoredBlob:
         assert self._payload is not None
         if self._is_closed:
             return fail(ClosedError("the blob was closed"))
-        number = start // CHUNK
-        first, last = number * CHUNK, min((number + 1) * CHUNK, self.size)
         if not self._digests:
             return self._payload.read(start, end)
+        first, last = self._bounds(start)
 
         def check(chunk: bytes) -> bytes:
-            check_chunk(self._digests, number, chunk)
+            check_chunk(self._digests, first // CHUNK, chunk)
             return chunk[start - first : end - first]
 
         return self._payload.read(first, last).addCallback(check)
@@ -80,7 +88,7 @@ async def open_payload(entry: Entry, payloads: IPayloads) -> StoredBlob:
         one than was recorded; one that was adopted has no digests, but its tag tells.
     """
     assert entry.key is not None
-    payload = await payloads.get(entry.key, SMALL)
+    payload = await payloads.get(entry.key, SMALL if entry.size <= SMALL else 0)
     try:
         await _check(entry, payload)
     except BaseException:

@@ -12,6 +12,7 @@ from ...errors import (
     BlobNotFoundError,
     ClosedError,
     QuotaExceededError,
+    StoreError,
 )
 from ...model import Flags
 from ...protocol import ListQuery
@@ -292,6 +293,32 @@ class CatalogueContract(ChangesContract):
         self.assertEqual(await self.catalogue.collect(10), ["b" * 32])
         await self.catalogue.forget(["b" * 32])
         self.assertEqual(await self.catalogue.collect(10), [])
+
+    async def test_a_payload_that_may_still_turn_up(self) -> None:
+        """It is garbage once more, after a time; and is forgotten then."""
+        await self.catalogue.reserve(name("x"), "a" * 32, 1_000_000)
+        await self.catalogue.abandon("a" * 32)
+        await self.catalogue.forget(["a" * 32], late=1000)
+        self.assertEqual(await self.catalogue.collect(10), [])
+        self.assertIs(await self.catalogue.abandon("a" * 32), False)
+        await self.catalogue.forget(["a" * 32], late=-1000)
+        self.assertEqual(await self.catalogue.collect(10), [])
+
+    async def test_the_mark_of_its_store(self) -> None:
+        """The first one that is noted stays."""
+        self.assertIsNone(await self.catalogue.store_mark())
+        self.assertEqual(await self.catalogue.note_store_mark("a"), ("a", False))
+        self.assertEqual(await self.catalogue.note_store_mark("b"), ("a", False))
+        await self.catalogue.confirm_store_mark()
+        self.assertEqual(await self.catalogue.store_mark(), ("a", True))
+        self.assertEqual(await self.catalogue.note_store_mark("b"), ("a", True))
+
+    async def test_payloads_that_are_elsewhere_already(self) -> None:
+        """No store is noted beside the one that has them."""
+        await self.catalogue.reserve(name("a"), "a" * 32, 1_000_000)
+        await self.put(large(name("a"), "a" * 32))
+        await self.assertFailure(self.catalogue.note_store_mark("a"), StoreError)
+        self.assertIsNone(await self.catalogue.store_mark())
 
     async def test_an_upload_that_has_ended_can_not_be_published(self) -> None:
         """Nor can it be prolonged."""

@@ -21,9 +21,14 @@ _CONTENT = b"".join(_PIECES)
 
 
 class PayloadsContract(Base):
-    """Mixed into a TestCase that sets ``payloads``, opened."""
+    """
+    Mixed into a TestCase that sets ``payloads``, opened.
+
+    :cvar keeps_what_is_open: whether a payload that is removed can be read by who has it open.
+    """
 
     payloads: IPayloads
+    keeps_what_is_open = True
 
     async def write(self, key: str) -> None:
         """Write a payload."""
@@ -90,29 +95,83 @@ class PayloadsContract(Base):
     async def test_removed(self) -> None:
         """A payload that was removed is missing; removing it again does nothing."""
         await self.write(key := secrets.token_hex(16))
-        await self.payloads.remove(key)
-        await self.payloads.remove(key)
+        self.assertEqual(await self.payloads.remove([key]), {})
+        self.assertEqual(await self.payloads.remove([key]), {})
         await self.assertFailure(self.payloads.get(key), DamagedError)
 
     async def test_removed_under_a_reader(self) -> None:
-        """It can be read to its end by who has opened it before."""
+        """It can be read to its end by who has opened it before; or else it is missing."""
         await self.write(key := secrets.token_hex(16))
         payload = await self.payloads.get(key)
-        await self.payloads.remove(key)
-        self.assertEqual(await payload.read(0, len(_CONTENT)), _CONTENT)
+        self.assertEqual(await self.payloads.remove([key]), {})
+        reading = payload.read(0, len(_CONTENT))
+        if self.keeps_what_is_open:
+            self.assertEqual(await reading, _CONTENT)
+        else:
+            await self.assertFailure(reading, DamagedError)
         payload.close()
+
+    async def test_some_are_removed_at_once(self) -> None:
+        """The others stay."""
+        keys = [secrets.token_hex(16) for _ in range(4)]
+        for key in keys:
+            await self.write(key)
+        self.assertEqual(await self.payloads.remove(keys[1:]), {})
+        for key in keys[1:]:
+            await self.assertFailure(self.payloads.get(key), DamagedError)
+        (await self.payloads.get(keys[0])).close()
+
+    async def test_read_in_order(self) -> None:
+        """What is announced comes as anything else; what is read all the same does, too."""
+        await self.write(key := secrets.token_hex(16))
+        payload = await self.payloads.get(key)
+        payload.read_ahead(10, 300_010)
+        for start in range(10, 300_010, 100_000):
+            self.assertEqual(
+                await payload.read(start, start + 100_000), _CONTENT[start : start + 100_000]
+            )
+        payload.read_ahead(0, len(_CONTENT))
+        self.assertEqual(await payload.read(0, 70_000), _CONTENT[:70_000])
+        self.assertEqual(await payload.read(5, 9), _CONTENT[5:9])
+        self.assertEqual(await payload.read(70_000, len(_CONTENT)), _CONTENT[70_000:])
+        payload.read_ahead(0, len(_CONTENT))
+        payload.close()
+
+    async def test_the_size_that_was_announced(self) -> None:
+        """It holds: what has fewer bytes was cut."""
+        writer = await self.payloads.create(key := secrets.token_hex(16), len(_CONTENT))
+        await writer.write(_PIECES)
+        await writer.commit()
+        payload = await self.payloads.get(key)
+        self.assertEqual(await payload.read(0, payload.size), _CONTENT)
+        payload.close()
+        writer = await self.payloads.create(key := secrets.token_hex(16), len(_CONTENT) + 1)
+        await writer.write(_PIECES)
+        await self.assertFailure(writer.commit(), UnavailableError)
+        self.assertEqual(await self.payloads.remove([key]), {})
+        await self.assertFailure(self.payloads.get(key), DamagedError)
+
+    async def test_the_mark(self) -> None:
+        """It is there once it has been written, if the store is apart."""
+        if not self.payloads.is_apart:
+            return
+        self.assertIsNone(await self.payloads.read_mark())
+        await self.payloads.write_mark("a" * 32)
+        self.assertEqual(await self.payloads.read_mark(), "a" * 32)
 
     async def test_discarded(self) -> None:
         """What was discarded, and removed, is missing."""
         writer = await self.payloads.create(key := secrets.token_hex(16))
         await writer.write([b"abc"])
         await writer.discard()
-        await self.payloads.remove(key)
+        self.assertEqual(await self.payloads.remove([key]), {})
         await self.assertFailure(self.payloads.get(key), DamagedError)
 
     async def test_nothing_was_written(self) -> None:
         """Removing what was never made does nothing."""
-        await self.payloads.remove(secrets.token_hex(16))
+        keys = [secrets.token_hex(16) for _ in range(3)]
+        self.assertEqual(await self.payloads.remove(keys), {})
+        self.assertEqual(await self.payloads.remove([]), {})
 
     async def test_an_empty_one(self) -> None:
         """A payload can be empty."""
@@ -120,4 +179,7 @@ class PayloadsContract(Base):
         await writer.commit()
         payload = await self.payloads.get(key)
         self.assertEqual(await payload.read(0, 0), b"")
+        payload.close()
+        payload = await self.payloads.get(key, 1)
+        self.assertEqual(payload.content, b"")
         payload.close()

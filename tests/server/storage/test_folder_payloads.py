@@ -57,7 +57,7 @@ class FolderTests(TestCase):
         with open(os.path.join(self.root, "alice", "default", "a"), "wb") as file:
             file.write(b"adopted")
         self.assertEqual(await self.read("alice/default/a", 7), b"adopted")
-        await self.payloads.remove("alice/default/a")
+        await self.payloads.remove(["alice/default/a"])
         await self.assertFailure(self.payloads.get("alice/default/a"), DamagedError)
 
     async def test_a_link_is_not_followed(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from collections.abc import Sequence
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.errors import BlobAlreadyExistsError
+from blobman.errors import BlobAlreadyExistsError, StoreError
 from blobman.server.storage import IUpload
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
@@ -93,7 +95,8 @@ class JanitorTests(SynchronousTestCase):
         self.patch(Logger, "warn", lambda _, text, **fields: warnings.append(text.format(**fields)))
         self.put("a")
         self.successResultOf(self.backend.delete(name("a")))
-        patch = self.patch(self.payloads, "remove", lambda _: fail(UnavailableError("gone")))
+        gone = UnavailableError("gone")
+        patch = self.patch(self.payloads, "remove", lambda keys: succeed(dict.fromkeys(keys, gone)))
         self.pass_time(LINGER)
         self.assertEqual(warnings, ["A payload can't be removed: gone"])
         patch.restore()
@@ -110,13 +113,41 @@ class JanitorTests(SynchronousTestCase):
         self.put("a")
         remove = self.payloads.remove
 
-        def remove_others(key: str) -> Deferred[None]:
-            return fail(UnavailableError("not ours")) if key in stuck else remove(key)
+        def remove_others(keys: Sequence[str]) -> Deferred[dict[str, StoreError]]:
+            remove([key for key in keys if key not in stuck])
+            return succeed({key: UnavailableError("not ours") for key in keys if key in stuck})
 
         self.patch(self.payloads, "remove", remove_others)
         self.successResultOf(self.backend.delete(name("a")))
         self.pass_time(LINGER)
         self.assertEqual(set(self.payloads.contents), stuck)
+
+    def test_what_turns_up_late(self) -> None:
+        """An object store may still take what was sent by who has given up."""
+        self.patch(self.payloads, "late", int(5 * EVERY))
+        upload = self.receive("a")
+        (key,) = self.payloads.contents
+        self.successResultOf(upload.discard())
+        self.assertEqual(self.payloads.contents, {})
+        self.payloads.contents[key] = bytearray(b"late")
+        self.pass_time(EVERY)
+        self.assertEqual([*self.payloads.contents], [key])
+        self.pass_time(5 * EVERY)
+        self.assertEqual(self.payloads.contents, {})
+
+    def test_what_is_kept_longer(self) -> None:
+        """As long as a backup of the catalogue may have to find it."""
+        catalogue = SQLiteCatalogue(now=lambda: int(self.clock.seconds() * 1e9), linger=10_000)
+        self.successResultOf(self.backend.close())
+        self.catalogue = catalogue
+        self.backend = Backend(catalogue, self.payloads, self.clock)
+        self.successResultOf(self.backend.open())
+        self.put("a")
+        self.successResultOf(self.backend.delete(name("a")))
+        self.pass_time(9_000)
+        self.assertEqual(len(self.payloads.contents), 1)
+        self.pass_time(2_000)
+        self.assertEqual(self.payloads.contents, {})
 
     def test_more_than_are_removed_at_once(self) -> None:
         for number in range(AT_ONCE + 5):
@@ -127,7 +158,7 @@ class JanitorTests(SynchronousTestCase):
 
     def test_an_upload_that_can_not_begin(self) -> None:
         for error in (UnavailableError("full"), UnavailableError("full")):
-            self.patch(self.payloads, "create", lambda _, error=error: fail(error))
+            self.patch(self.payloads, "create", lambda *_, error=error: fail(error))
             self.failureResultOf(self.backend.receive(name("a"), SIZE), UnavailableError)
         self.assertEqual(self.successResultOf(self.catalogue.collect(10)), [])
         self.assertEqual(self.successResultOf(self.catalogue.usage()), [])
@@ -137,7 +168,7 @@ class JanitorTests(SynchronousTestCase):
         gate: Deferred[None] = Deferred()
         create = self.payloads.create
         patch = self.patch(
-            self.payloads, "create", lambda key: gate.addCallback(lambda _: create(key))
+            self.payloads, "create", lambda *it: gate.addCallback(lambda _: create(*it))
         )
         self.successResultOf(self.catalogue.set_quota("alice", SIZE))
         receiving = self.backend.receive(name("a"), SIZE)
@@ -150,21 +181,21 @@ class JanitorTests(SynchronousTestCase):
         self.put("b")
 
     def test_it_is_waited_for(self) -> None:
-        waiting: Deferred[None] = Deferred()
+        waiting: Deferred[dict[str, StoreError]] = Deferred()
         self.put("a")
         self.successResultOf(self.backend.delete(name("a")))
         patch = self.patch(self.payloads, "remove", lambda _: waiting)
         self.pass_time(LINGER)
         closing = self.backend.close()
         self.assertNoResult(closing)
-        waiting.callback(None)
+        waiting.callback({})
         self.successResultOf(closing)
         patch.restore()
 
     def test_a_round_that_takes_long(self) -> None:
-        rounds: list[Deferred[None]] = []
+        rounds: list[Deferred[dict[str, StoreError]]] = []
 
-        def remove(_: str) -> Deferred[None]:
+        def remove(_: Sequence[str]) -> Deferred[dict[str, StoreError]]:
             rounds.append(Deferred())
             return rounds[-1]
 
@@ -173,7 +204,7 @@ class JanitorTests(SynchronousTestCase):
         patch = self.patch(self.payloads, "remove", remove)
         self.pass_time(10 * EVERY)
         self.assertEqual(len(rounds), 1)
-        rounds[0].callback(None)
+        rounds[0].callback({})
         patch.restore()
         self.pass_time(EVERY)
         self.assertEqual(self.successResultOf(self.catalogue.collect(10)), [])
@@ -185,9 +216,9 @@ class JanitorTests(SynchronousTestCase):
         upload = self.receive("a")
         remove = self.payloads.remove
 
-        def take_long(key: str) -> Deferred[None]:
-            self.clock.rightNow += LEASE / AT_ONCE
-            return remove(key)
+        def take_long(keys: Sequence[str]) -> Deferred[dict[str, StoreError]]:
+            self.clock.rightNow += LEASE * len(keys) / AT_ONCE
+            return remove(keys)
 
         self.patch(self.payloads, "remove", take_long)
         self.pass_time(LINGER)
@@ -197,12 +228,12 @@ class JanitorTests(SynchronousTestCase):
         for number in range(3 * AT_ONCE):
             self.put(str(number))
             self.successResultOf(self.backend.delete(name(str(number))))
-        gate: Deferred[None] = Deferred()
+        gate: Deferred[dict[str, StoreError]] = Deferred()
         patch = self.patch(self.payloads, "remove", lambda _: gate)
         self.pass_time(LINGER)
         closing = self.backend.close()
         patch.restore()
-        gate.callback(None)
+        gate.callback({})
         self.successResultOf(closing)
         self.assertGreaterEqual(len(self.payloads.contents), 2 * AT_ONCE)
         # The next process goes on with it.

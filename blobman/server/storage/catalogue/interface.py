@@ -141,6 +141,17 @@ class Quotas(NamedTuple):
     users: dict[str, int | None]
 
 
+class StoreMark(NamedTuple):
+    """
+    By what a catalogue knows its store of payloads.
+
+    :ivar is_confirmed: whether the store is known to bear it; else it may not have got it yet.
+    """
+
+    mark: str
+    is_confirmed: bool
+
+
 class ICatalogue(Interface):
     """A catalogue."""
 
@@ -309,10 +320,12 @@ class ICatalogue(Interface):
         :return: fires with at most ``most`` keys, whose payloads may be removed.
         """
 
-    def forget(keys: Sequence[str]) -> Deferred[None]:
+    def forget(keys: Sequence[str], late: int = 0) -> Deferred[None]:
         """
         Forget garbage whose payloads have been removed.
 
+        :param late: seconds for which the payload of an upload that was not published may still
+            turn up. If it is not 0, these are due once more after that time.
         :return: fires when that is done.
         """
 
@@ -320,6 +333,30 @@ class ICatalogue(Interface):
         """
         Have garbage whose payloads can't be removed fall due later, so that it is in no other
         one's way.
+
+        :return: fires when that is done.
+        """
+
+    # -- the store of payloads ---------------------------------------------------------
+
+    def store_mark() -> Deferred[StoreMark | None]:
+        """
+        Tell which store of payloads is this catalogue's, if it is apart from it.
+
+        :return: fires with its mark; None if none was noted.
+        """
+
+    def note_store_mark(mark: str) -> Deferred[StoreMark]:
+        """
+        Note which one it is, if none was noted before.
+
+        :return: fires with what is noted now. Fails with ``StoreError`` if there are payloads:
+            they are where the catalogue is.
+        """
+
+    def confirm_store_mark() -> Deferred[None]:
+        """
+        Note that the store bears the mark.
 
         :return: fires when that is done.
         """

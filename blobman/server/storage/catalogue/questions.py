@@ -18,7 +18,7 @@ from ....errors import BlobNotFoundError
 from ....protocol import ListQuery
 from ...accounts.interface import TokenInfo, Tokens
 from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableError
-from .interface import LAST, PAGE, Change, Entry, History, Page, Quotas, Usage
+from .interface import LAST, PAGE, Change, Entry, History, Page, Quotas, StoreMark, Usage
 from .rows import check_entry, digit_of, read_flags
 
 TOGETHER = 20
@@ -252,6 +252,12 @@ class Questions:
     def last_number(self) -> int:
         """Tell the last number that was given; 0 if none was."""
         return int(self._ask("SELECT ifnull(max(number), 0) FROM places")[0][0])
+
+    def store_mark(self) -> StoreMark | None:
+        """Tell which store of payloads is its; see :class:`~.interface.ICatalogue`."""
+        for mark, is_confirmed in self._ask("SELECT mark, is_confirmed FROM store"):
+            return StoreMark(mark, bool(is_confirmed))
+        return None
 
     # -- space -------------------------------------------------------------------------
 

@@ -87,6 +87,14 @@ UPGRADES: tuple[tuple[str, ...], ...] = (
         """,
         "INSERT INTO pairing VALUES (1, 1, 0)",
     ),
+    # 4: the store of payloads, if it is apart
+    (
+        """
+        CREATE TABLE store (
+            only_one INTEGER PRIMARY KEY, mark TEXT NOT NULL, is_confirmed INTEGER NOT NULL
+        )
+        """,
+    ),
 )
 """The statements of each upgrade."""
 

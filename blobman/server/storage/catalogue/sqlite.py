@@ -20,7 +20,7 @@ from .connection import Adopt, connect, store_errors
 from .folder import CatalogueFolder
 from .interface import ICatalogue, Publication
 from .questions import Questions
-from .transaction import Transaction
+from .transaction import LINGER, Transaction
 from .writer import Growing, Publishing, Writer
 
 P = ParamSpec("P")
@@ -84,6 +84,7 @@ class SQLiteCatalogue:
     :param now: gives nanoseconds since the epoch.
     :param adopt: fills a catalogue that has just been made, with a connection that is in a
         transaction; in a thread.
+    :param linger: seconds for which the payloads of deleted blobs are kept.
     :ivar waking: tells where something has changed.
     """
 
@@ -93,13 +94,14 @@ class SQLiteCatalogue:
         reactor: Any = None,
         now: Callable[[], int] = time.time_ns,
         adopt: Adopt | None = None,
+        linger: int = LINGER,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         self._reactor = reactor
         self._place = CatalogueFolder(folder)
         self.waking = Waiters(reactor.callFromThread if folder else _call)
-        self._writer = Writer(self._place, now, adopt, self.waking.announce)
+        self._writer = Writer(self._place, now, adopt, self.waking.announce, linger)
         self._writing: Worker = Closed()
         self._reading: Worker = Closed()
         self._lock = threading.Lock()
@@ -183,6 +185,7 @@ class SQLiteCatalogue:
     namespaces = _read(Questions.namespaces)
     usage = _read(Questions.usage)
     quotas = _read(Questions.quotas)
+    store_mark = _read(Questions.store_mark)
     tokens = _read(Questions.tokens)
 
     delete = _write(Transaction.delete)
@@ -192,6 +195,8 @@ class SQLiteCatalogue:
     collect = _write(Transaction.collect)
     forget = _write(Transaction.forget)
     postpone = _write(Transaction.postpone)
+    note_store_mark = _write(Transaction.note_store_mark)
+    confirm_store_mark = _write(Transaction.confirm_store_mark)
     set_quota = _write(Transaction.set_quota)
     unset_quota = _write(Transaction.unset_quota)
 

@@ -13,10 +13,16 @@ from typing import Any
 
 import apsw
 
-from ....errors import BlobAlreadyExistsError, BlobError, BlobNotFoundError, QuotaExceededError
+from ....errors import (
+    BlobAlreadyExistsError,
+    BlobError,
+    BlobNotFoundError,
+    QuotaExceededError,
+    StoreError,
+)
 from ....model import Flags
 from ..interface import BlobName, Outcomes, UnavailableError
-from .interface import Publication
+from .interface import Publication, StoreMark
 from .places import Place, Places
 from .rows import row_digest, write_flags
 
@@ -53,12 +59,21 @@ class Transaction:
     :param last: the last number that has been given.
     :param now: nanoseconds since the epoch.
     :param latest: the latest date that has been given; likewise.
+    :param linger: seconds for which the payloads of deleted blobs are kept.
     :ivar last: the last number that has been given, now.
     :ivar latest: the latest date that has been given, now.
     """
 
-    def __init__(self, connection: apsw.Connection, last: int, now: int, latest: int = 0) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        last: int,
+        now: int,
+        latest: int = 0,
+        linger: int = LINGER,
+    ) -> None:
         self._connection = connection
+        self._linger = linger
         self._places = Places(connection)
         self._first = last
         self._now = now // SECOND
@@ -239,7 +254,7 @@ class Transaction:
         for table in ("blobs", "contents" if key is None else "digests"):
             self._run(f"DELETE FROM {table} WHERE blob = ?", (blob,))
         if key is not None:
-            self._insert("garbage", [(key, self._now + LINGER)])
+            self._insert("garbage", [(key, self._now + self._linger)])
         number = self._next_number(place)
         self._insert("tombstones", [(place.place, name.blob_id, number, self._next_date(), tag)])
         place.blobs -= 1
@@ -315,7 +330,7 @@ class Transaction:
 
     def _correct_times(self) -> None:
         """Wait no longer than ever for what was noted while the clock was ahead."""
-        lease, due = self._lease(), self._now + max(LINGER, POSTPONED)
+        lease, due = self._lease(), self._now + max(self._linger, POSTPONED)
         self._run("UPDATE uploads SET lease = ?1 WHERE lease > ?1", (lease,))
         self._run("UPDATE garbage SET due = ?1 WHERE due > ?1", (due,))
 
@@ -323,12 +338,12 @@ class Transaction:
         """Let the leases of all uploads run out: those who wrote them are gone."""
         self._run("UPDATE uploads SET lease = 0")
 
-    def forget(self, keys: Sequence[str]) -> None:
+    def forget(self, keys: Sequence[str], late: int = 0) -> None:
         """Forget garbage; see :class:`~.interface.ICatalogue`."""
-        self._run(
-            "DELETE FROM garbage WHERE key IN (SELECT value FROM json_each(?))",
-            (json.dumps(keys),),
-        )
+        which = "key IN (SELECT value FROM json_each(?1))"
+        listed = json.dumps(keys)
+        self._run(f"DELETE FROM garbage WHERE {which} AND (due > 0 OR ?2 = 0)", (listed, late))
+        self._run(f"UPDATE garbage SET due = ?2 WHERE {which}", (listed, self._now + late))
 
     def postpone(self, keys: Sequence[str]) -> None:
         """Have garbage fall due later; see :class:`~.interface.ICatalogue`."""
@@ -342,6 +357,21 @@ class Transaction:
     def check_writing(self) -> None:
         """Write something; see :class:`~.interface.ICatalogue`."""
         self._run("INSERT INTO checks VALUES (1, 1) ON CONFLICT DO UPDATE SET times = times + 1")
+
+    def note_store_mark(self, mark: str) -> StoreMark:
+        """Note the store of payloads; see :class:`~.interface.ICatalogue`."""
+        if self._run(
+            "SELECT 1 FROM blobs WHERE key IS NOT NULL UNION ALL SELECT 1 FROM uploads"
+            " UNION ALL SELECT 1 FROM garbage LIMIT 1"
+        ):
+            raise StoreError("the payloads of the catalogue are beside it, not in another store")
+        self._run("INSERT INTO store VALUES (1, ?, 0) ON CONFLICT DO NOTHING", (mark,))
+        ((mark, is_confirmed),) = self._run("SELECT mark, is_confirmed FROM store")
+        return StoreMark(mark, bool(is_confirmed))
+
+    def confirm_store_mark(self) -> None:
+        """Confirm it; see :class:`~.interface.ICatalogue`."""
+        self._run("UPDATE store SET is_confirmed = 1")
 
     def set_quota(self, user: str | None, size: int | None) -> None:
         """Set a quota; see :class:`~.interface.ICatalogue`."""

@@ -39,7 +39,7 @@ from .marker import Marker
 from .pairing import check_pairing, first_transaction
 from .questions import Questions
 from .room import Room
-from .transaction import Transaction
+from .transaction import LINGER, Transaction
 
 PATIENCE = 1.0
 """Seconds to wait for the lock: an administrator's command has it for a moment."""
@@ -79,6 +79,7 @@ class Writer:
     :param adopt: fills a catalogue that has just been made.
     :param announce: told, after each commit, the users and namespaces in which something changed;
         after one that failed, too.
+    :param linger: seconds for which the payloads of deleted blobs are kept.
     """
 
     _log = Logger()
@@ -89,7 +90,9 @@ class Writer:
         now: Callable[[], int],
         adopt: Adopt | None = None,
         announce: Callable[[Iterable[tuple[str, str]]], object] = lambda places: None,
+        linger: int = LINGER,
     ) -> None:
+        self._linger = linger
         self._adopt = adopt
         self._announce = announce
         self._changed: set[tuple[str, str]] = set()
@@ -340,7 +343,7 @@ class Writer:
 
     def _begin(self) -> Transaction:
         last = max(self._last_number(), self._skipped)
-        return Transaction(self.connection(), last, self._now(), self._latest)
+        return Transaction(self.connection(), last, self._now(), self._latest, self._linger)
 
     def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
         connection = self.connection()

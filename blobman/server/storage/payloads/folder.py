@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ....errors import ClosedError
+from ....errors import ClosedError, StoreError
 from ... import disk
 from ..faults import told
 from ..interface import DamagedError, UnavailableError
@@ -40,6 +40,8 @@ FLUSH_EVERY = 16 * 1024 * 1024
 """After how many bytes of a payload they are brought to the disk, while more come."""
 
 FOLDER = os.path.join(".blobman", "payloads")
+
+_MARK = os.path.join(".blobman", "mark")
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -85,6 +87,20 @@ class _Root:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def read_mark(self) -> str | None:
+        self.check()
+        try:
+            return disk.read_regular_file(os.path.join(self.path, _MARK)).decode("ascii")
+        except FileNotFoundError:
+            return None
+        except (StoreError, UnicodeDecodeError) as error:
+            raise UnavailableError(f"{os.path.join(self.path, _MARK)} is damaged") from error
+
+    def write_mark(self, mark: str) -> None:
+        self.check()
+        path = os.path.join(self.path, _MARK)
+        disk.replace_file(path, mark.encode("ascii"), os.path.dirname(path))
 
     def make_folder(self, path: str) -> None:
         """Make a folder for payloads durably, if it is not there."""
@@ -138,8 +154,9 @@ def path_of(key: str) -> str:
 
 @implementer(IPayloadWriter)
 class _FileWriter:
-    def __init__(self, key: str, root: _Root, workers: Worker) -> None:
+    def __init__(self, key: str, size: int | None, root: _Root, workers: Worker) -> None:
         """Make the file. This blocks."""
+        self._expected = size
         self._root = root
         self._path = path_of(key)
         self._workers = workers
@@ -190,6 +207,8 @@ class _FileWriter:
     def _commit(self) -> None:
         with told():
             try:
+                if self._expected not in (None, self._size):
+                    raise UnavailableError("a payload has other bytes than were announced")
                 with self._syncing:
                     self._file.sync()
                 if self._flush_error is not None:
@@ -218,6 +237,9 @@ class _File:
 
         return self._workers.begin(read)
 
+    def read_ahead(self, start: int, end: int) -> None:
+        """Do nothing: the system notices."""
+
     def close(self) -> None:
         _close(self._file, self._workers)
 
@@ -244,11 +266,15 @@ class FolderPayloads:
 
     :param root: the data folder; it is made if need be.
     :param reactor: where Deferreds fire; the global one if None.
+    :param is_apart: whether the catalogue is elsewhere.
     """
 
-    def __init__(self, root: str, reactor: Any = None) -> None:
+    late = 0
+
+    def __init__(self, root: str, reactor: Any = None, is_apart: bool = False) -> None:
         if reactor is None:
             from twisted.internet import reactor
+        self.is_apart = is_apart
         self._reactor = reactor
         self._root = _Root(root)
         self._workers: Worker = Closed()
@@ -293,10 +319,10 @@ class FolderPayloads:
 
         return self._do(check)
 
-    def create(self, key: str) -> Deferred[IPayloadWriter]:
+    def create(self, key: str, size: int | None = None) -> Deferred[IPayloadWriter]:
         """Begin a payload; see :class:`IPayloads`."""
         return self._do(
-            lambda: _FileWriter(key, self._root, self._workers), lambda it: it.discard()
+            lambda: _FileWriter(key, size, self._root, self._workers), lambda it: it.discard()
         )
 
     def get(self, key: str, most: int = 0) -> Deferred[IPayload]:
@@ -322,9 +348,21 @@ class FolderPayloads:
             self._root.check()
             raise DamagedError("a payload is missing") from error
 
-    def remove(self, key: str) -> Deferred[None]:
-        """Remove a payload; see :class:`IPayloads`."""
-        return self._do(lambda: self._remove(key))
+    def remove(self, keys: Sequence[str]) -> Deferred[dict[str, StoreError]]:
+        """Remove payloads; see :class:`IPayloads`."""
+        return self._workers.begin(lambda: self._remove_each(keys))
+
+    def _remove_each(self, keys: Sequence[str]) -> dict[str, StoreError]:
+        outcomes = {key: self._try_to_remove(key) for key in keys}
+        return {key: error for key, error in outcomes.items() if error is not None}
+
+    def _try_to_remove(self, key: str) -> StoreError | None:
+        try:
+            with told():
+                self._remove(key)
+        except StoreError as error:
+            return error
+        return None
 
     def _remove(self, key: str) -> None:
         path = path_of(key)
@@ -335,3 +373,11 @@ class FolderPayloads:
         # Nobody knows of it any more when this is done: a power cut may not bring it back.
         with suppress(FileNotFoundError):
             self._root.sync_folder(os.path.dirname(path))
+
+    def read_mark(self) -> Deferred[str | None]:
+        """Read the mark; see :class:`IPayloads`."""
+        return self._do(self._root.read_mark)
+
+    def write_mark(self, mark: str) -> Deferred[None]:
+        """Write the mark; see :class:`IPayloads`."""
+        return self._do(lambda: self._root.write_mark(mark))

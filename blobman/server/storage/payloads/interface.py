@@ -3,6 +3,7 @@ What a store of payloads has to do.
 
 It knows nothing of users and names, keeps no list, and is never asked for one. Who writes a payload
 has recorded its key in the catalogue before, so that nothing has to be searched for after a crash.
+A store that is apart from its catalogue bears a mark, by which both know each other.
 All methods can fail with ``UnavailableError``, and with ``ClosedError`` after ``close``.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
+
+from ....errors import StoreError
 
 
 class IPayloadWriter(Interface):
@@ -37,7 +40,7 @@ class IPayloadWriter(Interface):
 
 
 class IPayload(Interface):
-    """A payload that is open for reading. It stays readable if it is removed meanwhile."""
+    """A payload that is open for reading."""
 
     size: int = Attribute("Its bytes.")
     content: bytes | None = Attribute("All of it, if it has been read already.")
@@ -50,12 +53,20 @@ class IPayload(Interface):
             if the payload ends before, with ``UnavailableError`` if it can't be read.
         """
 
+    def read_ahead(start: int, end: int) -> None:
+        """Expect that a part is going to be read in order, piece by piece."""
+
     def close() -> None:
         """Release it. May be called twice. A read that is under way fails, or ends."""
 
 
 class IPayloads(Interface):
     """A store of payloads. Keys are 32 lower-case hexadecimal digits unless it hands out others."""
+
+    late: int = Attribute(
+        "Seconds for which a payload may still turn up, though writing it has failed."
+    )
+    is_apart: bool = Attribute("Whether it has a mark, since it is not where the catalogue is.")
 
     def open() -> Deferred[None]:
         """
@@ -78,11 +89,13 @@ class IPayloads(Interface):
         :return: fires if they can. Fails with ``UnavailableError``.
         """
 
-    def create(key: str) -> Deferred[IPayloadWriter]:
+    def create(key: str, size: int | None = None) -> Deferred[IPayloadWriter]:
         """
         Begin to write a payload.
 
         :param key: one that has never been used.
+        :param size: how many bytes it is going to have, if that is known. Then ``commit`` fails
+            with ``UnavailableError`` if others have been written.
         :return: fires with an :class:`IPayloadWriter`. Fails with ``UnavailableError`` also if the
             key has been used. Cancelled, it may still be made: it has to be removed.
         """
@@ -96,9 +109,24 @@ class IPayloads(Interface):
             not there though the place where it should be is, and ``UnavailableError`` otherwise.
         """
 
-    def remove(key: str) -> Deferred[None]:
+    def remove(keys: Sequence[str]) -> Deferred[dict[str, StoreError]]:
         """
-        Remove a payload, if it is there.
+        Remove payloads, those that are there.
 
-        :return: fires when it is gone. Fails with ``UnavailableError`` if that is in doubt.
+        :return: fires with the keys of those that may still be there, and why. It fails with
+            nothing else than ``ClosedError``.
+        """
+
+    def read_mark() -> Deferred[str | None]:
+        """
+        Read the mark of a store that is apart.
+
+        :return: fires with it; None if it bears none. Fails with ``UnavailableError``.
+        """
+
+    def write_mark(mark: str) -> Deferred[None]:
+        """
+        Give a store that is apart its mark.
+
+        :return: fires when it is durable. Fails with ``UnavailableError``.
         """

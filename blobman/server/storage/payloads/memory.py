@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from ....errors import StoreError
 from ..interface import DamagedError, UnavailableError
 from .interface import IPayload, IPayloads, IPayloadWriter
 
 
 @implementer(IPayloadWriter)
 class _MemoryWriter:
-    def __init__(self, content: bytearray) -> None:
+    def __init__(self, content: bytearray, size: int | None) -> None:
         self._content = content
+        self._expected = size
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> Deferred[None]:
         for piece in pieces:
@@ -22,6 +24,8 @@ class _MemoryWriter:
         return succeed(None)
 
     def commit(self) -> Deferred[None]:
+        if self._expected not in (None, len(self._content)):
+            return fail(UnavailableError("a payload has other bytes than were announced"))
         return succeed(None)
 
     def discard(self) -> Deferred[None]:
@@ -47,6 +51,9 @@ class MemoryPayload:
             return fail(DamagedError("a payload is shorter than it was"))
         return succeed(bytes(self._content[start:end]))
 
+    def read_ahead(self, start: int, end: int) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
@@ -57,10 +64,15 @@ class MemoryPayloads:
     Keeps payloads in a dictionary.
 
     :ivar contents: the payloads by their keys.
+    :ivar mark: the one that was written; None if none was.
     """
+
+    late = 0
+    is_apart = False
 
     def __init__(self) -> None:
         self.contents: dict[str, bytearray] = {}
+        self.mark: str | None = None
 
     def open(self) -> Deferred[None]:
         """Do nothing."""
@@ -74,12 +86,12 @@ class MemoryPayloads:
         """Do nothing."""
         return succeed(None)
 
-    def create(self, key: str) -> Deferred[IPayloadWriter]:
+    def create(self, key: str, size: int | None = None) -> Deferred[IPayloadWriter]:
         """Begin a payload; see :class:`IPayloads`."""
         if key in self.contents:
             return fail(UnavailableError("the key of a payload has been used"))
         content = self.contents[key] = bytearray()
-        return succeed(_MemoryWriter(content))
+        return succeed(_MemoryWriter(content, size))
 
     def get(self, key: str, most: int = 0) -> Deferred[IPayload]:
         """Open a payload; see :class:`IPayloads`."""
@@ -88,7 +100,17 @@ class MemoryPayloads:
             return fail(DamagedError("a payload is missing"))
         return succeed(MemoryPayload(content, most))
 
-    def remove(self, key: str) -> Deferred[None]:
-        """Remove a payload; see :class:`IPayloads`."""
-        self.contents.pop(key, None)
+    def remove(self, keys: Sequence[str]) -> Deferred[dict[str, StoreError]]:
+        """Remove payloads; see :class:`IPayloads`."""
+        for key in keys:
+            self.contents.pop(key, None)
+        return succeed({})
+
+    def read_mark(self) -> Deferred[str | None]:
+        """Read the mark; see :class:`IPayloads`."""
+        return succeed(self.mark)
+
+    def write_mark(self, mark: str) -> Deferred[None]:
+        """Write the mark; see :class:`IPayloads`."""
+        self.mark = mark
         return succeed(None)
