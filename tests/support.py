@@ -9,7 +9,8 @@ import os
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from blobman import BlobDoc, BlobManager
@@ -41,6 +42,26 @@ def content(size: int, seed: str = "") -> bytes:
 def doc(data: bytes, blob_id: str | None = None) -> BlobDoc:
     """A document of some bytes."""
     return BlobDoc(io.BytesIO(data), blob_id)
+
+
+class ReactorWithClock:
+    """
+    The real reactor, but for the time, which a test moves on. It knows who waits for it.
+
+    What is to happen as soon as possible need not wait for that.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.seconds = self.clock.seconds
+
+    def callLater(self, delay: float, *call: Any, **named: Any) -> IDelayedCall:
+        every: Any = reactor
+        later: IDelayedCall = (self.clock if delay else every).callLater(delay, *call, **named)
+        return later
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
 
 
 class ServerTestCase(TestCase):

@@ -6,26 +6,13 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
 
 from blobman import BlobManager, RetriableTransferError, SyncStatus
 
 from .proxy import Fault, Proxy
-from .support import MB, ServerTestCase, content, doc
+from .support import MB, ReactorWithClock, ServerTestCase, content, doc
 
 SIZE = 2 * MB
-
-
-class ReactorWithClock:
-    """The real reactor, but for the time, which a test moves on."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.callLater = self.clock.callLater
-        self.seconds = self.clock.seconds
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(reactor, name)
 
 
 class FaultyNetworkTests(ServerTestCase):

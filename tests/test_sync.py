@@ -26,8 +26,7 @@ from blobman import (
 from blobman.remote import BlobsClient
 from blobman.transfers import progress
 
-from .support import MB, ServerTestCase, content, doc
-from .test_faults import ReactorWithClock
+from .support import MB, ReactorWithClock, ServerTestCase, content, doc
 from .test_manager import status_of
 
 
@@ -596,11 +595,14 @@ class Canceller:
 
 
 class CancelledByObserverTests(ServerTestCase):
-    async def test_at_any_time(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
         self.patch(progress, "INTERVAL", 0.0)
+
+    async def test_at_any_time(self) -> None:
         size = 3 * MB
         await put(self.manager("laptop"), "there", size=size)
-        for bytes_done in (1, 1000, MB, size, size + 753):
+        for bytes_done in (0, 1, 1000, MB, size, size + 753):
             for getting in (False, True):
                 canceller = Canceller(bytes_done)
                 name = f"{bytes_done}-{getting}"
@@ -618,3 +620,15 @@ class CancelledByObserverTests(ServerTestCase):
                 await manager.close()
                 # What fails and is waited for by nobody is told of now, and not in another test.
                 gc.collect()
+
+    async def test_as_it_begins(self) -> None:
+        """Nothing goes on behind its back, though a connection is there and content is ready."""
+        for bytes_done in (0, 1):
+            canceller = Canceller(bytes_done)
+            manager = self.manager(f"{bytes_done}", observer=canceller)
+            await manager.count()
+            canceller.transfer = manager.put(doc(content(3 * MB), f"{bytes_done}"), 3 * MB)
+            with self.assertRaises(CancelledError):
+                await canceller.transfer
+            self.assertEqual(await manager.sync_progress, {"PENDING_UPLOAD": 1})
+            self.assertEqual(await manager.remote_list(), [])

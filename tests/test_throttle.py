@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from blobman import BlobManager
 from blobman.remote.throttle import BURST, Throttle
 
-from .support import ServerTestCase, content, doc
+from .support import ReactorWithClock, ServerTestCase, content, doc
 
 
 class ThrottleTests(SynchronousTestCase):
@@ -128,18 +128,6 @@ class ThrottleTests(SynchronousTestCase):
 
     def test_portions_are_never_empty(self) -> None:
         self.assertEqual(Throttle(self.clock, 0.5).portion, 1)
-
-
-class ReactorWithClock:
-    """The real reactor, but for the time, which a test moves on. It knows who waits for it."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.callLater = self.clock.callLater
-        self.seconds = self.clock.seconds
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(reactor, name)
 
 
 RATE = 100_000

@@ -22,5 +22,6 @@ class ITransferObserver(Interface):
     def transfer_changed(transfer: TransferProgress) -> None:
         """
         A transfer has a new state, or has moved on. Called in the reactor's thread, at most
-        about ten times a second for one blob. What it raises is logged and goes no further.
+        about ten times a second for one blob. It may cancel that transfer. What it raises is
+        logged and goes no further.
         """

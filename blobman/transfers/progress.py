@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ..interfaces import ITransferObserver
@@ -19,7 +19,12 @@ _log = Logger()
 
 
 class Reporter:
-    """Reports one transfer to an observer. Call it with the bytes done, and in all."""
+    """
+    Reports one transfer to an observer. Call it with the bytes done, and in all.
+
+    Until it ends, it is the reactor that tells the observer, and not the transfer: so the observer
+    can cancel it. Twisted can't cancel a coroutine that is running.
+    """
 
     def __init__(
         self, clock: IReactorTime, observer: ITransferObserver, key: BlobKey, direction: str
@@ -28,32 +33,41 @@ class Reporter:
         self._observer = observer
         self._progress = TransferProgress(key.blob_id, key.namespace, direction, 0, 0, "running")
         self._last = clock.seconds() - INTERVAL
+        self._telling: IDelayedCall | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Report bytes, if it is time again."""
         self._progress = self._progress._replace(done=done, total=total)
         if self._clock.seconds() - self._last >= INTERVAL:
-            self._tell()
+            self._tell_soon()
 
     async def follow(self, transfer: Deferred[None] | Coroutine[Deferred[Any], Any, None]) -> None:
-        """Make the transfer, and report each of its states at once."""
-        self._enter("running")
+        """Make the transfer, and report its beginning and its end."""
+        self._tell_soon()
         try:
             await transfer
         except CancelledError:
-            self._enter("cancelled")
+            self._end("cancelled")
             raise
         except BaseException:
-            self._enter("failed")
+            self._end("failed")
             raise
-        self._enter("done")
+        self._end("done")
 
-    def _enter(self, state: str) -> None:
+    def _end(self, state: str) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._tell()
         self._progress = self._progress._replace(state=state)
         self._tell()
 
-    def _tell(self) -> None:
+    def _tell_soon(self) -> None:
         self._last = self._clock.seconds()
+        if self._telling is None:
+            self._telling = self._clock.callLater(0, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = None
         try:
             self._observer.transfer_changed(self._progress)
         except Exception:

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.model import BlobKey
-from blobman.transfers.progress import Reporter
+from blobman.transfers.progress import INTERVAL, Reporter
 
 from ..test_sync import Observer
 
@@ -25,18 +25,26 @@ class ReporterTests(SynchronousTestCase):
         self.assertLessEqual(len(self.observer.heard), 101)
         self.assertGreaterEqual(len(self.observer.heard), 90)
 
-    def test_states_are_told_at_once(self) -> None:
+    def heard(self) -> list[tuple[str, int]]:
+        return [(it.state, it.done) for it in self.observer.heard]
+
+    def test_states(self) -> None:
         end: Deferred[None] = Deferred()
 
         async def transfer() -> None:
             self.report(5, 10)
             await end
+            self.report(10, 10)
 
         following = Deferred.fromCoroutine(self.report.follow(transfer()))
+        self.assertEqual(self.heard(), [])
+        self.clock.advance(0)
+        self.assertEqual(self.heard(), [("running", 5)])
+        self.clock.advance(INTERVAL)
         end.callback(None)
         self.successResultOf(following)
-        heard = [(it.state, it.done) for it in self.observer.heard]
-        self.assertEqual(heard, [("running", 0), ("done", 5)])
+        self.assertEqual(self.heard()[1:], [("running", 10), ("done", 10)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_cancelled(self) -> None:
         async def transfer() -> None:
