@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -25,17 +24,14 @@ from .clocks import steady_clock
 from .crypto import check_secret, sealed_size
 from .document import BlobDoc, BlobReader
 from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
-from .interfaces import IStagedBlob, ITransferObserver, Progress
+from .interfaces import ITransferObserver
 from .local import BlobStore, as_bytes
 from .model import BlobKey, Priority, SyncStatus, check_key, check_name, check_namespace
 from .queries import ServerQueries
 from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle, server_urls
+from .transfers.engine import Engine
 from .transfers.operations import follow
-from .transfers.permits import Place
-from .transfers.puts import Putter, new_preamble
-from .transfers.requests import Requests
 from .transfers.retry import Jitter
-from .transfers.verification import is_the_same
 
 __all__ = ["BlobManager"]
 
@@ -142,8 +138,8 @@ class BlobManager(ServerQueries):
             client = BlobsClient(exchanges, blobs_url, checked_secret)
             if streams_url is not None:
                 stream = BlobsStream(exchanges, streams_url, checked_secret)
-        super().__init__(local, client, clock, jitter, new_preamble, observer, stream)
-        self._putter = Putter(lambda: self.concurrent_writes_limit)
+        self.__engine = Engine(local, client, stream, clock, jitter, observer, self)
+        super().__init__(self.__engine)
 
     def __repr__(self) -> str:
         return f"<BlobManager of {self.user} at {self.remote}>"
@@ -168,7 +164,7 @@ class BlobManager(ServerQueries):
         :return: fires with None when no connection, thread or delayed call is left.
         """
         if self._closing is None:
-            self._closing = Deferred.fromCoroutine(self._close())
+            self._closing = Deferred.fromCoroutine(self.__engine.close())
         return follow(self._closing)
 
     # -- blobs -------------------------------------------------------------------------
@@ -197,7 +193,7 @@ class BlobManager(ServerQueries):
             because there is no remote.
         """
 
-        return self._operations.begin(
+        return self.__engine.begin(
             partial(self._put, doc, size, namespace, priority, bool(local_only))
         )
 
@@ -217,7 +213,7 @@ class BlobManager(ServerQueries):
             verify in ``max_decrypt_retries`` attempts.
         """
 
-        return self._operations.begin(partial(self._get, blob_id, namespace, priority))
+        return self.__engine.begin(partial(self._get, blob_id, namespace, priority))
 
     def delete(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """
@@ -228,10 +224,9 @@ class BlobManager(ServerQueries):
         """
 
         async def work() -> None:
-            key = check_key(blob_id, namespace)
-            await self._delete(key)
+            await self.__engine.delete(check_key(blob_id, namespace))
 
-        return self._operations.begin(work)
+        return self.__engine.begin(work)
 
     def verify(self, blob_id: str, namespace: str = "", deep: bool = False) -> Deferred[bool]:
         """
@@ -246,19 +241,9 @@ class BlobManager(ServerQueries):
 
         async def work() -> bool:
             key = check_key(blob_id, namespace)
-            store, remote = self._store(), self._remote()
-            requests = Requests(self._transfers.permits, self._clock, self._jitter)
+            return await self.__engine.verify(key, deep)
 
-            async def download(staged: IStagedBlob) -> None:
-                async def transfer(_: BlobKey, __: Place, report: Progress) -> None:
-                    await remote.download(key.blob_id, staged, key.namespace, report)
-
-                await self._reporting(transfer, key, "download")(Place(Priority.DEFAULT, 0))
-
-            compare = partial(is_the_same, store, remote, key, download if deep else None)
-            return await requests.make(Priority.DEFAULT, compare)
-
-        return self._operations.begin(work)
+        return self.__engine.begin(work)
 
     def local_list(self, namespace: str = "") -> Deferred[list[str]]:
         """
@@ -268,9 +253,9 @@ class BlobManager(ServerQueries):
         """
 
         async def work() -> list[str]:
-            return await self._store().list(check_namespace(namespace))
+            return await self.__engine.need_store().list(check_namespace(namespace))
 
-        return self._operations.begin(work)
+        return self.__engine.begin(work)
 
     def local_list_status(
         self, status: SyncStatus | int, namespace: str = ""
@@ -282,29 +267,15 @@ class BlobManager(ServerQueries):
         """
 
         async def work() -> list[str]:
-            return await self._store().list_status(check_status(status), check_namespace(namespace))
+            return await self.__engine.need_store().list_status(
+                check_status(status), check_namespace(namespace)
+            )
 
-        return self._operations.begin(work)
+        return self.__engine.begin(work)
 
     # -- parts -------------------------------------------------------------------------
 
-    def _limit_changed(self) -> None:
-        super()._limit_changed()
-        if "_putter" in vars(self):
-            self._putter.limit_changed()
-
     _closing: Deferred[None] | None = None
-
-    async def _close(self) -> None:
-        # Nothing begins any more, only to be cancelled.
-        with ExitStack() as stack:
-            for queue in (self._transfers.permits, self._requests.permits, self._putter):
-                stack.enter_context(queue.held_back())
-            await self._operations.close()
-        if self._server is not None:
-            await self._server.close()
-        if self.local is not None:
-            await self.local.close()
 
     async def _put(
         self,
@@ -316,21 +287,16 @@ class BlobManager(ServerQueries):
     ) -> None:
         urgency = Priority.parse(priority)
         key = check_doc(doc, size, namespace)
-        store = self._store()
         if not local_only:
             sealed_size(size)
-        await self._putter.put(store, doc, key, size, urgency, local_only)
-        if not local_only:
-            self._remote()
-            age = self._transfers.permits.new_age()
-            await self._putter.send(key, urgency, partial(self._upload, key, urgency, age))
+        await self.__engine.put(doc, key, size, urgency, local_only)
 
     async def _get(
         self, blob_id: str, namespace: str, priority: Priority | int | str
     ) -> BlobReader:
         key = check_key(blob_id, namespace)
         urgency = Priority.parse(priority)
-        store = self._store()
+        store = self.__engine.need_store()
         found = await store.get(key.blob_id, key.namespace)
         if found is None:
             await self._fetch(key, urgency)
@@ -340,25 +306,8 @@ class BlobManager(ServerQueries):
         return found
 
     async def _fetch(self, key: BlobKey, priority: Priority) -> None:
-        if self._server is None:
+        if self.__engine.server is None:
             raise BlobNotFoundError(
                 f"{describe(key.blob_id, key.namespace)} is not here, and there is no server to ask"
             ) from NotConfiguredError("remote was not given")
-        await self._download(key, priority, asked_for=True)
-
-    async def _delete(self, key: BlobKey) -> None:
-        store = self._store()
-        record = await store.get_sync_status(key.blob_id, key.namespace)
-        if record is not None and record[0] is SyncStatus.LOCAL_ONLY:
-            await store.delete(key.blob_id, key.namespace)
-            return
-        self._remote()
-
-        async def delete(_: Place) -> None:
-            # A transfer that was cancelled for this may have changed the status.
-            now = await store.get_sync_status(key.blob_id, key.namespace)
-            await self._deleter.delete(key, None if now is None else now[0], Priority.URGENT)
-
-        deleted = DeletedMeanwhile.of(key.blob_id, key.namespace)
-        self._putter.give_up(key, deleted)
-        await self._transfers.replace(key, "delete", Priority.URGENT, delete, deleted)
+        await self.__engine.download(key, priority, asked_for=True)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, overload
 
 from twisted.internet.defer import Deferred
 
-from .model import Flags, Priority, check_key, check_namespace
+from .model import Flags, check_key, check_namespace
 from .namespaces import find_namespaces
 from .protocol import check_flag, check_order
 from .sync import BlobsSynchronizer
-
-T = TypeVar("T")
+from .transfers.engine import Engine
 
 
 class ServerQueries(BlobsSynchronizer):
     """The methods of a manager for which the server alone is enough."""
+
+    def __init__(self, engine: Engine) -> None:
+        """
+        Nothing is under way.
+
+        :param engine: asks the server.
+        """
+        super().__init__(engine)
+        self.__engine = engine
 
     def count(self, namespace: str = "") -> Deferred[dict[str, int]]:
         """
@@ -27,9 +35,11 @@ class ServerQueries(BlobsSynchronizer):
         """
 
         async def work() -> dict[str, int]:
-            return await self._ask(partial(self._remote().count, check_namespace(namespace)))
+            return await self.__engine.ask(
+                partial(self.__engine.need_remote().count, check_namespace(namespace))
+            )
 
-        return self._operations.begin(work)
+        return self.__engine.begin(work)
 
     def namespaces(self) -> Deferred[list[str]]:
         """
@@ -43,10 +53,12 @@ class ServerQueries(BlobsSynchronizer):
 
         async def work() -> list[str]:
             if self.local is None:
-                self._remote()
-            return sorted(await find_namespaces(self.local, self._server, self._requests))
+                self.__engine.need_remote()
+            return sorted(
+                await find_namespaces(self.local, self.__engine.server, self.__engine.requests)
+            )
 
-        return self._operations.begin(work)
+        return self.__engine.begin(work)
 
     @overload
     def remote_list(
@@ -102,10 +114,14 @@ class ServerQueries(BlobsSynchronizer):
             order = check_order(order_by)
             flag = check_flag(filter_flag).value if filter_flag else None
             if only_count:
-                return await self._ask(partial(self._remote().count, place, bool(deleted), flag))
-            return await self._ask(partial(self._remote().list, place, order, bool(deleted), flag))
+                return await self.__engine.ask(
+                    partial(self.__engine.need_remote().count, place, bool(deleted), flag)
+                )
+            return await self.__engine.ask(
+                partial(self.__engine.need_remote().list, place, order, bool(deleted), flag)
+            )
 
-        return self._operations.begin(work)
+        return self.__engine.begin(work)
 
     def set_flags(self, blob_id: str, flags: Iterable[str], namespace: str = "") -> Deferred[None]:
         """
@@ -121,9 +137,11 @@ class ServerQueries(BlobsSynchronizer):
             if isinstance(flags, (str, bytes)) or not isinstance(flags, Iterable):
                 raise TypeError(f"flags must be a list of flags, not {type(flags).__name__}")
             checked = [check_flag(flag) for flag in flags]
-            await self._ask(partial(self._remote().set_flags, key.blob_id, checked, key.namespace))
+            await self.__engine.ask(
+                partial(self.__engine.need_remote().set_flags, key.blob_id, checked, key.namespace)
+            )
 
-        return self._operations.begin(work)
+        return self.__engine.begin(work)
 
     def get_flags(self, blob_id: str, namespace: str = "") -> Deferred[list[Flags]]:
         """
@@ -134,10 +152,8 @@ class ServerQueries(BlobsSynchronizer):
 
         async def work() -> list[Flags]:
             key = check_key(blob_id, namespace)
-            return await self._ask(partial(self._remote().get_flags, key.blob_id, key.namespace))
+            return await self.__engine.ask(
+                partial(self.__engine.need_remote().get_flags, key.blob_id, key.namespace)
+            )
 
-        return self._operations.begin(work)
-
-    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Ask the server before what happens in the background."""
-        return await self._requests.make(Priority.HIGH, question)
+        return self.__engine.begin(work)

@@ -7,50 +7,25 @@ Knows the two by their interfaces only.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import cached_property, partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, succeed
 
 from .comparing import Comparer, Differences
-from .errors import BlobError, IllegalStatusChange, NotConfiguredError, QuotaExceededError
-from .interfaces import (
-    IBlobStore,
-    IRemote,
-    IRemoteStream,
-    ITransferObserver,
-    Progress,
-    no_progress,
-)
+from .errors import BlobError
+from .interfaces import IBlobStore
 from .limits import Limited
-from .model import BlobKey, Priority, QueuedTransfer, SyncStatus, check_namespace
+from .model import BlobKey, QueuedTransfer, SyncStatus, check_namespace
 from .namespaces import find_namespaces, sync_each
 from .results import Account, SyncResult, with_result
-from .transfers.deletions import Deleter
-from .transfers.downloads import Downloader
-from .transfers.operations import Operations, in_parallel, together
-from .transfers.permits import Permits, Place
-from .transfers.progress import Reporter
-from .transfers.requests import Requests
-from .transfers.retry import Jitter, ends_run
-from .transfers.runs import PAGE_SIZE, LookAgain, Page, TransferRun, pages_of
-from .transfers.sharing import Start, Transfers
-from .transfers.uploads import NewPreamble, Uploader
+from .transfers.engine import Attempt, Engine
+from .transfers.runs import PAGE_SIZE, LookAgain, Page, pages_of
 
 T = TypeVar("T")
 
-Transferring: TypeAlias = "Deferred[None] | Coroutine[Deferred[Any], Any, None]"
-
 Work = Callable[[Account], Coroutine[Deferred[Any], Any, "BaseException | None"]]
 """Enters what it does in an account. Returns the first error of a blob that could not be moved."""
-
-Attempt = Callable[[BlobKey, int, int], Transferring]
-"""Transfers a blob, of this priority and age."""
-
-Transfer = Callable[[BlobKey, Place, Progress], Transferring]
-"""Transfers a blob, waiting for its permit in the place given."""
 
 
 class BlobsSynchronizer(Limited):
@@ -78,41 +53,22 @@ class BlobsSynchronizer(Limited):
 
     local: IBlobStore | None
 
-    def __init__(
-        self,
-        local: IBlobStore | None,
-        server: IRemote | None,
-        clock: IReactorTime,
-        jitter: Jitter,
-        new_preamble: NewPreamble,
-        observer: ITransferObserver | None = None,
-        stream: IRemoteStream | None = None,
-    ) -> None:
+    def __init__(self, engine: Engine) -> None:
         """
         Nothing is under way.
 
-        :param clock: for the time between attempts.
-        :param jitter: see :func:`blobman.transfers.retry.retry_delay`.
-        :param new_preamble: see :class:`blobman.transfers.uploads.Uploader`.
-        :param observer: is told of every transfer.
-        :param stream: takes small blobs many to a request; None if each travels alone.
+        :param engine: moves the blobs.
         """
-        self._stream = stream
-        self.local = local
-        self._server = server
-        self._clock = clock
-        self._jitter = jitter
-        self._new_preamble = new_preamble
-        self._observer = observer
-        self._operations = Operations()
-        self._transfers = Transfers(lambda: self.concurrent_transfers_limit)
-        permits = Permits(lambda: self.concurrent_transfers_limit)
-        self._requests = Requests(permits, clock, jitter)
+        self.local = engine.local
+        self.__engine = engine
 
     def _limit_changed(self) -> None:
-        if "_requests" in vars(self):
-            self._transfers.permits.limit_changed()
-            self._requests.permits.limit_changed()
+        try:
+            engine = self.__engine
+        except AttributeError:
+            # A limit that a subclass sets first of all: nothing waits yet.
+            return
+        engine.limit_changed()
 
     # -- the public operations ---------------------------------------------------------
 
@@ -139,11 +95,13 @@ class BlobsSynchronizer(Limited):
         sync = partial(self._accounted, self._sync)
 
         async def sync_all() -> SyncResult:
-            found = await find_namespaces(self._store(), self._remote(), self._requests)
-            return await sync_each(sorted({"", *found}), sync, self._transfers.permits.held_back)
+            found = await find_namespaces(
+                self.__engine.need_store(), self.__engine.need_remote(), self.__engine.requests
+            )
+            return await sync_each(sorted({"", *found}), sync, self.__engine.held_back)
 
         if namespace is None:
-            return self._operations.begin(sync_all)
+            return self.__engine.begin(sync_all)
         return self._begin(namespace, sync)
 
     def send_missing(self, namespace: str = "") -> Deferred[SyncResult]:
@@ -186,21 +144,11 @@ class BlobsSynchronizer(Limited):
         """
 
         async def work() -> dict[str, int]:
-            return await self._store().get_sync_progress(None)
+            return await self.__engine.need_store().get_sync_progress(None)
 
-        return self._operations.begin(work)
+        return self.__engine.begin(work)
 
     # -- parts -------------------------------------------------------------------------
-
-    def _store(self) -> IBlobStore:
-        if self.local is None:
-            raise NotConfiguredError("there is no local store: local_path was not given")
-        return self.local
-
-    def _remote(self) -> IRemote:
-        if self._server is None:
-            raise NotConfiguredError("there is no server: remote was not given")
-        return self._server
 
     def _begin(
         self, namespace: str, work: Callable[[str], Coroutine[Deferred[Any], Any, T]]
@@ -209,11 +157,11 @@ class BlobsSynchronizer(Limited):
 
         async def check_and_work() -> T:
             place = check_namespace(namespace)
-            self._store()
-            self._remote()
+            self.__engine.need_store()
+            self.__engine.need_remote()
             return await work(place)
 
-        return self._operations.begin(check_and_work)
+        return self.__engine.begin(check_and_work)
 
     async def _accounted(self, work: Work, namespace: str) -> SyncResult:
         """Do some work, and say what has been done, whether it succeeds or fails."""
@@ -221,7 +169,7 @@ class BlobsSynchronizer(Limited):
         try:
             error = await work(account)
             for status in (SyncStatus.FAILED_UPLOAD, SyncStatus.FAILED_DOWNLOAD):
-                failed = await self._store().list_status(status, namespace)
+                failed = await self.__engine.need_store().list_status(status, namespace)
                 account.note_left_alone(status, failed)
             if error is not None:
                 raise error
@@ -234,59 +182,41 @@ class BlobsSynchronizer(Limited):
     async def _compare(self, namespace: str) -> Differences:
         """Compare the lists, and find out which blobs of ours got through earlier."""
         found = await self._comparer.compare(namespace)
-        await in_parallel(
-            self.concurrent_transfers_limit,
-            (BlobKey(namespace, blob_id) for blob_id in found.unsettled),
-            lambda key: self._transfers.share(
-                key, "settle", Priority.DEFAULT, partial(self._settle, key)
-            ),
-        )
+        await self.__engine.settle(BlobKey(namespace, blob_id) for blob_id in found.unsettled)
         return found
-
-    async def _settle(self, key: BlobKey, place: Place) -> None:
-        """Find out whether the blob of ours that the server lists is one that we sent."""
-        async with self._transfers.permits.hold(place):
-            try:
-                await self._uploader.settle(key)
-            except BlobError as error:
-                # The others go on; sending this one will meet the same, if it has not passed.
-                if ends_run(error):
-                    raise
 
     # -- runs --------------------------------------------------------------------------
 
     async def _sync(self, account: Account) -> BaseException | None:
         found = await self._compare(account.namespace)
         account.deleted += found.deleted
-        errors = await together(
+        errors = await self.__engine.together(
             [
                 self._send_deletions(account),
                 self._replace(found.used_again, account),
                 self._fetch_missing(account),
                 self._send_missing(account),
-            ],
-            self._transfers.permits.held_back,
+            ]
         )
         return next(filter(None, errors), None)
 
     async def _send_missing(self, account: Account) -> BaseException | None:
-        return await self._run(SyncStatus.PENDING_UPLOAD, account, self._upload_or_fail)
+        return await self._run(SyncStatus.PENDING_UPLOAD, account, self.__engine.upload_or_fail)
 
     async def _fetch_missing(self, account: Account) -> BaseException | None:
-        attempt = partial(self._download, asked_for=False)
+        attempt = partial(self.__engine.download, asked_for=False)
         return await self._run(SyncStatus.PENDING_DOWNLOAD, account, attempt)
 
     async def _send_deletions(self, account: Account) -> BaseException | None:
         others: list[BlobKey] = []
 
-        async def resume(key: BlobKey, place: Place) -> None:
-            if await self._deleter.resume(key, place.priority):
+        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
+            def is_another() -> None:
                 others.append(key)
                 # The run counts its success.
                 account.deleted -= 1
 
-        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            return self._transfers.share(key, "delete", priority, partial(resume, key), age)
+            return self.__engine.resume_deletion(key, priority, age, is_another)
 
         error = await self._run(SyncStatus.PENDING_DELETE, account, attempt)
         # What has been found to be another blob may have come too late for the other run.
@@ -296,23 +226,22 @@ class BlobsSynchronizer(Limited):
     async def _replace(self, blob_ids: list[str], account: Account) -> BaseException | None:
         """Fetch what the server has under ids that were used again, where it is another blob."""
 
-        async def compare_and_replace(key: BlobKey, place: Place) -> None:
-            if await self._downloader.is_outdated(key, place):
-                await self._reporting(self._downloader.replace, key, "download")(place)
-            else:
-                account.fetched -= 1
+        def is_the_same() -> None:
+            # The run counts its success.
+            account.fetched -= 1
 
         def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            replace = partial(compare_and_replace, key)
-            return self._transfers.share(key, "replace", priority, replace, age)
+            return self.__engine.replace(key, priority, age, is_the_same)
 
         return await self._run_pages(SyncStatus.SYNCED, pages_of(blob_ids), account, attempt)
 
     async def _run(
         self, status: SyncStatus, account: Account, attempt: Attempt
     ) -> BaseException | None:
-        page = partial(self._store().next_transfers, status, account.namespace, PAGE_SIZE)
-        look_again = self._transfers.watch_cancellations()
+        page = partial(
+            self.__engine.need_store().next_transfers, status, account.namespace, PAGE_SIZE
+        )
+        look_again = self.__engine.watch_cancellations()
         return await self._run_pages(status, page, account, attempt, look_again)
 
     async def _run_pages(
@@ -323,75 +252,12 @@ class BlobsSynchronizer(Limited):
         attempt: Attempt,
         look_again: LookAgain = lambda: succeed(False),
     ) -> BaseException | None:
-        age = self._transfers.permits.new_age()
-
-        def attempt_at(queued: QueuedTransfer) -> Deferred[None]:
-            key = BlobKey(account.namespace, queued.blob_id)
-            return ensureDeferred(attempt(key, queued.priority, age))
-
         def ended(queued: QueuedTransfer, error: BaseException | None) -> None:
             account.note(status, queued.blob_id, error)
 
-        run = TransferRun(self._clock, self._jitter, page, attempt_at, look_again, ended)
-        return await run.run()
-
-    # -- one transfer ------------------------------------------------------------------
-
-    def _upload(self, key: BlobKey, priority: int, age: int | None = None) -> Deferred[None]:
-        start = self._reporting(self._uploader.upload, key, "upload")
-        return self._transfers.share(key, "upload", priority, start, age)
-
-    def _download(
-        self, key: BlobKey, priority: int, age: int | None = None, *, asked_for: bool
-    ) -> Deferred[None]:
-        download = partial(self._downloader.download, asked_for=asked_for)
-        start = self._reporting(download, key, "download")
-        return self._transfers.share(key, "download", priority, start, age)
-
-    def _reporting(self, transfer: Transfer, key: BlobKey, direction: str) -> Start:
-        """Have the observer, if there is one, told of a transfer."""
-        if self._observer is None:
-            return lambda place: transfer(key, place, no_progress)
-        report = Reporter(self._clock, self._observer, key, direction)
-        return lambda place: report.follow(transfer(key, place, report))
-
-    async def _upload_or_fail(self, key: BlobKey, priority: int, age: int) -> None:
-        """Upload; without space on the server, it is for the application to make some."""
-        try:
-            await self._upload(key, priority, age)
-        except QuotaExceededError:
-            with suppress(IllegalStatusChange):
-                await self._store().update_sync_status(
-                    key.blob_id, SyncStatus.FAILED_UPLOAD, key.namespace
-                )
-            raise
-
-    @cached_property
-    def _uploader(self) -> Uploader:
-        return Uploader(
-            self._store(),
-            self._remote(),
-            self._stream,
-            self._transfers.permits,
-            self._new_preamble,
-            self._comparer.note_uploaded,
-        )
-
-    @cached_property
-    def _downloader(self) -> Downloader:
-        return Downloader(
-            self._store(),
-            self._remote(),
-            self._stream,
-            self._transfers.permits,
-            lambda: self.max_decrypt_retries,
-        )
-
-    @cached_property
-    def _deleter(self) -> Deleter:
-        note_deleted = self._comparer.note_deleted
-        return Deleter(self._store(), self._remote(), self._requests, note_deleted)
+        return await self.__engine.run(account.namespace, page, attempt, ended, look_again)
 
     @cached_property
     def _comparer(self) -> Comparer:
-        return Comparer(self._store(), self._remote(), self._requests)
+        engine = self.__engine
+        return Comparer(engine.need_store(), engine.need_remote(), engine.requests, engine.changes)

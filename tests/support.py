@@ -18,6 +18,7 @@ from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.configuration import make_service
 from blobman.server.running.service import BlobsService
 from blobman.server.storage import BlobName
+from blobman.transfers.engine import Engine
 
 from .certificates import Authority
 from .server import tampering
@@ -37,6 +38,12 @@ def authority(name: str = "blobman tests") -> Authority:
 def content(size: int, seed: str = "") -> bytes:
     """Bytes that are the same each time, and that no other seed gives."""
     return hashlib.shake_128(seed.encode()).digest(size)
+
+
+def engine_of(manager: BlobManager) -> Engine:
+    """For what can't be brought about from outside: that all permits are out, for example."""
+    engine: Engine = vars(manager)["_BlobManager__engine"]
+    return engine
 
 
 def doc(data: bytes, blob_id: str | None = None) -> BlobDoc:

@@ -59,7 +59,7 @@ STANDS_ON: dict[str, set[str]] = {
         "interfaces",
     },
     "remote": {"clocks", "errors", "model", "protocol", "wire", "crypto", "interfaces"},
-    "queries": {"errors", "model", "protocol", "namespaces", "sync"},
+    "queries": {"errors", "model", "protocol", "namespaces", "transfers", "sync"},
     "manager": {
         "clocks",
         "queries",
@@ -250,6 +250,24 @@ def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
     return found
 
 
+def borrowed(source: str) -> set[str]:
+    """Find the private attributes that the classes of a module have from somewhere else."""
+    found: set[str] = set()
+    for one in ast.walk(ast.parse(source)):
+        if isinstance(one, ast.ClassDef):
+            attributes = [node for node in ast.walk(one) if isinstance(node, ast.Attribute)]
+            names = [node for node in ast.walk(one) if isinstance(node, ast.Name)]
+            own = {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
+            own |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+            own |= {node.name for node in one.body if isinstance(node, _FUNCTIONS)}
+            used = {node.attr for node in attributes if node.attr.startswith("_")}
+            found |= {name for name in used - own if not name.endswith("__")}
+    return found
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
 class RuleTests(SynchronousTestCase):
     def test_every_room_has_its_place(self) -> None:
         rooms = {module.room for module in modules()}
@@ -312,6 +330,11 @@ class RuleTests(SynchronousTestCase):
         self.assertNotIn("remote", STANDS_ON["local"])
         self.assertNotIn("local", STANDS_ON["remote"])
         self.assertEqual(STANDS_ON["cli"], {"", "server"})
+
+    def test_the_synchronizer_s_private_parts_are_its_own(self) -> None:
+        for name in ("blobman.queries", "blobman.manager"):
+            (path,) = [module.path for module in modules() if module.name == name]
+            self.assertEqual(borrowed(path.read_text("utf-8")), set(), name)
 
     def test_pure_modules_are_there(self) -> None:
         self.assertEqual(PURE_MODULES - {module.name for module in modules()}, set())
@@ -407,6 +430,14 @@ class ImportReaderTests(SynchronousTestCase):
             ("blobman.local.http", None),
         ):
             self.assertEqual(room_in_the_server(name), room)
+
+    def test_borrowed(self) -> None:
+        source = (
+            "class A(B):\n    _c = None\n"
+            "    def __init__(self):\n        super().__init__()\n        self.__own = self._d\n"
+            "    def _e(self):\n        return self._c, self.__own, self._e, self.f, super()._g\n"
+        )
+        self.assertEqual(borrowed(source), {"_d", "_g"})
 
     def test_circles(self) -> None:
         graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": set(), "f": {"f", "e"}}

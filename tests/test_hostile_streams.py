@@ -28,7 +28,7 @@ from blobman.protocol import (
     write_tag,
 )
 
-from .support import KEY, SECRET, USER, content, doc
+from .support import KEY, SECRET, USER, content, doc, engine_of
 from .test_hostile_server import ScriptedTestCase, sealed
 from .test_manager import status_of
 
@@ -146,7 +146,7 @@ class StreamTests(ScriptedTestCase):
         for blob_id in blobs:
             await self.manager.local.update_sync_status(blob_id, SyncStatus.PENDING_DOWNLOAD)
         self.resource.answer = answer
-        permits = self.manager._transfers.permits
+        permits = engine_of(self.manager).permits
         self.manager.concurrent_transfers_limit = 1
         permits.acquire(4)
         getting = [self.manager.get(blob_id) for blob_id in blobs]

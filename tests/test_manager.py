@@ -46,7 +46,7 @@ from blobman.transfers import puts
 from .certificates import Authority
 from .crypto.vectors import EXTERNAL_ID, EXTERNAL_STORED, LEGACY, sealed_bytes
 from .crypto.vectors import SECRET as VECTOR_SECRET
-from .support import KEY, MB, SECRET, USER, ServerTestCase, authority, content, doc
+from .support import KEY, MB, SECRET, USER, ServerTestCase, authority, content, doc, engine_of
 
 
 async def status_of(manager: BlobManager, blob_id: str, namespace: str = "") -> SyncStatus | None:
@@ -253,7 +253,7 @@ class PutTests(ServerTestCase):
         await self.stop_server()
         preambles = set()
         for _ in range(2):
-            sending = laptop._upload(BlobKey("", "x"), Priority.DEFAULT)
+            sending = engine_of(laptop).upload(BlobKey("", "x"), Priority.DEFAULT)
             await self.assertFailure(sending, RetriableTransferError)
             payload = await laptop.local.open_payload("x")
             assert payload is not None
@@ -386,7 +386,7 @@ class AtOnceTests(ServerTestCase):
         self.patch(puts, "SENDING", 1)
         laptop = self.manager()
         laptop.concurrent_transfers_limit = 1
-        permits = laptop._transfers.permits
+        permits = engine_of(laptop).permits
         await permits.acquire(Priority.URGENT).granted
         putting = [laptop.put(doc(content(300_000), name), 300_000) for name in "abc"]
         while len(await laptop.local_list()) < len(putting):
@@ -403,7 +403,7 @@ class AtOnceTests(ServerTestCase):
         self.patch(puts, "SENDING", 1)
         laptop, beside = self.manager(), self.manager()
         laptop.concurrent_transfers_limit = 1
-        permits = laptop._transfers.permits
+        permits = engine_of(laptop).permits
         await permits.acquire(Priority.URGENT).granted
         putting = laptop.put(doc(b"ours", "x"), 4)
         while not await beside.local_list():
@@ -419,7 +419,7 @@ class AtOnceTests(ServerTestCase):
     async def test_deleted_by_another_manager(self) -> None:
         laptop, beside = self.manager(), self.manager()
         laptop.concurrent_transfers_limit = 1
-        permits = laptop._transfers.permits
+        permits = engine_of(laptop).permits
         await permits.acquire(Priority.URGENT).granted
         putting = laptop.put(doc(b"ours", "x"), 4)
         while not await beside.local_list():
@@ -456,12 +456,12 @@ class AtOnceTests(ServerTestCase):
     async def test_a_limit_that_is_raised_counts_at_once(self) -> None:
         laptop = self.manager()
         laptop.concurrent_transfers_limit = 1
-        permits = laptop._transfers.permits
+        permits = engine_of(laptop).permits
         waiters = [permits.acquire(2) for _ in range(3)]
         laptop.concurrent_transfers_limit = 3
         self.assertTrue(all(waiter.granted.called for waiter in waiters))
         laptop.concurrent_writes_limit = 1
-        waiters = [laptop._putter._permits.acquire(2) for _ in range(3)]
+        waiters = [engine_of(laptop)._putter._permits.acquire(2) for _ in range(3)]
         laptop.concurrent_writes_limit = 3
         self.assertTrue(all(waiter.granted.called for waiter in waiters))
 
@@ -999,7 +999,7 @@ class ConstructorTests(SynchronousTestCase):
         for hidden in (SECRET, KEY, "the-token"):
             self.assertNotIn(hidden, repr(manager))
             self.assertNotIn(hidden, repr(manager.local))
-            self.assertNotIn(hidden, repr(manager._server))
+            self.assertNotIn(hidden, repr(engine_of(manager).server))
 
     def test_errors_have_one_root(self) -> None:
         self.assertTrue(issubclass(BlobNotFoundError, BlobError))

@@ -26,7 +26,7 @@ from blobman import (
 from blobman.remote import BlobsClient
 from blobman.transfers import progress
 
-from .support import MB, ReactorWithClock, ServerTestCase, content, doc
+from .support import MB, ReactorWithClock, ServerTestCase, content, doc, engine_of
 from .test_manager import status_of
 
 
@@ -367,7 +367,7 @@ class UsedAgainTests(ServerTestCase):
 
     async def test_a_deletion_between_the_two_lists_is_applied(self) -> None:
         await self.both_have(b"data")
-        remote: Any = self.laptop._server
+        remote: Any = engine_of(self.laptop).server
         ask = remote.list
 
         def delayed(namespace: str = "", *arguments: Any, **options: Any) -> Deferred[Any]:

@@ -1,6 +1,7 @@
 """
 Who may transfer when, and what a transfer does.
 
+- ``engine``: all of it, put together for a manager;
 - ``permits``: by priority and age;
 - ``sharing``: one transfer per blob, for all who want it;
 - ``bundles``: small blobs that travel together;
@@ -8,6 +9,7 @@ Who may transfer when, and what a transfer does.
 - ``retry``: whether it is, and when;
 - ``puts``, ``uploads``, ``downloads``, ``deletions``, ``verification``: one blob;
 - ``requests``: what transfers none;
+- ``own_changes``: what is changed on the server meanwhile;
 - ``operations``: what is under way, and its end;
 - ``progress``: who is told.
 

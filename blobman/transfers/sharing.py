@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, fail, succeed
 from twisted.python.failure import Failure
@@ -11,7 +11,9 @@ from twisted.python.failure import Failure
 from ..model import BlobKey
 from .permits import Permits, Place
 
-Start = Callable[[Place], "Deferred[None] | Coroutine[Deferred[Any], Any, None]"]
+Transferring: TypeAlias = "Deferred[None] | Coroutine[Deferred[Any], Any, None]"
+
+Start = Callable[[Place], Transferring]
 """Makes a transfer, waiting for its permit in the place given."""
 
 
