@@ -22,9 +22,9 @@ It is given and gives
 the timeouts that take none anyway.
 
 ``protocol`` is what client and server agree on, ``wire`` what both need to ask somebody over HTTP,
-``server`` the other end, ``cli`` the ``blobman`` command. ``queries`` has what a manager asks of
-the server alone; ``arguments`` and ``limits`` check what it is given. ``comparing`` serves the
-synchronizer.
+and ``threads`` where both do what blocks. ``server`` is the other end, ``cli`` the ``blobman``
+command. ``queries`` has what a manager asks of the server alone; ``arguments`` and ``limits`` check
+what it is given. ``comparing`` serves the synchronizer.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ STANDS_ON: dict[str, set[str]] = {
     "results": {"errors", "model"},
     "protocol": {"errors", "model"},
     "wire": {"errors", "model", "protocol"},
+    # What a client and a server have in common.
+    "threads": {"errors"},
     "crypto": {"errors", "model"},
     "document": {"errors", "model"},
     "reconciliation": {"model"},
@@ -49,6 +51,7 @@ STANDS_ON: dict[str, set[str]] = {
         "namespaces",
     },
     "local": {
+        "threads",
         "errors",
         "model",
         "arguments",
@@ -85,7 +88,7 @@ STANDS_ON: dict[str, set[str]] = {
         "sync",
     },
     # It could not decrypt if it wanted to.
-    "server": {"clocks", "errors", "model", "protocol", "wire"},
+    "server": {"clocks", "threads", "errors", "model", "protocol", "wire"},
     "cli": {"", "server"},
     "__main__": {"cli"},
     "testing": {

@@ -17,11 +17,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 
 from ..errors import StoreError
+from ..threads import Outbox, Workers
 from . import payload_rows
 from .connections import Connections
 from .faults import store_error
 from .payloads import PayloadFiles
-from .workers import Job, Kind, Outbox, Relay, TwoSteps, Workers, run_together
+from .workers import Job, Kind, Relay, TwoSteps, run_together
 from .writer import Writer
 
 __all__ = ["Database"]
@@ -59,12 +60,14 @@ class Database:
         self._closing: Deferred[None] | None = None
         outbox = self._outbox = Outbox(reactor)
         writer = Writer(self._connections)
-        self._writer = Workers(
+        self._writer: Workers[Job[Any]] = Workers(
             "writer", 1, writer.run, outbox, _BATCH, mixed=True, rest=writer.checkpoint
         )
-        self._readers = Workers("reader", _READERS, self._run_reads, outbox, _READ_TOGETHER)
+        self._readers: Workers[Job[Any]] = Workers(
+            "reader", _READERS, self._run_reads, outbox, _READ_TOGETHER
+        )
         relay = Relay(self._writer, outbox)
-        self._filers = Workers("files", _FILERS, self._run_files, relay)
+        self._filers: Workers[Job[Any]] = Workers("files", _FILERS, self._run_files, relay)
         # When they end, each can still give work to those behind it.
         self._all_workers = (self._filers, self._writer, self._readers)
 
@@ -155,7 +158,7 @@ class Database:
         steps = TwoSteps(lambda _: read(self._connections.get()), kind, undo)
         return self._begin_job(self._filers, steps)
 
-    def _begin_job(self, workers: Workers, job: Job[T]) -> Deferred[T]:
+    def _begin_job(self, workers: Workers[Job[Any]], job: Job[T]) -> Deferred[T]:
         try:
             self._be_in_use()
         except RuntimeError as error:
@@ -203,7 +206,7 @@ class Database:
 
     def _run(self, job: Job[Any], argument: Callable[[], object]) -> None:
         try:
-            job.succeed(job.work(argument()))
+            job.succeed(job.call(argument()))
         except (apsw.Error, MemoryError) as error:
             job.fail(store_error(error, str(self.path)))
         except Exception as error:

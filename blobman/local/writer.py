@@ -108,7 +108,7 @@ class Writer:
         try:
             with self._transaction(connection):
                 run_together(connection, jobs)
-                if any(job.cancelled for job in jobs):
+                if any(job.is_cancelled for job in jobs):
                     raise CancelledError
         except (apsw.Error, OSError, MemoryError, StoreError):
             raise
@@ -138,14 +138,14 @@ class Writer:
         """Do a job inside a savepoint; what is wrong with the database itself is raised."""
         connection.execute("SAVEPOINT job")
         try:
-            job.succeed(job.work(connection))
+            job.succeed(job.call(connection))
         except (apsw.Error, OSError, MemoryError):
             raise
         except Exception as error:
             job.fail(error)
             connection.execute("ROLLBACK TO job")
         else:
-            if job.cancelled:
+            if job.is_cancelled:
                 job.fail(CancelledError())
                 connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")

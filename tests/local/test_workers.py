@@ -10,9 +10,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from blobman import threads
 from blobman.errors import ClosedError
-from blobman.local import workers
-from blobman.local.workers import Job, Outbox, Workers, run_together
+from blobman.local.workers import Job, Kind, run_together
+from blobman.threads import Outbox, Workers
 
 from .pump import Pump
 
@@ -43,8 +44,8 @@ class WorkersTests(SynchronousTestCase):
         self.rests: list[bool] = []
         self.rested = threading.Event()
 
-    def start(self, **options: Any) -> Workers:
-        made = Workers("test", 1, self.run_batch, Outbox(self.pump), **options)
+    def start(self, **options: Any) -> Workers[Job[Any]]:
+        made: Workers[Job[Any]] = Workers("test", 1, self.run_batch, Outbox(self.pump), **options)
         made.start()
         self.addCleanup(made.join)
         self.addCleanup(made.close)
@@ -59,7 +60,7 @@ class WorkersTests(SynchronousTestCase):
         if idle and False in self.rests:
             self.rested.set()
 
-    def hold(self, made: Workers) -> tuple[Deferred[Any], threading.Event]:
+    def hold(self, made: Workers[Job[Any]]) -> tuple[Deferred[Any], threading.Event]:
         """Keep the thread busy until the event is set."""
         gate, reached = threading.Event(), threading.Event()
 
@@ -71,14 +72,14 @@ class WorkersTests(SynchronousTestCase):
         reached.wait(60)
         return held, gate
 
-    def of_kind(self, made: Workers, kind: workers.Kind[int], *items: int) -> list[Deferred[int]]:
+    def of_kind(self, made: Workers[Job[Any]], kind: Kind[int], *items: int) -> list[Deferred[int]]:
         return [made.begin(Job.of_kind(kind, item, None)) for item in items]
 
     def results(self, deferreds: list[Deferred[int]]) -> list[int]:
         return [self.pump.wait(deferred) for deferred in deferreds]
 
     def test_of_a_kind_together(self) -> None:
-        made = self.start(batch=3)
+        made = self.start(most=3)
         _, gate = self.hold(made)
         begun = self.of_kind(made, double, 1, 2, 3, 4)
         gate.set()
@@ -123,7 +124,7 @@ class WorkersTests(SynchronousTestCase):
         self.failureResultOf(work, CancelledError)
 
     def test_another_kind_comes_next(self) -> None:
-        made = self.start(batch=9)
+        made = self.start(most=9)
         _, gate = self.hold(made)
         begun = self.of_kind(made, double, 1, 2)
         begun += self.of_kind(made, triple, 1, 2)
@@ -137,7 +138,7 @@ class WorkersTests(SynchronousTestCase):
 
     def test_nothing_is_taken_that_another_thread_could_do(self) -> None:
         """One thread has much to do; what comes meanwhile is for the other one."""
-        made = Workers("test", 2, self.run_batch, Outbox(self.pump), batch=9)
+        made: Workers[Job[Any]] = Workers("test", 2, self.run_batch, Outbox(self.pump), most=9)
         made.start()
         self.addCleanup(made.join)
         self.addCleanup(made.close)
@@ -158,7 +159,7 @@ class WorkersTests(SynchronousTestCase):
         self.pump.wait(slow)
 
     def test_mixed(self) -> None:
-        made = self.start(batch=9, mixed=True)
+        made = self.start(most=9, mixed=True)
         _, gate = self.hold(made)
         begun = self.of_kind(made, double, 1, 2)
         begun.append(made.begin(Job(lambda _: 1, None)))
@@ -168,7 +169,7 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(self.batches, [1, 5])
 
     def test_cancelled_among_others(self) -> None:
-        made = self.start(batch=9)
+        made = self.start(most=9)
         _, gate = self.hold(made)
         begun = self.of_kind(made, double, 1, 2, 3)
         cancelled = begun.pop(1)
@@ -180,7 +181,7 @@ class WorkersTests(SynchronousTestCase):
 
     def test_closed_while_some_wait(self) -> None:
         """What was taken from the queue for later fails as what is still in it does."""
-        made = self.start(batch=9)
+        made = self.start(most=9)
         held, gate = self.hold(made)
         begun = self.of_kind(made, double, 1, 2)
         begun += self.of_kind(made, triple, 1)
@@ -195,7 +196,7 @@ class WorkersTests(SynchronousTestCase):
     def test_turns_need_no_clock(self) -> None:
         """A reactor whose clock is somebody else's still gets all that has ended."""
         clock: Any = _Stopped()
-        self.patch(workers, "_TURN", 1e-4)
+        self.patch(threads, "TURN", 1e-4)
         jobs: list[Job[int]] = [Job(lambda _: 1, None) for _ in range(50)]
         for job in jobs:
             job.succeed(1)
@@ -207,8 +208,7 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_rests_after_each_batch_and_when_nothing_comes(self) -> None:
-        self.patch(workers, "_A_WHILE", 0.001)
-        made = self.start(rest=self.rest)
+        made = self.start(rest=self.rest, idle=0.001)
         self.pump.wait(made.begin(Job(lambda _: None, None)))
         self.assertTrue(self.rested.wait(60))
         self.assertEqual(self.rests[-2:], [False, True])

@@ -1,80 +1,25 @@
 """
-Work that blocks, done in threads; and a Deferred for each piece of it.
+Workers for what blocks, which give a Deferred for each call.
 
-:class:`Threads` does as many pieces at once as it is allowed to hand over together, and brings
-their results back to the reactor together. :class:`Inline` does each one at once, for what never
-blocks.
+:class:`Threads` does as many calls at once as it is allowed to hand over together. :class:`Inline`
+does each one at once, for what never blocks.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Coroutine, Sequence
-from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.python.failure import Failure
+from twisted.internet.threads import deferToThreadPool
 
 from ...errors import ClosedError
+from ...threads import Outbox, Work, Workers
 
 T = TypeVar("T")
 
-TURN = 0.003
-"""Seconds for which results are told before the reactor gets a turn for other things."""
-
 IDLE = 5.0
 """Seconds without work after which a thread has time for what is not urgent."""
-
-
-class Work(Generic[T]):
-    """
-    A piece of work.
-
-    :param call: what is to be done.
-    :param release: called in the reactor's thread with a result that nobody waits for any more.
-    :ivar is_cancelled: nobody wants it; if it has not begun, it is left out.
-    """
-
-    __slots__ = ("_failure", "_release", "_result", "call", "deferred", "is_cancelled")
-
-    def __init__(self, call: Any, release: Callable[[T], object] | None = None) -> None:
-        self.call = call
-        self.is_cancelled = False
-        self.deferred: Deferred[T] = Deferred(self._cancel)
-        self._release = release
-        self._result: T | None = None
-        self._failure: Failure | None = None
-
-    def _cancel(self, _: Deferred[T]) -> None:
-        self.is_cancelled = True
-
-    def succeed(self, result: T) -> None:
-        """Keep the result; in the thread."""
-        self._result, self._failure = result, None
-
-    def fail(self, error: BaseException) -> None:
-        """Keep the failure; in the thread."""
-        self._failure = Failure(error)
-
-    def attempt(self, call: Callable[[], T]) -> None:
-        """Call, and keep how that went; in the thread."""
-        try:
-            self.succeed(call())
-        except BaseException as error:
-            self.fail(error)
-
-    def tell(self) -> None:
-        """Fire the Deferred; in the reactor's thread."""
-        if self.is_cancelled:
-            if self._failure is None and self._result is not None and self._release:
-                self._release(self._result)
-        elif self._failure is not None:
-            self.deferred.errback(self._failure)
-        else:
-            self.deferred.callback(self._result)  # type: ignore[arg-type]
-
 
 Run = Callable[[Sequence[Work[Any]]], None]
 """Does pieces of work, each of which succeeds or fails. It never raises."""
@@ -143,42 +88,38 @@ def run_each(works: Sequence[Work[Any]]) -> None:
         work.attempt(work.call)
 
 
-class Closed:
-    """Does no work: what is to do it has not been opened."""
-
-    def begin(
-        self, call: Callable[..., T], release: Callable[[T], object] | None = None
-    ) -> Deferred[T]:
-        """Fail; see :class:`Worker`."""
-        return fail(ClosedError("the storage is not open"))
-
-    def close(self) -> Deferred[None]:
-        """Do nothing; see :class:`Worker`."""
-        return succeed(None)
-
-
 class Inline:
-    """Does work at once, in the thread that asks."""
+    """
+    Does work at once, in the thread that asks.
 
-    def __init__(self, run: Run = run_each) -> None:
+    :param run: is given one piece of work.
+    :param is_closed: whether it takes none from the beginning.
+    """
+
+    def __init__(self, run: Run = run_each, is_closed: bool = False) -> None:
         self._run = run
-        self._is_closed = False
+        self._is_closed = is_closed
 
     def begin(
         self, call: Callable[..., T], release: Callable[[T], object] | None = None
     ) -> Deferred[T]:
         """Do it; see :class:`Worker`."""
         if self._is_closed:
-            return fail(ClosedError("the storage is closed"))
+            return fail(ClosedError("the store is closed"))
         work = Work(call, release)
+        done = work.deferred
         self._run([work])
         work.tell()
-        return work.deferred
+        return done
 
     def close(self) -> Deferred[None]:
         """Take no more; see :class:`Worker`."""
         self._is_closed = True
         return succeed(None)
+
+
+CLOSED = Inline(is_closed=True)
+"""Takes no work: what is to do it has not been opened."""
 
 
 class Threads:
@@ -203,90 +144,31 @@ class Threads:
         rest: Callable[[], object] | None = None,
     ) -> None:
         self._reactor = reactor
-        self._run = run
-        self._most = most
-        self._rest = rest
-        self._queue: SimpleQueue[Work[Any] | None] = SimpleQueue()
-        self._is_closed = False
-        self._running = count
-        self._lock = threading.Lock()
-        self._waiting: list[Deferred[None]] = []
-        for number in range(count):
-            # A daemon: a program that forgets to close can end all the same.
-            name_of_it = f"blobman-{name}-{number}"
-            threading.Thread(target=self._work, name=name_of_it, daemon=True).start()
+        self._outbox = Outbox(reactor)
+        self._workers: Workers[Work[Any]] = Workers(
+            name,
+            count,
+            run,
+            self._outbox,
+            most,
+            mixed=True,
+            rest=rest and (lambda is_idle: is_idle and rest()),
+            idle=IDLE,
+        )
+        self._workers.start()
+        self._ending = Ending(self._end)
 
     def begin(
         self, call: Callable[..., T], release: Callable[[T], object] | None = None
     ) -> Deferred[T]:
         """Have it done in a thread; see :class:`Worker`."""
-        if self._is_closed:
-            return fail(ClosedError("the storage is closed"))
-        work = Work(call, release)
-        self._queue.put(work)
-        return work.deferred
+        return self._workers.begin(Work(call, release))
 
     def close(self) -> Deferred[None]:
         """End the threads; see :class:`Worker`."""
-        if not self._is_closed:
-            self._is_closed = True
-            for _ in range(self._running):
-                self._queue.put(None)
-        done: Deferred[None] = Deferred()
-        if self._running:
-            self._waiting.append(done)
-        else:
-            done.callback(None)
-        return done
+        return self._ending.reach()
 
-    # -- in the threads ----------------------------------------------------------------
-
-    def _work(self) -> None:
-        has_rested = True
-        while (works := self._take(has_rested)) is not None:
-            has_rested = not works
-            if not works:
-                if self._rest is not None:
-                    self._rest()
-                continue
-            if self._is_closed:
-                for work in works:
-                    work.fail(ClosedError("the storage was closed"))
-            else:
-                self._run([work for work in works if not work.is_cancelled])
-            self._reactor.callFromThread(self._tell, works)
-        self._reactor.callFromThread(self._ended)
-
-    def _take(self, has_rested: bool) -> list[Work[Any]] | None:
-        """Wait for work, and take what there is. Give nothing when it is time to rest."""
-        try:
-            first = self._queue.get(timeout=None if self._rest is None or has_rested else IDLE)
-        except Empty:
-            return []
-        if first is None:
-            return None
-        works = [first]
-        while len(works) < self._most and not self._queue.empty():
-            more = self._queue.get()
-            if more is None:
-                self._queue.put(None)
-                break
-            works.append(more)
-        return works
-
-    # -- in the reactor's thread ---------------------------------------------------------
-
-    def _tell(self, works: list[Work[Any]]) -> None:
-        end = time.monotonic() + TURN
-        for number, work in enumerate(works, 1):
-            work.tell()
-            if number < len(works) and time.monotonic() > end:
-                self._reactor.callFromThread(self._tell, works[number:])
-                return
-
-    def _ended(self) -> None:
-        self._running -= 1
-        if not self._running:
-            waiting, self._waiting = self._waiting, []
-            for done in waiting:
-                done.callback(None)
+    async def _end(self) -> None:
+        self._workers.close()
+        await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._workers.join)
+        self._outbox.fire()

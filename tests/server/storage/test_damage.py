@@ -26,8 +26,8 @@ from blobman.server.storage.catalogue.writer import Publishing, Writer
 from blobman.server.storage.digests import CHUNK
 from blobman.server.storage.interface import DamagedError
 from blobman.server.storage.payloads.folder import FolderPayloads
-from blobman.server.storage.threads import Work
 from blobman.testing.contracts.support import Consumer, name, query, sealed
+from blobman.threads import Work
 
 NAMES = [name(f"blob-{number:02}") for number in range(40)]
 FILES = ("catalogue.sqlite", "catalogue.sqlite-wal", "last-number")

@@ -29,8 +29,8 @@ from blobman.server.storage.catalogue.visiting import changing
 from blobman.server.storage.catalogue.writer import Publishing, Writer
 from blobman.server.storage.maintenance.check import check
 from blobman.server.storage.maintenance.repair import repair
-from blobman.server.storage.threads import Work
 from blobman.testing.contracts.support import name, query
+from blobman.threads import Work
 
 from ..blobs import sealed
 from .truth import listed, read

@@ -11,9 +11,11 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from blobman import threads
 from blobman.errors import ClosedError
-from blobman.server.storage import threads
-from blobman.server.storage.threads import Closed, Ending, Inline, Threads, Work
+from blobman.server.storage import threads as server_threads
+from blobman.server.storage.threads import CLOSED, Ending, Inline, Threads
+from blobman.threads import Work
 
 
 class ThreadsTests(TestCase):
@@ -95,7 +97,7 @@ class ThreadsTests(TestCase):
         await workers.close()
 
     async def test_rest(self) -> None:
-        self.patch(threads, "IDLE", 0.0)
+        self.patch(server_threads, "IDLE", 0.0)
         rested = threading.Event()
         workers = self.make(rest=rested.set)
         await workers.begin(lambda: None)
@@ -126,8 +128,8 @@ class InlineTests(SynchronousTestCase):
         self.failureResultOf(worker.begin(lambda: 1), ClosedError)
 
     def test_what_is_not_open(self) -> None:
-        self.failureResultOf(Closed().begin(lambda: 1), ClosedError)
-        self.successResultOf(Closed().close())
+        self.failureResultOf(CLOSED.begin(lambda: 1), ClosedError)
+        self.successResultOf(CLOSED.close())
 
 
 class EndingTests(SynchronousTestCase):

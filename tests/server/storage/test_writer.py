@@ -23,8 +23,8 @@ from blobman.server.storage.catalogue.questions import Questions
 from blobman.server.storage.catalogue.transaction import Transaction
 from blobman.server.storage.catalogue.writer import Publishing, Writer
 from blobman.server.storage.interface import DamagedError, UnavailableError
-from blobman.server.storage.threads import Work
 from blobman.testing.contracts.support import name, query, sealed
+from blobman.threads import Work
 
 from .volatile import VolatileDisk
 

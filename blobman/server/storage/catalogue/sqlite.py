@@ -13,8 +13,9 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
+from ....threads import Work
 from ..interface import Outcomes
-from ..threads import Closed, Ending, Inline, Threads, Work, Worker
+from ..threads import CLOSED, Ending, Inline, Threads, Worker
 from ..waking import Waiters
 from .connection import Adopt, connect, store_errors
 from .folder import CatalogueFolder
@@ -102,8 +103,8 @@ class SQLiteCatalogue:
         self._place = CatalogueFolder(folder)
         self.waking = Waiters(reactor.callFromThread if folder else _call)
         self._writer = Writer(self._place, now, adopt, self.waking.announce, linger)
-        self._writing: Worker = Closed()
-        self._reading: Worker = Closed()
+        self._writing: Worker = CLOSED
+        self._reading: Worker = CLOSED
         self._lock = threading.Lock()
         self._idle: list[apsw.Connection] = []
         self._ending = Ending(self._close)

@@ -17,9 +17,9 @@ import apsw
 from twisted.logger import Logger
 
 from ....errors import BlobError
+from ....threads import Work
 from ... import disk
 from ..interface import DamagedError, UnavailableError
-from ..threads import Work
 from .connection import (
     PAGE_SIZE,
     Adopt,

@@ -27,7 +27,7 @@ from ....errors import ClosedError, StoreError
 from ... import disk
 from ..faults import told
 from ..interface import DamagedError, UnavailableError
-from ..threads import Closed, Ending, Threads, Worker
+from ..threads import CLOSED, Ending, Threads, Worker
 from .interface import IPayload, IPayloads, IPayloadWriter
 from .memory import MemoryPayload
 
@@ -277,7 +277,7 @@ class FolderPayloads:
         self.is_apart = is_apart
         self._reactor = reactor
         self._root = _Root(root)
-        self._workers: Worker = Closed()
+        self._workers: Worker = CLOSED
         self._ending = Ending(self._close)
 
     def _do(

@@ -25,8 +25,8 @@ from blobman.server.storage.maintenance.backup import back_up
 from blobman.server.storage.maintenance.check import check
 from blobman.server.storage.maintenance.findings import Kind
 from blobman.server.storage.maintenance.repair import FOUND, repair
-from blobman.server.storage.threads import Work
 from blobman.testing.contracts.support import name, query, sealed
+from blobman.threads import Work
 
 from .folders import LARGE, Blobs, FolderCase, change_file, put
 from .test_backup import Load
