@@ -17,5 +17,12 @@ from .accounts import AccountsContract
 from .backend import BackendContract
 from .catalogue import CatalogueContract
 from .payloads import PayloadsContract
+from .starts import StartsContract
 
-__all__ = ["AccountsContract", "BackendContract", "CatalogueContract", "PayloadsContract"]
+__all__ = [
+    "AccountsContract",
+    "BackendContract",
+    "CatalogueContract",
+    "PayloadsContract",
+    "StartsContract",
+]

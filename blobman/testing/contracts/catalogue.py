@@ -330,16 +330,6 @@ class CatalogueContract(ChangesContract):
         await self.assertFailure(self.catalogue.extend("a" * 32, 2_000_000), UnavailableError)
         self.assertIsNone(await self.find(name("x")))
 
-    async def test_uploads_of_an_earlier_process(self) -> None:
-        """They have ended, their space is free, and their payloads are garbage."""
-        if not self.outlives_its_process:
-            return
-        await self.catalogue.set_quota("alice", 1000)
-        await self.catalogue.reserve(name("a"), "a" * 32, 1000)
-        await self.reopen()
-        self.assertEqual(await self.catalogue.collect(10), ["a" * 32])
-        await self.put(small(name("b")))
-
     async def test_the_payload_of_a_deleted_blob(self) -> None:
         """It is not removed before those have read it who are about to."""
         key = secrets.token_hex(16)

@@ -9,10 +9,15 @@ from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
 from blobman.server.storage.payloads.folder import FolderPayloads
 from blobman.server.storage.payloads.memory import MemoryPayloads
-from blobman.testing.contracts import BackendContract, CatalogueContract, PayloadsContract
+from blobman.testing.contracts import (
+    BackendContract,
+    CatalogueContract,
+    PayloadsContract,
+    StartsContract,
+)
 
 
-class SQLiteCatalogueTests(CatalogueContract, TestCase):
+class SQLiteCatalogueTests(CatalogueContract, StartsContract, TestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         self.catalogue = SQLiteCatalogue(self.mktemp())
         await self.catalogue.open()

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from blobman.errors import BlobAlreadyExistsError, StoreError
 from blobman.server.storage import IUpload
 from blobman.server.storage.backend import Backend
+from blobman.server.storage.catalogue.interface import LEASE, LINGER, POSTPONED
 from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
-from blobman.server.storage.catalogue.transaction import LEASE, LINGER, POSTPONED
 from blobman.server.storage.interface import UnavailableError
 from blobman.server.storage.janitor import AT_ONCE, EVERY
 from blobman.server.storage.payloads.memory import MemoryPayloads

@@ -19,9 +19,9 @@ from ..threads import CLOSED, Ending, Inline, Threads, Worker
 from ..waking import Waiters
 from .connection import Adopt, connect, store_errors
 from .folder import CatalogueFolder
-from .interface import ICatalogue, Publication
+from .interface import LINGER, ICatalogue, Publication
 from .questions import Questions
-from .transaction import LINGER, Transaction
+from .transaction import Transaction
 from .writer import Growing, Publishing, Writer
 
 P = ParamSpec("P")

@@ -22,18 +22,9 @@ from ....errors import (
 )
 from ....model import Flags
 from ..interface import BlobName, Outcomes, UnavailableError
-from .interface import Publication, StoreMark
+from .interface import LEASE, LINGER, POSTPONED, Publication, StoreMark
 from .places import Place, Places
 from .rows import row_digest, write_flags
-
-LEASE = 600
-"""Seconds after which an upload whose lease nobody renews has ended."""
-
-LINGER = 60
-"""Seconds after which nobody can be about to open the payload of a deleted blob any more."""
-
-POSTPONED = 3600
-"""Seconds after which it is tried again to remove what could not be removed."""
 
 SECOND = 1_000_000_000
 

@@ -33,13 +33,13 @@ from .connection import (
 )
 from .folder import CatalogueFolder, take_lock
 from .history import begin_generation, begin_only_generation, forget_tombstones
-from .interface import Publication
+from .interface import LINGER, Publication
 from .log import frames_moved, mark_of, read_frames, read_salt
 from .marker import Marker
 from .pairing import check_pairing, first_transaction
 from .questions import Questions
 from .room import Room
-from .transaction import LINGER, Transaction
+from .transaction import Transaction
 
 PATIENCE = 1.0
 """Seconds to wait for the lock: an administrator's command has it for a moment."""
