@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, KeysView
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
@@ -39,6 +39,11 @@ class Waiters:
     def number(self) -> int:
         """How many wait."""
         return sum(map(len, self._waiting.values()))
+
+    @property
+    def places(self) -> KeysView[Place]:
+        """Where they wait."""
+        return self._waiting.keys()
 
     def wait(self, user: str, namespace: str) -> Deferred[None]:
         """Wait for a change; see :class:`IWaking`."""
