@@ -21,6 +21,7 @@ Every error that blobman raises on purpose, as one tree.
     |
     |   the server's, or the way there
     +-- InvalidBlob                  sealed bytes that do not verify
+    |   +-- ReplacedMeanwhile        of a blob that the server has told to be replaced by another
     +-- MaximumRetriesError          they did not verify as often as was tried
     +-- UnauthorizedError            401 or 403: the token is not accepted
     +-- CursorExpiredError           410: the cursor is of another history than the server's
@@ -54,6 +55,7 @@ __all__ = [
     "MaximumRetriesError",
     "NotConfiguredError",
     "QuotaExceededError",
+    "ReplacedMeanwhile",
     "RetriableTransferError",
     "ServerError",
     "SoledadError",
@@ -146,6 +148,10 @@ class IllegalStatusChange(BlobError):
 
 class InvalidBlob(BlobError):
     """Sealed bytes that do not verify: damaged, cut, forged, or of another blob."""
+
+
+class ReplacedMeanwhile(InvalidBlob):
+    """What came is the blob that the server had told of before it told of another one."""
 
 
 class MaximumRetriesError(BlobError):

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from .model import FIRST_CURSOR, Flags, RemoteChange, SyncStatus
+from .errors import InvalidBlob, ReplacedMeanwhile, describe
+from .model import FIRST_CURSOR, BlobKey, Flags, RemoteChange, SyncStatus
 
 __all__ = [
     "RECONCILIATION",
     "Action",
     "AppliedChanges",
     "EndedComparison",
+    "Expected",
     "FeedState",
     "Known",
     "Told",
@@ -141,6 +143,37 @@ def reconcile(known: Known | None, change: RemoteChange) -> Action:
     else:
         told = Told.SAME if change.tag == tag else Told.OTHER
     return _ACTIONS[None if known is None else known.status, told]
+
+
+class Expected(NamedTuple):
+    """
+    What a blob that arrives has to be, by what the server told of it last.
+
+    :ivar former_tag: that of the blob that it told of before; None if it has told of no other.
+    """
+
+    tag: bytes
+    sealed_size: int
+    former_tag: bytes | None = None
+
+    def check(self, key: BlobKey, tag: bytes | None, sealed_size: int) -> None:
+        """
+        See to it that what came is that.
+
+        :param tag: None if it is not known: then it is not.
+        :raise ReplacedMeanwhile: it is the blob that was there before.
+        :raise InvalidBlob: it is another one.
+        """
+        name = describe(key.blob_id, key.namespace)
+        if tag is not None and tag == self.former_tag != self.tag:
+            raise ReplacedMeanwhile(f"{name} has been replaced by another one meanwhile")
+        if tag != self.tag:
+            raise InvalidBlob(f"{name} is not the one that the server told of: its tag is another")
+        if sealed_size != self.sealed_size:
+            raise InvalidBlob(
+                f"{name} is not the one that the server told of: it has {sealed_size} sealed bytes "
+                f"instead of {self.sealed_size}"
+            )
 
 
 class FeedState(NamedTuple):

@@ -32,7 +32,7 @@ STANDS_ON: dict[str, set[str]] = {
     "threads": {"errors"},
     "crypto": {"errors", "model"},
     "document": {"errors", "model"},
-    "reconciliation": {"model"},
+    "reconciliation": {"errors", "model"},
     "interfaces": {"errors", "model", "document", "reconciliation"},
     "limits": set(),
     "arguments": {"errors", "model", "document"},

@@ -41,6 +41,8 @@ class Opener:
     :ivar preamble: the raw preamble; empty until all of it has come.
     :ivar external: whether it is a blob that others sealed; False until the preamble has come.
     :ivar size: how many bytes of content have been given so far.
+    :ivar sealed_size: how many sealed bytes have been fed so far.
+    :ivar tag: the last of them: once all have been fed, that is what a server takes for the tag.
     """
 
     def __init__(self, secret: bytes, blob_id: str, namespace: str = "") -> None:
@@ -54,6 +56,8 @@ class Opener:
         self.preamble = b""
         self.external = False
         self.size = 0
+        self.sealed_size = 0
+        self.tag = b""
         self._blob_id = blob_id
         self._what = describe(blob_id, namespace)
         self._key = blob_key(secret, blob_id)
@@ -78,6 +82,7 @@ class Opener:
         """
         self._check_usable()
         rest = memoryview(data)
+        self._note_end(rest)
         if not self.preamble:
             rest = self._feed_preamble(rest)
         if self._iv:
@@ -97,6 +102,7 @@ class Opener:
         self._check_usable()
         if self._text:
             raise ValueError(f"some of {self._what} has been fed already")
+        self._note_end(memoryview(sealed))
         rest = self._feed_preamble(memoryview(sealed))
         if not self._iv:
             self._count(len(rest))
@@ -130,6 +136,11 @@ class Opener:
                 reason = "its tag does not verify: it was changed, or sealed with another secret"
                 raise self._refuse(reason) from error
         self._finished = True
+
+    def _note_end(self, data: memoryview) -> None:
+        self.sealed_size += len(data)
+        end = bytes(data[-TAG_SIZE:])
+        self.tag = end if len(end) == TAG_SIZE else (self.tag + end)[-TAG_SIZE:]
 
     # -- the preamble ------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from .content import IPayload, IStagedBlob, Payloads
 from .observers import ITransferObserver, Progress, no_progress
-from .remote import Ended, FlagList, IRemote, IRemoteStream
-from .store import IBlobStore, Ids, Paths, Queue, Sizes
+from .remote import Ended, FlagList, IRemote, IRemoteStream, Sent
+from .store import IBlobStore, Ids, Paths, Queue, Sizes, Tags
 
 __all__ = [
     "Ended",
@@ -31,6 +31,8 @@ __all__ = [
     "Payloads",
     "Progress",
     "Queue",
+    "Sent",
     "Sizes",
+    "Tags",
     "no_progress",
 ]

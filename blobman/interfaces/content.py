@@ -49,15 +49,21 @@ class IStagedBlob(Interface):
             come. It fails with ``StoreError`` if they can't be stored.
         """
 
-    def publish(preamble: bytes, external: bool = False) -> Deferred[None]:
+    def publish(
+        preamble: bytes, external: bool = False, tag: bytes | None = None, sealed_size: int = 0
+    ) -> Deferred[None]:
         """
         Make it the local copy of its blob, with status SYNCED, in one transaction.
 
         :param preamble: the raw preamble it was sealed with.
         :param external: it came sealed by others and is stored as delivered.
+        :param tag: the last 16 bytes of what came, sealed; None if they are not known.
+        :param sealed_size: the bytes that came, sealed.
         :return: fires when it is durable. A copy that is there already is kept, and this
-            one dropped. Fails with ``IllegalStatusChange`` if the blob has meanwhile been
-            deleted, with ``StoreError``; then it is gone.
+            one dropped. Fails with ``InvalidBlob`` if the server's changes have told of another
+            tag or size, and with ``ReplacedMeanwhile`` if they had told of this one before; with
+            ``IllegalStatusChange`` if the blob has meanwhile been deleted, and with
+            ``StoreError``. Then it is gone.
         """
 
     def discard() -> Deferred[None]:

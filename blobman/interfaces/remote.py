@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
@@ -88,12 +89,12 @@ class IRemote(Interface):
         payload: IPayload,
         namespace: str = "",
         progress: Progress = no_progress,
-    ) -> Deferred[None]:
+    ) -> Deferred[bytes]:
         """
         Seal and send.
 
-        :return: fires when the server has it for good. Fails with ``BlobAlreadyExistsError``,
-            ``QuotaExceededError``, or as reading the payload does.
+        :return: fires with the tag, when the server has it for good. Fails with
+            ``BlobAlreadyExistsError``, ``QuotaExceededError``, or as reading the payload does.
         """
 
     def download(
@@ -109,14 +110,14 @@ class IRemote(Interface):
             ``InvalidBlob`` if it does not verify, or as storing it does.
         """
 
-    def holds(blob_id: str, payload: IPayload, namespace: str = "") -> Deferred[bool]:
+    def compare(blob_id: str, payload: IPayload, namespace: str = "") -> Deferred[bytes | None]:
         """
         Ask whether the server's blob of this id is this one, without downloading it.
 
         If the payload has no preamble, so that nothing tells how it was sealed, its content counts.
 
-        :return: fires with whether its tag is the one that sealing the payload gives. Fails with
-            ``BlobNotFoundError``, or as reading the payload does.
+        :return: fires with its tag, if that is the one that sealing the payload gives; else with
+            None. Fails with ``BlobNotFoundError``, or as reading the payload does.
         """
 
     def delete(blob_id: str, namespace: str = "") -> Deferred[None]:
@@ -156,6 +157,18 @@ None if it needs a request of its own.
 """
 
 
+class Sent(NamedTuple):
+    """
+    What became of a blob that went up with others.
+
+    :ivar result: ``created`` (the server has it for good), ``exists``, ``quota`` or ``invalid``.
+    :ivar tag: the one that it was sealed with.
+    """
+
+    result: str
+    tag: bytes
+
+
 class IRemoteStream(Interface):
     """
     Many blobs of a user in one request. Each Deferred can fail as those of ``IRemote`` do.
@@ -163,12 +176,11 @@ class IRemoteStream(Interface):
     Where the server has no such streams, nothing is said of any blob: each goes alone.
     """
 
-    def upload_many(payloads: Payloads, namespace: str = "") -> Deferred[dict[str, str]]:
+    def upload_many(payloads: Payloads, namespace: str = "") -> Deferred[dict[str, Sent]]:
         """
         Seal and send small blobs.
 
-        :return: fires with what became of each: ``created`` (the server has it for good),
-            ``exists``, ``quota`` or ``invalid``. An id is missing if the server did not say.
+        :return: fires with what became of each. An id is missing if the server did not say.
         """
 
     def download_many(

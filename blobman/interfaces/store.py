@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import BinaryIO
 
 from twisted.internet.defer import Deferred
@@ -18,6 +18,7 @@ Ids = list[str]
 Paths = list[str]
 Sizes = list[tuple[str, int]]
 Queue = list[QueuedTransfer]
+Tags = Mapping[str, bytes | None]
 
 
 class IBlobStore(Interface):
@@ -87,10 +88,11 @@ class IBlobStore(Interface):
         :return: fires with those that are PENDING_UPLOAD and not larger, by their ids.
         """
 
-    def mark_uploaded(blob_ids: Ids, namespace: str) -> Deferred[Ids]:
+    def mark_uploaded(tags: Tags, namespace: str) -> Deferred[Ids]:
         """
         Make SYNCED those that are PENDING_UPLOAD; others stay.
 
+        :param tags: of each id, the tag that the blob was sealed with; None if it is not known.
         :return: fires, when it is durable, with those that are not SYNCED now.
         """
 
@@ -111,7 +113,8 @@ class IBlobStore(Interface):
 
     def delete(blob_id: str, namespace: str = "") -> Deferred[bool]:
         """
-        Remove the local copy and the status: no trace is left.
+        Remove the local copy and the status: no trace is left. But if the server's changes have
+        told of another blob under the id since it was PENDING_DELETE, that is PENDING_DOWNLOAD.
 
         :return: fires with whether there was a local copy. Fails with ``IllegalStatusChange`` if
             the blob has not been uploaded (PENDING_UPLOAD, FAILED_UPLOAD).
@@ -211,7 +214,8 @@ class IBlobStore(Interface):
         """
         Remove the record of a blob that is not here: PENDING_DOWNLOAD or FAILED_DOWNLOAD.
 
-        Any other is left alone.
+        Any other is left alone. So is one that the server's changes have told of: they also tell
+        when it goes.
 
         :return: fires when it is durable.
         """
@@ -335,9 +339,9 @@ class IBlobStore(Interface):
 
     def record_tag(blob_id: str, tag: bytes, namespace: str = "") -> Deferred[None]:
         """
-        Record that the server has the blob that is SYNCED here, with this tag.
+        Record the tag of a copy that is SYNCED, if none is known.
 
-        :param tag: 16 bytes.
+        :param tag: 16 bytes: what sealing the copy gives.
         :return: fires when it is durable. Any other blob stays as it is.
         """
 

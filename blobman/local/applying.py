@@ -142,7 +142,8 @@ class _Page:
     def _note(self, items: Sequence[Item]) -> None:
         """Record what the server told, and that it was seen."""
         self._connection.executemany(
-            "UPDATE blobs SET told_tag = ?, told_size = ?, flags = ?, seen = ? WHERE id = ?",
+            "UPDATE blobs SET former_tag = iif(told_tag IS ?1, former_tag, told_tag),"
+            " told_tag = ?1, told_size = ?2, flags = ?3, seen = ?4 WHERE id = ?5",
             [
                 (change.tag, change.size, _join(change.flags), self._seen, row.number)
                 for change, row in items
@@ -167,8 +168,8 @@ class _Page:
 
     def _fetch(self, items: Sequence[Item]) -> None:
         self._connection.executemany(
-            "UPDATE blobs SET status = ?, retries = 0, former_tag = ? WHERE id = ?",
-            [(_S.PENDING_DOWNLOAD, row.known.told_tag, row.number) for _, row in items],
+            "UPDATE blobs SET status = ?, retries = 0 WHERE id = ?",
+            [(_S.PENDING_DOWNLOAD, row.number) for _, row in items],
         )
         self._changes.fetch.extend(change.blob_id for change, _ in items)
 

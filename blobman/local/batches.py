@@ -8,7 +8,7 @@ together are recorded together, and an answer is one row where it can be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ import apsw
 
 from ..errors import BlobAlreadyExistsError, IllegalStatusChange, describe
 from ..model import BlobKey, SyncStatus
+from ..reconciliation import Expected
 from . import records
 from .payload_rows import PAYLOAD_COLUMNS, Payload, payload_of, payload_row, remove_payload
 
@@ -56,11 +57,15 @@ class Arrival(NamedTuple):
     A payload that was downloaded, and is to become the local copy.
 
     :ivar replaces: also if there is one already, which is SYNCED.
+    :ivar tag: the last bytes of what came, sealed; None if they are not known.
+    :ivar sealed_size: in bytes.
     """
 
     key: BlobKey
     payload: Payload
     replaces: bool = False
+    tag: bytes | None = None
+    sealed_size: int = 0
 
 
 def portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -99,6 +104,9 @@ def _among(keys: Sequence[BlobKey]) -> str:
 
 
 _IS_ONE = "namespace = column1 AND blob_id = column2"
+
+_NUMBER = "ifnull((SELECT comparison FROM feeds WHERE feeds.namespace = blobs.namespace), seen)"
+"""The number of the full comparison that was begun last: the server has it, so it has been seen."""
 
 
 def _flat(rows: Sequence[Sequence[T]]) -> tuple[T | None, ...]:
@@ -199,28 +207,33 @@ def publish(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> Sequenc
 
     :return: their numbers; None where there is a copy already, which stays.
     :raise IllegalStatusChange: one of the blobs is to be deleted, or is not to be downloaded.
+    :raise InvalidBlob: one of them is another one than the server has told of.
     """
-    if _are_awaited(connection, [it.key for it in arrivals]):
+    if _are_awaited(connection, arrivals):
         return _publish_awaited(connection, arrivals)
     return [_publish_one(connection, arrival) for arrival in arrivals]
 
 
-def _are_awaited(connection: apsw.Connection, keys: Sequence[BlobKey]) -> bool:
+def _are_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> bool:
     awaited = 0
-    for part in portions(keys):
-        among = f"{_among(part)} WHERE payload IS NULL AND +status = ?"
-        awaited += _count(connection, among, *_flat(part), SyncStatus.PENDING_DOWNLOAD)
-    return awaited == len(keys) == len(set(keys))
+    for part in portions(arrivals):
+        rows = [(*it.key, it.tag, it.sealed_size) for it in part]
+        among = (
+            f"{_table(len(rows), 4)} CROSS JOIN blobs ON {_IS_ONE}"
+            " WHERE payload IS NULL AND +status = ?"
+            " AND (told_tag IS NULL OR (told_tag = column3 AND told_size = column4))"
+        )
+        awaited += _count(connection, among, *_flat(rows), SyncStatus.PENDING_DOWNLOAD)
+    return awaited == len(arrivals) == len({it.key for it in arrivals})
 
 
 def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> list[int]:
     payloads = _add_payloads(connection, [it.payload for it in arrivals])
-    rows = [(*it.key, payload) for it, payload in zip(arrivals, payloads, strict=True)]
+    rows = [(*it.key, payload, it.tag) for it, payload in zip(arrivals, payloads, strict=True)]
     for part in portions(rows):
         connection.execute(
-            f"UPDATE blobs SET status = ?, retries = 0, payload = column3"
-            f" FROM {_table(len(part), 3)}"
-            f" WHERE {_IS_ONE}",
+            "UPDATE blobs SET status = ?, retries = 0, payload = column3, tag = column4,"
+            f" seen = {_NUMBER} FROM {_table(len(part), 4)} WHERE {_IS_ONE}",
             (SyncStatus.SYNCED, *_flat(part)),
         )
     return payloads
@@ -235,35 +248,52 @@ def _publish_one(connection: apsw.Connection, arrival: Arrival) -> int | None:
         raise IllegalStatusChange(f"{name} {gone}, so it can't become SYNCED")
     if record.payload is not None:
         if arrival.replaces and record.status is SyncStatus.SYNCED:
-            return _replace(connection, record.row, record.payload, arrival.payload)
+            _check_expected(connection, record.row, arrival)
+            return _replace(connection, record.row, record.payload, arrival)
         return None
     records.check_change(key, record.status, SyncStatus.SYNCED)
+    _check_expected(connection, record.row, arrival)
     (number,) = _publish_awaited(connection, [arrival])
     return number
 
 
-def _replace(connection: apsw.Connection, row: int, old: int, payload: Payload) -> int:
-    (number,) = _add_payloads(connection, [payload])
-    connection.execute("UPDATE blobs SET payload = ?, retries = 0 WHERE id = ?", (number, row))
+def _check_expected(connection: apsw.Connection, row: int, arrival: Arrival) -> None:
+    query = (
+        "SELECT told_tag, told_size, former_tag FROM blobs WHERE id = ? AND told_tag IS NOT NULL"
+    )
+    for told in _rows(connection, query, (row,)):
+        Expected(*told).check(arrival.key, arrival.tag, arrival.sealed_size)
+
+
+def _replace(connection: apsw.Connection, row: int, old: int, arrival: Arrival) -> int:
+    (number,) = _add_payloads(connection, [arrival.payload])
+    connection.execute(
+        f"UPDATE blobs SET payload = ?, retries = 0, tag = ?, seen = {_NUMBER} WHERE id = ?",
+        (number, arrival.tag, row),
+    )
     remove_payload(connection, old)
     return number
 
 
-def mark_uploaded(connection: apsw.Connection, keys: Sequence[BlobKey]) -> list[str]:
+def mark_uploaded(connection: apsw.Connection, tags: Mapping[BlobKey, bytes | None]) -> list[str]:
     """
     Make SYNCED those that wait to be uploaded; others stay.
 
+    :param tags: what each was sealed with; None if it is not known.
     :return: the ids of those that are not SYNCED now.
     """
     others: list[str] = []
-    for part in portions(keys):
+    for part in portions([(*key, tag) for key, tag in tags.items()]):
+        # What was told before is older than what was sent.
         connection.execute(
-            f"UPDATE blobs SET status = ?, retries = 0 FROM {_table(len(part), 2)}"
+            "UPDATE blobs SET status = ?, retries = 0, tag = ifnull(column3, tag),"
+            f" told_tag = NULL, told_size = NULL, seen = {_NUMBER} FROM {_table(len(part), 3)}"
             f" WHERE {_IS_ONE} AND +status = ?",
             (SyncStatus.SYNCED, *_flat(part), SyncStatus.PENDING_UPLOAD),
         )
         if connection.changes() < len(part):
-            others += [key.blob_id for key in part if not _is_synced(connection, key)]
+            keys = [BlobKey(namespace, blob_id) for namespace, blob_id, _ in part]
+            others += [key.blob_id for key in keys if not _is_synced(connection, key)]
     return others
 
 

@@ -157,6 +157,9 @@ def change_status(
         "UPDATE blobs SET status = ?, retries = ?, priority = max(priority, ?) WHERE id = ?",
         (status, 0 if reset else record.retries, priority or 0, record.row),
     )
+    if status is SyncStatus.PENDING_DELETE is not record.status:
+        # What is told from now on is another blob than the one that is to be deleted.
+        connection.execute("UPDATE blobs SET former_tag = told_tag WHERE id = ?", (record.row,))
 
 
 def _check_copy(key: BlobKey, status: SyncStatus, here: bool) -> None:
@@ -189,10 +192,10 @@ def record_preamble(connection: apsw.Connection, key: BlobKey, preamble: bytes) 
 
 
 def record_tag(connection: apsw.Connection, key: BlobKey, tag: bytes) -> None:
-    """Record that the server has what is SYNCED here, with this tag."""
+    """Record the tag of what is SYNCED here, if none is known."""
     connection.execute(
-        "UPDATE blobs SET tag = ?1, told_tag = iif(told_tag IS NULL, NULL, ?1)"
-        " WHERE namespace = ?2 AND blob_id = ?3 AND status = ?4",
+        "UPDATE blobs SET tag = ?"
+        " WHERE namespace = ? AND blob_id = ? AND status = ? AND tag IS NULL",
         (tag, *key, SyncStatus.SYNCED),
     )
 
@@ -228,7 +231,28 @@ def remove(connection: apsw.Connection, key: BlobKey) -> Removed:
     check_change(key, record.status, None)
     if record.status is SyncStatus.PENDING_DELETE:
         note_tombstone(connection, key)
+        if _has_successor(connection, record.row):
+            return _wait_again(connection, record)
     return forget(connection, record.row)
+
+
+def _has_successor(connection: apsw.Connection, row: int) -> bool:
+    """Whether another blob has come under the id since this one was to be deleted."""
+    query = (
+        "SELECT 1 FROM blobs WHERE id = ? AND told_tag IS NOT NULL AND told_tag IS NOT former_tag"
+    )
+    return bool(_rows(connection, query, (row,)))
+
+
+def _wait_again(connection: apsw.Connection, record: Record) -> Removed:
+    """Remove the payload of a blob, if it has one, and have it wait for its download."""
+    connection.execute(
+        "UPDATE blobs SET status = ?, retries = 0, payload = NULL, tag = NULL WHERE id = ?",
+        (SyncStatus.PENDING_DOWNLOAD, record.row),
+    )
+    if record.payload is None:
+        return Removed(False, None)
+    return Removed(True, remove_payload(connection, record.payload))
 
 
 def note_tombstone(connection: apsw.Connection, key: BlobKey) -> None:
@@ -254,7 +278,7 @@ def take_back(connection: apsw.Connection, payload: int) -> None:
     for row, status in _rows(connection, query, (payload,)):
         if status == SyncStatus.SYNCED:
             connection.execute(
-                "UPDATE blobs SET status = ?, payload = NULL WHERE id = ?",
+                "UPDATE blobs SET status = ?, payload = NULL, tag = NULL WHERE id = ?",
                 (SyncStatus.PENDING_DOWNLOAD, row),
             )
             remove_payload(connection, payload)
@@ -263,9 +287,10 @@ def take_back(connection: apsw.Connection, payload: int) -> None:
 
 
 def forget_missing(connection: apsw.Connection, key: BlobKey) -> None:
-    """Remove the record of a blob that is not here and is not to be deleted."""
+    """Remove the record of a blob that is not here, not to be deleted, and not told of."""
     connection.execute(
-        "DELETE FROM blobs WHERE namespace = ? AND blob_id = ? AND status IN (?, ?)",
+        "DELETE FROM blobs"
+        " WHERE namespace = ? AND blob_id = ? AND status IN (?, ?) AND told_tag IS NULL",
         (*key, *UNAVAILABLE_STATUSES),
     )
 

@@ -123,28 +123,37 @@ class StagedBlob:
             idle, self._idle = self._idle, None
             idle.callback(None)
 
-    def publish(self, preamble: bytes, external: bool = False) -> Deferred[None]:
+    def publish(
+        self,
+        preamble: bytes,
+        external: bool = False,
+        tag: bytes | None = None,
+        sealed_size: int = 0,
+    ) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IStagedBlob.publish`."""
         if self._ended:
             return fail(ValueError("this staged blob has been published or discarded"))
         self._ended = True
+
+        def arrival(payload: Payload) -> Arrival:
+            return Arrival(self._key, payload, self._replaces, tag, sealed_size)
+
+        async def publish_large() -> None:
+            await self._finish()
+            writer, self._writer = self._writer, None
+            assert writer is not None
+            payload = Payload.in_file(self._size, preamble, external, writer)
+            await self._record(arrival(payload), writer)
+
         if self._writer is None and not self._full:
             content, self._chunk = self._chunk, bytearray()
             payload = Payload(self._size, preamble, external, content)
-            self._publishing = self._record(payload, None)
+            self._publishing = self._record(arrival(payload), None)
         else:
-            self._publishing = Deferred.fromCoroutine(self._publish_large(preamble, external))
+            self._publishing = Deferred.fromCoroutine(publish_large())
         return self._publishing
 
-    async def _publish_large(self, preamble: bytes, external: bool) -> None:
-        await self._finish()
-        writer, self._writer = self._writer, None
-        assert writer is not None
-        payload = Payload.in_file(self._size, preamble, external, writer)
-        await self._record(payload, writer)
-
-    def _record(self, payload: Payload, writer: PayloadWriter | None) -> Deferred[None]:
-        arrival = Arrival(self._key, payload, self._replaces)
+    def _record(self, arrival: Arrival, writer: PayloadWriter | None) -> Deferred[None]:
         recorded = self._intake.publish(batches.publish, arrival, writer)
         return recorded.addCallback(self._sweep) if self._replaces else recorded
 

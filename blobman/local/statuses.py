@@ -9,7 +9,7 @@ from typing import TypeVar
 import apsw
 from twisted.internet.defer import Deferred, succeed
 
-from ..interfaces import Ids, Paths, Queue, Sizes
+from ..interfaces import Ids, Paths, Queue, Sizes, Tags
 from ..model import (
     BlobKey,
     Priority,
@@ -96,11 +96,11 @@ class StatusStore:
         change = partial(records.change_status, status=status, priority=priority)
         return self._write_about(blob_id, namespace, change)
 
-    def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[Ids]:
+    def mark_uploaded(self, tags: Tags, namespace: str) -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.mark_uploaded`."""
 
         def work(connection: apsw.Connection) -> Ids:
-            keys = [check_key(blob_id, namespace) for blob_id in blob_ids]
+            keys = {check_key(blob_id, namespace): tag for blob_id, tag in tags.items()}
             return batches.mark_uploaded(connection, keys)
 
         return self._database.write(work, uses_reserve=True)

@@ -178,6 +178,11 @@ class SealedBody(Body):
         self._payload = payload
         self._sealer = sealer
 
+    @property
+    def tag(self) -> bytes:
+        """The tag of what was sealed, once all of it has been written."""
+        return self._sealer.tag
+
     async def _produce(self) -> None:
         await self._write(self._sealer.header())
         following = deque(self._read(index) for index in range(AHEAD))
@@ -203,7 +208,11 @@ class SealedBody(Body):
 
 
 class SealedStream(Body):
-    """Reads small payloads and seals them, one after another, behind a first line."""
+    """
+    Reads small payloads and seals them, one after another, behind a first line.
+
+    :ivar tags: those of what has been sealed so far.
+    """
 
     def __init__(
         self,
@@ -215,6 +224,7 @@ class SealedStream(Body):
     ) -> None:
         size = sum(sealer.sealed_size for sealer in sealers)
         super().__init__(len(first_line) + size, idle, throttle, no_progress)
+        self.tags: list[bytes] = []
         self._first_line = first_line
         self._parts = list(zip(payloads, sealers, strict=True))
 
@@ -229,6 +239,7 @@ class SealedStream(Body):
                 chunks = [await payload.read_chunk(index) for index in range(payload.chunk_count)]
                 content = b"".join(chunks)
             pieces += [sealer.header(), sealer.seal(content)]
+            self.tags.append(sealer.tag)
             size += sealer.sealed_size
             if size >= PIECE_SIZE:
                 await self._write(b"".join(pieces))

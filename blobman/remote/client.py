@@ -109,11 +109,11 @@ class BlobsClient(Questions):
         payload: IPayload,
         namespace: str = "",
         progress: Progress = no_progress,
-    ) -> Deferred[None]:
+    ) -> Deferred[bytes]:
         """See :class:`IRemote`."""
         subject = Subject("put", blob_id, namespace)
 
-        async def send(idle: IdleTimer) -> None:
+        async def send(idle: IdleTimer) -> bytes:
             def make_body() -> SealedBody:
                 sealer, throttle = self._sealer(payload), self._exchanges.throttle
                 return SealedBody(payload, sealer, idle, throttle, progress)
@@ -123,6 +123,7 @@ class BlobsClient(Questions):
             if not bodies.last.complete:
                 await self._exchanges.refused_early(idle, response, subject, bodies.last)
             await self._exchanges.expect_done(idle, response, subject)
+            return bodies.last.tag
 
         return self._exchanges.run(subject, send)
 
@@ -148,9 +149,9 @@ class BlobsClient(Questions):
                 await deliver(response, receiver)
                 opener.finish()
             except InvalidBlob as error:
-                raise _not_the_blob(error, response, receiver, subject) from error
+                raise _not_the_blob(error, response, receiver, opener, subject) from error
             idle.pause()
-            await staged.publish(opener.preamble, opener.external)
+            await staged.publish(opener.preamble, opener.external, opener.tag, opener.sealed_size)
 
         async def receive_or_discard(idle: IdleTimer) -> None:
             try:
@@ -162,18 +163,22 @@ class BlobsClient(Questions):
 
         return self._exchanges.run(subject, receive_or_discard)
 
-    def holds(self, blob_id: str, payload: IPayload, namespace: str = "") -> Deferred[bool]:
+    def compare(
+        self, blob_id: str, payload: IPayload, namespace: str = ""
+    ) -> Deferred[bytes | None]:
         """See :class:`IRemote`."""
 
-        async def compare() -> bool:
+        async def compare() -> bytes | None:
             if not payload.preamble:
-                return await self._holds_content(blob_id, payload, namespace)
+                return await self._compare_content(blob_id, payload, namespace)
             theirs = await self.get_tag(blob_id, namespace)
-            return theirs == await sealed_tag(payload, self._sealer(payload))
+            return theirs if theirs == await sealed_tag(payload, self._sealer(payload)) else None
 
         return Deferred.fromCoroutine(compare())
 
-    async def _holds_content(self, blob_id: str, payload: IPayload, namespace: str) -> bool:
+    async def _compare_content(
+        self, blob_id: str, payload: IPayload, namespace: str
+    ) -> bytes | None:
         """Find out whether a payload, sealed as the server's blob is, has the same tag."""
         looked = await self._look_at(blob_id, namespace, PREAMBLE_TEXT_SIZE + 1)
         opener = Opener(self._secret, blob_id, namespace)
@@ -181,11 +186,11 @@ class BlobsClient(Questions):
             opener.feed(looked.beginning)
             sealer = make_sealer(self._secret, opener.preamble, payload.size)
         except (InvalidBlob, ValueError):  # It is sealed with something else, or of another size.
-            return False
+            return None
         # The tag of a blob that others sealed is only how it ends.
         if looked.content_range.rpartition("/")[2] != str(sealer.sealed_size):
-            return False
-        return looked.tag == await sealed_tag(payload, sealer)
+            return None
+        return looked.tag if looked.tag == await sealed_tag(payload, sealer) else None
 
     def _sealer(self, payload: IPayload) -> Sealer | Rewrapper:
         return make_sealer(self._secret, payload.preamble, payload.size)
@@ -235,13 +240,17 @@ class BlobsClient(Questions):
 
 
 def _not_the_blob(
-    error: InvalidBlob, response: IResponse, receiver: OpeningReceiver, subject: Subject
+    error: InvalidBlob,
+    response: IResponse,
+    receiver: OpeningReceiver,
+    opener: Opener,
+    subject: Subject,
 ) -> BlobError:
     """Say what a body is that does not verify: a bad blob, half of one, or none at all."""
     answer = answer_of(response, receiver.beginning)
     tag = answer.headers.get("tag")
     if tag is None or what_came(answer.body) == "HTML":
         return strange_answer(answer, subject, "a blob")
-    if receiver.may_be_cut and write_tag(receiver.end) != tag:
+    if receiver.may_be_cut and write_tag(opener.tag) != tag:
         return RetriableTransferError(f"{subject.title}: the answer was cut")
     return error

@@ -173,7 +173,9 @@ class FramesReceiver(PausingReceiver):
                 frame.error = error
         opener, staged = frame.opener, frame.staged
         if frame.error is None:
-            ending = staged.publish(opener.preamble, opener.external)
+            ending = staged.publish(
+                opener.preamble, opener.external, opener.tag, opener.sealed_size
+            )
         else:
             ending = staged.discard()
         self._unpublished += frame.size

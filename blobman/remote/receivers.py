@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from ..crypto import Opener
 from ..interfaces import IStagedBlob, Progress, no_progress
-from ..protocol import TAG_SIZE, IdsReader, ObjectReader
+from ..protocol import IdsReader, ObjectReader
 from ..wire.idle import IdleTimer
 from ..wire.receivers import Receiver
 from .throttle import Throttle
@@ -103,7 +103,6 @@ class OpeningReceiver(PausingReceiver):
     The tag is not verified here: ``opener.finish()`` is up to who waits for ``finished``.
 
     :ivar beginning: the first bytes.
-    :ivar end: the last bytes, as many as a tag has.
     """
 
     def __init__(
@@ -121,12 +120,11 @@ class OpeningReceiver(PausingReceiver):
         self._total = total
         self._progress = progress
         self._received = 0
-        self.beginning = self.end = b""
+        self.beginning = b""
 
     def _take(self, data: bytes) -> None:
         self._received += len(data)
         self.beginning = self.beginning or data[:BEGINNING]
-        self.end = data[-TAG_SIZE:] if len(data) >= TAG_SIZE else (self.end + data)[-TAG_SIZE:]
         cleartext = self._opener.feed(data)
         if cleartext:
             stored = self._staged.write(cleartext)

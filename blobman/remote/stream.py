@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from ..crypto import Opener, make_sealer
 from ..errors import RetriableTransferError, ServerError
-from ..interfaces import Ended, Ids, IRemoteStream, IStagedBlob, Payloads
+from ..interfaces import Ended, Ids, IRemoteStream, IStagedBlob, Payloads, Sent
 from ..protocol import (
     ProtocolError,
     Subject,
@@ -63,10 +63,10 @@ class BlobsStream:
     def __repr__(self) -> str:
         return f"<BlobsStream of {self._exchanges.user} at {self._url}>"
 
-    def upload_many(self, payloads: Payloads, namespace: str = "") -> Deferred[dict[str, str]]:
+    def upload_many(self, payloads: Payloads, namespace: str = "") -> Deferred[dict[str, Sent]]:
         """See :class:`IRemoteStream`."""
 
-        async def send() -> dict[str, str]:
+        async def send() -> dict[str, Sent]:
             if not await self._are_known():
                 return {}
             return await self._run(lambda idle: self._send(idle, url, payloads))
@@ -131,7 +131,7 @@ class BlobsStream:
 
     # -- up ----------------------------------------------------------------------------
 
-    async def _send(self, idle: IdleTimer, url: str, payloads: Payloads) -> dict[str, str]:
+    async def _send(self, idle: IdleTimer, url: str, payloads: Payloads) -> dict[str, Sent]:
         bodies = Bodies(lambda: self._body(idle, payloads))
         size = bodies.last.length
         if self._refused_size is not None and size >= self._refused_size:
@@ -149,8 +149,9 @@ class BlobsStream:
                 raise
             self._refused_size = size
             return {}
-        sent = {blob_id for blob_id, _ in payloads}
-        return {blob_id: result for blob_id, result in results if blob_id in sent}
+        ids = [blob_id for blob_id, _ in payloads]
+        tags = dict(zip(ids, bodies.last.tags, strict=True))
+        return {it: Sent(result, tags[it]) for it, result in results if it in tags}
 
     def _body(self, idle: IdleTimer, payloads: Payloads) -> SealedStream:
         sealers = [make_sealer(self._secret, it.preamble, it.size) for _, it in payloads]

@@ -77,10 +77,9 @@ class MemoryFollowingStore(MemoryStatusStore):
         if action.notes:
             if record.status is _S.SYNCED and record.flags != change.flags:
                 applied.flags.append((key.blob_id, change.flags))
-            former, record.told_tag = record.told_tag, change.tag
+            if record.told_tag != change.tag:
+                record.former_tag, record.told_tag = record.told_tag, change.tag
             record.told_size, record.flags = change.size, change.flags
-            if action is Action.FETCH:
-                record.former_tag = former
         self._change(key.blob_id, record, action, applied, feed.state.is_comparing)
 
     def _see_deleted(self, key: BlobKey, action: Action, applied: AppliedChanges) -> None:
@@ -183,8 +182,7 @@ class MemoryFollowingStore(MemoryStatusStore):
         def work(key: BlobKey) -> None:
             record = self._records.get(key)
             if record is not None and record.status is _S.SYNCED:
-                record.tag = tag
-                record.told_tag = None if record.told_tag is None else tag
+                record.tag = record.tag or tag
 
         return self._about(blob_id, namespace, work)
 

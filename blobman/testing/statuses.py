@@ -10,7 +10,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from ..errors import ClosedError, IllegalStatusChange, describe
-from ..interfaces import Ids, Paths, Queue, Sizes
+from ..interfaces import Ids, Paths, Queue, Sizes, Tags
 from ..model import (
     UNAVAILABLE_STATUSES,
     BlobKey,
@@ -68,6 +68,12 @@ class Record:
     former_tag: bytes | None = None
     flags: tuple[Flags, ...] = ()
     seen: int = 0
+
+    @property
+    def has_successor(self) -> bool:
+        """Whether another blob has come under the id since this one was to be deleted."""
+        is_news = self.told_tag is not None and self.told_tag != self.former_tag
+        return self.status is _S.PENDING_DELETE and is_news
 
     @property
     def is_unconfirmed(self) -> bool:
@@ -204,25 +210,35 @@ class MemoryStatusStore:
                 record = self._add(key, status, priority)
             if status in (_S.PENDING_DOWNLOAD, _S.SYNCED) and status is not before:
                 record.retries = 0
+            if status is _S.PENDING_DELETE is not before:
+                record.former_tag = record.told_tag
             record.status = status
             record.priority = max(record.priority, priority or record.priority)
 
         return self._about(blob_id, namespace, work)
 
-    def mark_uploaded(self, blob_ids: Ids, namespace: str) -> Deferred[Ids]:
+    def mark_uploaded(self, tags: Tags, namespace: str) -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.mark_uploaded`."""
 
         def work() -> Ids:
             others = []
-            for blob_id in blob_ids:
-                record = self._records.get(check_key(blob_id, namespace))
+            for blob_id, tag in tags.items():
+                key = check_key(blob_id, namespace)
+                record = self._records.get(key)
                 if record is not None and record.status is SyncStatus.PENDING_UPLOAD:
                     record.status, record.retries = SyncStatus.SYNCED, 0
+                    record.tag, record.told_tag = tag or record.tag, None
+                    self._see(key, record)
                 elif record is None or record.status is not SyncStatus.SYNCED:
                     others.append(blob_id)
             return others
 
         return self._do(work)
+
+    def _see(self, key: BlobKey, record: Record) -> None:
+        """Note that the server has it."""
+        if key.namespace in self._feeds:
+            record.seen = self._feeds[key.namespace].number
 
     def get_priority(self, blob_id: str, namespace: str = "") -> Deferred[Priority | None]:
         """See :meth:`blobman.interfaces.IBlobStore.get_priority`."""
@@ -258,7 +274,12 @@ class MemoryStatusStore:
 
     def forget(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.forget`."""
-        return self._about(blob_id, namespace, self._forget_missing)
+
+        def work(key: BlobKey) -> None:
+            if key in self._records and self._records[key].told_tag is None:
+                self._forget_missing(key)
+
+        return self._about(blob_id, namespace, work)
 
     def _forget_missing(self, key: BlobKey) -> None:
         record = self._records.get(key)

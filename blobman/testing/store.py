@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
@@ -12,6 +12,7 @@ from ..document import BlobReader
 from ..errors import BlobAlreadyExistsError, describe
 from ..interfaces import IBlobStore, Ids, IPayload, IStagedBlob
 from ..model import BlobKey, Priority, SyncStatus, check_key, check_size, is_legal_change
+from ..reconciliation import Expected
 from .files import open_reader, read_exactly
 from .following import MemoryFollowingStore
 from .statuses import illegal_change
@@ -40,11 +41,22 @@ class MemoryPayload:
         return succeed(self._content)
 
 
+class _Arrival(NamedTuple):
+    content: bytes
+    preamble: bytes
+    external: bool
+    tag: bytes | None
+    sealed_size: int
+
+
+Publish = Callable[[_Arrival], Deferred[None]]
+
+
 @implementer(IStagedBlob)
 class MemoryStagedBlob:
     """Bytes on their way in; see :class:`~blobman.interfaces.IStagedBlob`."""
 
-    def __init__(self, publish: Callable[[bytes, bytes, bool], Deferred[None]]) -> None:
+    def __init__(self, publish: Publish) -> None:
         self._publish = publish
         self._content = bytearray()
         self._ended = False
@@ -55,12 +67,19 @@ class MemoryStagedBlob:
             self._content += data
         return None
 
-    def publish(self, preamble: bytes, external: bool = False) -> Deferred[None]:
+    def publish(
+        self,
+        preamble: bytes,
+        external: bool = False,
+        tag: bytes | None = None,
+        sealed_size: int = 0,
+    ) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IStagedBlob.publish`."""
         if self._ended:
             return fail(ValueError("this staged blob has been published or discarded"))
         self._ended = True
-        return self._publish(bytes(self._content), preamble, external)
+        content = bytes(self._content)
+        return self._publish(_Arrival(content, preamble, external, tag, sealed_size))
 
     def discard(self) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IStagedBlob.discard`."""
@@ -158,27 +177,26 @@ class MemoryStore(MemoryFollowingStore):
     def stage(self, blob_id: str, namespace: str = "", replace: bool = False) -> MemoryStagedBlob:
         """See :meth:`blobman.interfaces.IBlobStore.stage`."""
 
-        def publish(content: bytes, preamble: bytes, external: bool) -> Deferred[None]:
-            return self._about(
-                blob_id,
-                namespace,
-                lambda key: self._publish(key, content, preamble, external, replace),
-            )
+        def publish(arrival: _Arrival) -> Deferred[None]:
+            return self._about(blob_id, namespace, lambda key: self._publish(key, arrival, replace))
 
         check_key(blob_id, namespace)
         return MemoryStagedBlob(publish)
 
-    def _publish(
-        self, key: BlobKey, content: bytes, preamble: bytes, external: bool, replace: bool
-    ) -> None:
+    def _publish(self, key: BlobKey, arrival: _Arrival, replace: bool) -> None:
         record = self._records.get(key)
         is_replaced = record is not None and record.status is _S.SYNCED and replace
         if record is not None and record.is_available and not is_replaced:
             return
         if record is None or not (is_replaced or record.status is _S.PENDING_DOWNLOAD):
             raise illegal_change(key, None if record is None else record.status, _S.SYNCED)
+        if record.told_tag is not None:
+            expected = Expected(record.told_tag, record.told_size, record.former_tag)
+            expected.check(key, arrival.tag, arrival.sealed_size)
         record.status, record.retries = _S.SYNCED, 0
-        record.content, record.preamble, record.external = content, preamble, external
+        record.content, record.preamble = arrival.content, arrival.preamble
+        record.external, record.tag = arrival.external, arrival.tag
+        self._see(key, record)
 
     def exists(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
         """See :meth:`blobman.interfaces.IBlobStore.exists`."""
@@ -195,9 +213,14 @@ class MemoryStore(MemoryFollowingStore):
                 return False
             if not is_legal_change(record.status, None):
                 raise illegal_change(key, record.status, None)
+            had_copy = record.content is not None
             if record.status is _S.PENDING_DELETE:
                 self._tombstones.add(key)
-            del self._records[key]
-            return record.content is not None
+            if record.has_successor:
+                record.status, record.retries = _S.PENDING_DOWNLOAD, 0
+                record.content = record.tag = None
+            else:
+                del self._records[key]
+            return had_copy
 
         return self._about(blob_id, namespace, work)

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError
 
 from ..errors import BlobNotFoundError, IllegalStatusChange, describe
 from ..interfaces import IBlobStore, IPayload, IRemote
-from ..model import BlobKey, SyncStatus
+from ..model import UNAVAILABLE_STATUSES, BlobKey, SyncStatus
 from .requests import Requests
 
 
@@ -48,7 +48,8 @@ class Deleter:
         except CancelledError:
             await self._restore(key, before)
             raise
-        if not found:
+        # If it was here, it may have gone meanwhile: the server told of its deletion.
+        if not found and before in (None, *UNAVAILABLE_STATUSES):
             raise BlobNotFoundError(f"delete {describe(key.blob_id, key.namespace)}: not found")
 
     async def resume(self, key: BlobKey, priority: int) -> bool:
@@ -72,9 +73,9 @@ class Deleter:
         return True
 
     async def _is_another(self, key: BlobKey, payload: IPayload, priority: int) -> bool:
-        compare = partial(self._remote.holds, key.blob_id, payload, key.namespace)
+        compare = partial(self._remote.compare, key.blob_id, payload, key.namespace)
         try:
-            return not await self._requests.make(priority, compare)
+            return await self._requests.make(priority, compare) is None
         except BlobNotFoundError:
             return False
 

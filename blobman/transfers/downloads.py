@@ -14,6 +14,7 @@ from ..errors import (
     IllegalStatusChange,
     InvalidBlob,
     MaximumRetriesError,
+    ReplacedMeanwhile,
     describe,
 )
 from ..interfaces import IBlobStore, IRemote, IRemoteStream, IStagedBlob, Progress
@@ -103,12 +104,14 @@ class Downloader:
             return False
         async with self._permits.hold(place):
             try:
-                is_same = await self._remote.holds(key.blob_id, payload, key.namespace)
+                tag = await self._remote.compare(key.blob_id, payload, key.namespace)
             except BlobNotFoundError:
                 # It was deleted just now, which the next comparison finds out.
                 return False
         await self._store.note_older_tombstone(key.blob_id, key.namespace)
-        return not is_same
+        if tag is not None:
+            await self._store.record_tag(key.blob_id, tag, key.namespace)
+        return tag is None
 
     async def replace(self, key: BlobKey, place: Place, report: Progress) -> None:
         """
@@ -153,12 +156,17 @@ class Downloader:
 
     async def _download_verified(self, key: BlobKey, place: Place, report: Progress) -> None:
         attempt = self._download_with_others if self._stream is not None else self._download_alone
+        was_replaced = False
         while True:
             try:
                 await attempt(key, place, report)
                 return
             except InvalidBlob as error:
-                await self._count_failure(key, error)
+                # Nobody's fault, if it happens once. A server could go on with it for ever.
+                if isinstance(error, ReplacedMeanwhile) and not was_replaced:
+                    was_replaced = True
+                else:
+                    await self._count_failure(key, error)
             # What does not verify is in nobody's way the next time.
             attempt = self._download_alone
 
@@ -223,9 +231,15 @@ class _Unless:
     def write(self, data: bytes | bytearray | memoryview) -> Deferred[None] | None:
         return None if self._arrived.called else self._staged.write(data)
 
-    def publish(self, preamble: bytes, external: bool = False) -> Deferred[None]:
+    def publish(
+        self,
+        preamble: bytes,
+        external: bool = False,
+        tag: bytes | None = None,
+        sealed_size: int = 0,
+    ) -> Deferred[None]:
         if not self._arrived.called:
-            return self._staged.publish(preamble, external)
+            return self._staged.publish(preamble, external, tag, sealed_size)
         return self._staged.discard().addCallback(lambda _: fail(CancelledError()))
 
     def discard(self) -> Deferred[None]:

@@ -76,8 +76,11 @@ class Uploader:
     async def settle(self, key: BlobKey) -> None:
         """Find out whether the server's blob of that id is ours, and record it if so."""
         payload = await self._store.open_payload(key.blob_id, key.namespace)
-        if payload is not None and await self._remote.holds(key.blob_id, payload, key.namespace):
-            await self._store.mark_uploaded([key.blob_id], key.namespace)
+        if payload is None:
+            return
+        tag = await self._remote.compare(key.blob_id, payload, key.namespace)
+        if tag is not None:
+            await self._store.mark_uploaded({key.blob_id: tag}, key.namespace)
 
     async def _upload_alone(self, key: BlobKey, place: Place, report: Progress) -> None:
         async with self._permits.hold(place):
@@ -91,13 +94,14 @@ class Uploader:
         if payload is None:
             raise DeletedMeanwhile.of(key.blob_id, key.namespace)
         try:
-            await remote.upload(key.blob_id, payload, key.namespace, report)
+            tag: bytes | None = await remote.upload(key.blob_id, payload, key.namespace, report)
         except BlobAlreadyExistsError:
-            if not await remote.holds(key.blob_id, payload, key.namespace):
+            tag = await remote.compare(key.blob_id, payload, key.namespace)
+            if tag is None:
                 await self._set_status(key, SyncStatus.FAILED_UPLOAD)
                 raise
         self._note_uploaded(key)
-        if await self._store.mark_uploaded([key.blob_id], key.namespace):
+        if await self._store.mark_uploaded({key.blob_id: tag}, key.namespace):
             # Another manager of this store decided otherwise meanwhile.
             await self._is_uploaded(key)
 
@@ -137,17 +141,17 @@ class Uploader:
             return
         results = await self._stream.upload_many(list(payloads.items()), namespace)
         # Of one that was cancelled meanwhile nothing is recorded: its tag will tell.
-        created = [
-            blob_id
-            for blob_id, result in results.items()
-            if result == "created" and not by_id[blob_id].arrived.called
-        ]
+        created = {
+            blob_id: sent.tag
+            for blob_id, sent in results.items()
+            if sent.result == "created" and not by_id[blob_id].arrived.called
+        }
         for blob_id in created:
             self._note_uploaded(by_id[blob_id].key)
         refused = set(await self._store.mark_uploaded(created, namespace))
         for blob_id, payload in payloads.items():
             passenger = by_id[blob_id]
-            result = results.get(blob_id)
+            result = results[blob_id].result if blob_id in results else None
             if result == "created":
                 passenger.report(payload.size, payload.size)
             passenger.arrive(Outcome.ALONE if blob_id in refused else _outcome(passenger, result))

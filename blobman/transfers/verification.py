@@ -35,7 +35,7 @@ async def is_the_same(
     :raise InvalidBlob: what was downloaded does not verify.
     """
     payload = await _open(store, key)
-    if not await remote.holds(key.blob_id, payload, key.namespace):
+    if not await remote.compare(key.blob_id, payload, key.namespace):
         return False
     if download is None:
         return True
@@ -68,7 +68,13 @@ class _Digest:
         self._hash.update(data)
         return None
 
-    def publish(self, preamble: bytes, external: bool = False) -> Deferred[None]:
+    def publish(
+        self,
+        preamble: bytes,
+        external: bool = False,
+        tag: bytes | None = None,
+        sealed_size: int = 0,
+    ) -> Deferred[None]:
         return succeed(None)
 
     def discard(self) -> Deferred[None]:

@@ -175,7 +175,7 @@ class StoreContract(StoreTestCase):
                 store.get("a", wrong),
                 store.open_payload("a", wrong),
                 store.open_pending_uploads(["a"], wrong, 9),
-                store.mark_uploaded(["a"], wrong),
+                store.mark_uploaded({"a": None}, wrong),
                 store.exists("a", wrong),
                 store.delete("a", wrong),
                 store.list(wrong),
@@ -337,7 +337,9 @@ class StoreContract(StoreTestCase):
         await self.store.update_sync_status("b", S.FAILED_UPLOAD)
         await self.store.update_sync_status("c", S.PENDING_DELETE)
         await self.store.update_sync_status("d", S.SYNCED)
-        self.assertEqual(await self.store.mark_uploaded([*"abcdx"], ""), ["b", "c", "x"])
+        self.assertEqual(
+            await self.store.mark_uploaded(dict.fromkeys("abcdx"), ""), ["b", "c", "x"]
+        )
         found = [await self.store.get_sync_status(name) for name in "abcd"]
         expected = [S.SYNCED, S.FAILED_UPLOAD, S.PENDING_DELETE, S.SYNCED]
         self.assertEqual([record and record[0] for record in found], expected)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from blobman.model import FIRST_CURSOR, ChangesPage, Flags, RemoteChange, SyncStatus
+from twisted.internet.defer import Deferred, DeferredList
+
+from blobman.errors import InvalidBlob, ReplacedMeanwhile
+from blobman.model import FIRST_CURSOR, ChangesPage, Flags, Priority, RemoteChange, SyncStatus
 from blobman.reconciliation import (
     RECONCILIATION,
     Action,
@@ -266,7 +269,7 @@ class FeedContract(StoreTestCase):
         self.assertTrue(await self.store.has_unseen())
         await self.end(["b"])
         self.assertEqual(await self.outdated(), ["b"])
-        await self.store.record_tag("b", tag("two"))
+        await self.store.record_tag("b", tag("one"))
         self.assertEqual(await self.outdated(), [])
         self.assertEqual((await self.apply(there("a"))).outdated, [])
         self.assertEqual((await self.apply(there("a", "two"))).outdated, ["a"])
@@ -285,6 +288,143 @@ class FeedContract(StoreTestCase):
         dead = [f"b{n:04}x" for n in range(4500)]
         self.assertEqual(await self.end([*dead, *ids]), EndedComparison(True, [], 0))
         self.assertEqual(await self.store.list_status(S.PENDING_DOWNLOAD), ids[::3])
+
+    async def test_what_is_transferred_meanwhile_has_been_seen(self) -> None:
+        for blob_id in "ab":
+            await self.put(blob_id)
+        await self.store.update_sync_status("c", S.PENDING_DOWNLOAD)
+        await self.store.mark_uploaded({"b": tag("one")}, "")
+        await self.apply()
+        await self.store.mark_uploaded({"a": tag("one")}, "")
+        await self.store.stage("c").publish(b"", tag=tag("one"))
+        self.assertEqual(await self.end(), EndedComparison(True, [], 1))
+        self.assertEqual(await self.store.list_status(S.PENDING_UPLOAD), ["b"])
+
+    # Tags
+
+    async def publish(
+        self, blob_id: str, name: str, size: int = 757, replace: bool = False, data: bytes = b"x"
+    ) -> None:
+        staged = self.store.stage(blob_id, replace=replace)
+        staged.write(data)
+        await staged.publish(b"preamble", False, tag(name) if name else None, size)
+
+    async def test_what_is_uploaded_has_its_tag(self) -> None:
+        await self.put("a")
+        await self.put("b")
+        await self.store.mark_uploaded({"a": tag("one"), "b": None}, "")
+        await self._end_with_nothing([])
+        for blob_id in "ab":
+            await self.store.update_sync_status(blob_id, S.SYNCED)
+        self.assertEqual((await self.apply(there("a"), there("b"))).outdated, ["b"])
+        self.assertEqual((await self.apply(there("a", "two"))).outdated, ["a"])
+
+    async def test_what_is_uploaded_is_newer_than_what_was_told(self) -> None:
+        await self.bring_to(S.PENDING_DELETE)
+        await self.apply(there("a", "two"))
+        await self.store.update_sync_status("a", S.PENDING_UPLOAD)
+        await self.store.mark_uploaded({"a": tag("one")}, "")
+        self.assertEqual(await self.outdated(), [])
+
+    async def test_what_is_downloaded_has_its_tag(self) -> None:
+        for blob_id in "ab":
+            await self.store.update_sync_status(blob_id, S.PENDING_DOWNLOAD)
+            await self.publish(blob_id, "one", data=bytes(10 if blob_id == "a" else 2_000_000))
+        await self._end_with_nothing(["a", "b"])
+        for blob_id in "cd":
+            await self.store.update_sync_status(blob_id, S.PENDING_DOWNLOAD)
+            await self.publish(blob_id, "one", data=bytes(10 if blob_id == "c" else 2_000_000))
+        self.assertEqual((await self.apply(there("c"), there("d"))).outdated, [])
+        changes = there("c", "two"), there("d", "two")
+        self.assertEqual((await self.apply(*changes)).outdated, ["c", "d"])
+
+    async def test_what_arrives_is_what_was_told(self) -> None:
+        for size in (10, 2_000_000):
+            blob_id, data = f"b{size}", bytes(size)
+            await self.apply(there(blob_id))
+            for name, sealed_size in (("two", 757), ("one", 756), ("", 757)):
+                with self.assertRaises(InvalidBlob) as caught:
+                    await self.publish(blob_id, name, sealed_size, data=data)
+                self.assertNotIsInstance(caught.exception, ReplacedMeanwhile)
+                self.assertIn(blob_id, str(caught.exception))
+                self.assertEqual(await self.status(blob_id), S.PENDING_DOWNLOAD)
+            await self.publish(blob_id, "one", data=data)
+            self.assertEqual(await self.status(blob_id), S.SYNCED)
+
+    async def test_one_of_many_that_is_not_what_was_told(self) -> None:
+        await self.apply(there("a"), there("b"), there("c"))
+        outcomes = [self.publish(blob_id, "two" if blob_id == "b" else "one") for blob_id in "abc"]
+        work = [Deferred.fromCoroutine(it) for it in outcomes]
+        found = await DeferredList(work, consumeErrors=True)
+        self.assertEqual([done for done, _ in found], [True, False, True])
+        self.assertEqual(await self.store.list_status(S.PENDING_DOWNLOAD), ["b"])
+
+    async def test_what_was_replaced_while_it_was_coming(self) -> None:
+        await self.apply(there("a"))
+        await self.apply(there("a", "two"))
+        with self.assertRaises(ReplacedMeanwhile):
+            await self.publish("a", "one")
+        self.assertEqual(await self.store.get_sync_status("a"), (S.PENDING_DOWNLOAD, 0))
+        await self.publish("a", "two")
+        self.assertEqual(await self.outdated(), [])
+
+    async def test_what_is_outdated_is_kept_until_the_new_one_is_there(self) -> None:
+        for size in (10, 2_000_000):
+            blob_id, old, new = f"b{size}", b"1" * size, b"2" * size
+            await self.put(blob_id, old)
+            await self.store.mark_uploaded({blob_id: tag("one")}, "")
+            self.assertEqual((await self.apply(there(blob_id, "two"))).outdated, [blob_id])
+            for name in ("one", "three"):
+                with self.assertRaises(InvalidBlob):
+                    await self.publish(blob_id, name, replace=True, data=new)
+                self.assertTrue(await self.read(blob_id) == old)
+                self.assertEqual(await self.outdated(), [blob_id])
+            await self.publish(blob_id, "two", replace=True, data=new)
+            self.assertTrue(await self.read(blob_id) == new)
+            self.assertEqual(await self.outdated(), [])
+
+    async def test_the_most_urgent_of_what_is_outdated(self) -> None:
+        for blob_id in "abcd":
+            await self.put(blob_id, priority=Priority.LOW if blob_id == "a" else Priority.HIGH)
+        await self.store.mark_uploaded(dict.fromkeys("abcd", tag("one")), "")
+        await self.apply(*[there(blob_id, "two") for blob_id in "abd"])
+        first = await self.store.next_outdated("", 2)
+        self.assertEqual([it.blob_id for it in first], ["b", "d"])
+        rest = await self.store.next_outdated("", 2, first[-1])
+        self.assertEqual([it.blob_id for it in rest], ["a"])
+        self.assertEqual(await self.store.next_outdated("mail", 2), [])
+
+    async def test_what_was_told_is_not_forgotten(self) -> None:
+        """What the server does not give now, it may have told of a moment ago."""
+        await self.apply(there("a"))
+        await self.store.update_sync_status("b", S.PENDING_DOWNLOAD)
+        for blob_id in "ab":
+            await self.store.forget(blob_id)
+        self.assertEqual(await self.store.list_status(S.PENDING_DOWNLOAD), ["a"])
+        await self.apply(gone("a"))
+        self.assertIsNone(await self.status("a"))
+
+    async def test_an_id_that_is_used_again_while_it_is_being_deleted(self) -> None:
+        for size in (10, 2_000_000):
+            blob_id = f"b{size}"
+            await self.put(blob_id, bytes(size))
+            await self.store.mark_uploaded({blob_id: tag("one")}, "")
+            await self.apply(there(blob_id))
+            await self.store.update_sync_status(blob_id, S.PENDING_DELETE)
+            await self.apply(there(blob_id, "one", Flags.FAILED))
+            await self.apply(there(blob_id, "two"))
+            self.assertTrue(await self.store.delete(blob_id))
+            self.assertEqual(await self.status(blob_id), S.PENDING_DOWNLOAD)
+            with self.assertRaises(ReplacedMeanwhile):
+                await self.publish(blob_id, "one")
+            await self.publish(blob_id, "two")
+
+    async def test_a_deletion_of_what_was_told(self) -> None:
+        await self.apply(there("a"))
+        await self.store.update_sync_status("a", S.PENDING_DELETE)
+        await self.apply(there("a", "one", Flags.FAILED))
+        self.assertFalse(await self.store.delete("a"))
+        self.assertIsNone(await self.status("a"))
 
     # What was refused
 

@@ -101,9 +101,9 @@ class EquivalenceTests(BatchesTestCase):
         arrivals = [Arrival(it, payload(f"{it}{n}")) for n, it in enumerate(keys)]
         self.check(known, arrivals, batches.publish)
 
-    @given(KNOWN, st.lists(KEYS, max_size=6))
+    @given(KNOWN, st.lists(KEYS, max_size=6, unique=True))
     def test_marking(self, known: dict[BlobKey, SyncStatus], keys: list[BlobKey]) -> None:
-        self.check(known, keys, batches.mark_uploaded)
+        self.check(known, keys, lambda where, of: batches.mark_uploaded(where, dict.fromkeys(of)))
 
     @given(KNOWN, st.lists(KEYS, max_size=6, unique=True), st.booleans())
     def test_looking_up(
@@ -203,7 +203,7 @@ class ManyTests(BatchesTestCase):
         batches.are_pending(watched, numbers)
         batches.find_pending_uploads(watched, keys, 9)
         batches.find_payloads(watched, keys, True)
-        batches.mark_uploaded(watched, keys)
+        batches.mark_uploaded(watched, dict.fromkeys(keys))
         connection.execute("UPDATE blobs SET status = 3, payload = NULL")
         batches.publish(watched, [Arrival(it, payload("x")) for it in keys])
         self.assertTrue(any("SEARCH blobs" in step for step in plans))

@@ -86,7 +86,7 @@ class RemoteContract(Base):
         payload = await self.payload("x", b"data")
         for asking in (
             self.remote.get_tag("x"),
-            self.remote.holds("x", payload),
+            self.remote.compare("x", payload),
             self.remote.delete("x"),
             self.remote.get_flags("x"),
             self.remote.set_flags("x", ["PENDING"]),
@@ -101,8 +101,8 @@ class RemoteContract(Base):
             with self.assertRaises(BlobAlreadyExistsError):
                 await self.remote.upload("x", await self.payload("x", data))
         self.assertEqual(await self.download("x"), b"first")
-        self.assertTrue(await self.remote.holds("x", ours))
-        self.assertFalse(await self.remote.holds("x", await self.payload("x", b"first")))
+        self.assertEqual(await self.remote.compare("x", ours), await self.remote.get_tag("x"))
+        self.assertIsNone(await self.remote.compare("x", await self.payload("x", b"first")))
 
     async def test_one_that_nothing_is_known_of_but_its_content(self) -> None:
         for size in SIZES:
@@ -110,7 +110,9 @@ class RemoteContract(Base):
             await self.upload(blob_id, data)
             for other in (data, data + b"x", bytes(size), content(size + 4096)):
                 payload = await self.payload(blob_id, other, sealed=False)
-                self.assertIs(await self.remote.holds(blob_id, payload), other == data, size)
+                same = await self.remote.compare(blob_id, payload)
+                expected = await self.remote.get_tag(blob_id) if other == data else None
+                self.assertEqual(same, expected, size)
 
     async def test_two_at_once(self) -> None:
         payloads = [await self.payload("x", content(200_000, str(n))) for n in range(2)]
@@ -196,8 +198,10 @@ class RemoteContract(Base):
         payloads = [(f"x{size}", await self.payload(f"x{size}", content(size))) for size in SIZES]
         payloads.append(("old", await self.payload("old", b"other")))
         results = await self.stream.upload_many(payloads)
-        self.assertEqual(results.pop("old"), "exists")
-        self.assertEqual(results, {f"x{size}": "created" for size in SIZES})
+        self.assertEqual(results.pop("old").result, "exists")
+        self.assertEqual({it.result for it in results.values()}, {"created"})
+        tags = {f"x{size}": await self.remote.get_tag(f"x{size}") for size in SIZES}
+        self.assertEqual({blob_id: it.tag for blob_id, it in results.items()}, tags)
         for size in SIZES:
             self.assertEqual(await self.download(f"x{size}"), content(size))
         self.assertEqual(await self.download("old"), b"data")
