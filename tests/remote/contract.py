@@ -18,9 +18,9 @@ from blobman import (
     InvalidFlagsError,
     SyncStatus,
 )
-from blobman.crypto import Preamble, check_secret
+from blobman.crypto import Method, Preamble, Scheme, check_secret
 from blobman.interfaces import IPayload, IRemote, IRemoteStream
-from blobman.model import FIRST_CURSOR, ChangesPage
+from blobman.model import FIRST_CURSOR, ChangesPage, RemoteChange
 from blobman.remote import BlobsClient, BlobsStream
 from blobman.testing import MemoryStore
 
@@ -172,6 +172,46 @@ class RemoteContract(Base):
         self.assertEqual(([it.blob_id for it in begun.changes], begun.more), (["c"], True))
         rest = await self.changed(begun.cursor)
         self.assertEqual(([it.blob_id for it in rest.changes], rest.more), (["a"], False))
+
+    async def external(self, blob_id: str, data: bytes) -> IPayload:
+        """A blob that others sealed."""
+        preamble = Preamble(Scheme.EXTERNAL, Method.PGP, 0, bytes(16), blob_id, "0", len(data))
+        store = MemoryStore()
+        await store.put(blob_id, io.BytesIO(data), len(data), preamble=preamble.encode())
+        payload = await store.open_payload(blob_id)
+        assert payload is not None
+        return payload
+
+    async def test_what_is_told_is_what_arrives(self) -> None:
+        """A store takes nothing but what it was told of, by tag and size."""
+        payloads = {f"x{size}": await self.payload(f"x{size}", content(size)) for size in SIZES}
+        for size in (3, 100_000):
+            payloads[f"e{size}"] = await self.external(f"e{size}", content(size))
+        for blob_id, payload in payloads.items():
+            tag = await self.remote.upload(blob_id, payload)
+            self.assertEqual(tag, await self.remote.get_tag(blob_id))
+        page = await self.changed(FIRST_CURSOR)
+        for with_others in (False, True):
+            store, ended = MemoryStore(), dict[str, object]()
+            await store.apply_changes(page, FIRST_CURSOR)
+            if with_others:
+                await self.stream.download_many(list(payloads), store.stage, ended.__setitem__)
+                self.assertEqual({type(it) for it in ended.values()}, {int})
+            else:
+                for blob_id in payloads:
+                    await self.remote.download(blob_id, store.stage(blob_id))
+            self.assertEqual(await store.get_sync_progress(), {"SYNCED": len(payloads)})
+
+    async def test_another_than_what_was_told(self) -> None:
+        await self.upload("x", b"data")
+        for change in (RemoteChange("x", bytes(16), 757), RemoteChange("x", b"t" * 16, 757)):
+            store, ended = MemoryStore(), dict[str, object]()
+            await store.apply_changes(ChangesPage([change], "cursor", False), FIRST_CURSOR)
+            with self.assertRaises(InvalidBlob):
+                await self.remote.download("x", store.stage("x"))
+            await self.stream.download_many(["x"], store.stage, ended.__setitem__)
+            self.assertIsInstance(ended["x"], InvalidBlob)
+            self.assertEqual(await store.get_sync_progress(), {"PENDING_DOWNLOAD": 1})
 
     async def test_waiting_for_changes(self) -> None:
         first = await self.changed(FIRST_CURSOR, "mail")
