@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
@@ -21,6 +21,7 @@ from blobman.server.storage import BlobName
 from blobman.transfers.engine import Engine
 
 from .certificates import Authority
+from .ports import own_port
 from .server import tampering
 
 SECRET = "s" * 96
@@ -89,7 +90,7 @@ class ServerTestCase(TestCase):
         self.token = TokenFile(self.tokens).add(USER)
         self.ca_file = authority().write(os.path.join(self.folder, "ca.pem"))
         self.service: BlobsService | None = None
-        self.port = 0
+        self.port = own_port(self)
         await self.start_server()
 
     async def start_server(self) -> None:
@@ -97,13 +98,7 @@ class ServerTestCase(TestCase):
         self.service = make_service(self.data, self.tokens, [self.endpoint()], grace=0.0)
         self.service.startService()
         self.addCleanup(self.stop_server)
-        (listening,) = await self.service.when_listening()
-        self.port = self._port_of(listening)
-
-    @staticmethod
-    def _port_of(listening: IListeningPort) -> int:
-        port: int = listening.getHost().port  # type: ignore[attr-defined]
-        return port
+        await self.service.when_listening()
 
     def endpoint(self) -> str:
         """What the server listens on."""

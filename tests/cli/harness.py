@@ -20,6 +20,8 @@ from blobman.cli.secretfiles import new_secret, write_secret
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.configuration import make_service
 
+from ..ports import own_port
+
 USER = "alice"
 NOWHERE = "https://127.0.0.1:1/blobs/"
 
@@ -140,7 +142,7 @@ class ServerCase(CommandCase):
         )
 
     async def start_server(self) -> None:
-        port = await self.serve_at(tls_endpoint(0, self.certificates))
+        port = await self.serve_at(tls_endpoint(own_port(self), self.certificates))
         self.url = f"https://127.0.0.1:{port}/blobs/"
 
     async def serve_at(self, listen: str) -> int:

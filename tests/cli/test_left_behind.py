@@ -13,6 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from blobman.cli.certificates import make_certificates
 from blobman.cli.secretfiles import new_secret, write_secret
 
+from ..ports import own_port
 from .harness import ServerCase, tls_endpoint
 from .processes import Process
 
@@ -117,7 +118,8 @@ class WatchTests(ServerCase):
 
     async def test_a_captive_portal_is_passed(self) -> None:
         loopback = "interface=127.0.0.1"
-        portal, port = await self.begin_with_portal(f"tcp:0:{loopback}", "http")
+        listen = f"tcp:{own_port(self)}:{loopback}"
+        portal, port = await self.begin_with_portal(listen, "http")
         process = self.watch()
         await process.when_written(b"a login page or a proxy?")
         await portal.stopListening()
@@ -128,7 +130,9 @@ class WatchTests(ServerCase):
         os.mkdir(self.path("portal"))
         now = datetime.datetime.now(datetime.timezone.utc)
         certificates = make_certificates(self.path("portal"), now)
-        portal, port = await self.begin_with_portal(tls_endpoint(0, certificates), "https")
+        portal, port = await self.begin_with_portal(
+            tls_endpoint(own_port(self), certificates), "https"
+        )
         process = self.watch()
         await process.when_written(b"certificate")
         await portal.stopListening()

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import sys
 import types
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from ..ports import own_port
 from ..support import SECRET, ServerTestCase
 from .pages import Example, find_examples, make_script, split_output
 from .reader import PASSPHRASE, Reader
@@ -79,7 +79,7 @@ class ScriptTests(ExampleCase):
         for name, content in FILES.get(page, {}).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
-        port = free_port()
+        port = str(own_port(self))
         examples = examples_of(page)
         script = make_script(examples).replace(PORT, port)
         reader = Reader()
@@ -180,13 +180,6 @@ def tested(case: type[ExampleCase]) -> set[str]:
     (found,) = [it for it in tree.body if isinstance(it, ast.ClassDef) and it.name == case.__name__]
     constants = [it.value for it in ast.walk(found) if isinstance(it, ast.Constant)]
     return {it for it in constants if isinstance(it, str) and it.endswith(".md")}
-
-
-def free_port() -> str:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def environment(tools: str, home: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from blobman import BlobManager
 
 from ..certificates import Authority
+from ..ports import own_port
 from ..support import SECRET, USER, authority
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"count": 0}'
@@ -133,7 +134,8 @@ class ListeningTestCase(TestCase):
         :return: the port.
         """
         kind = TCP6ServerEndpoint if ipv6 else TCP4ServerEndpoint
-        endpoint: Any = kind(_reactor, 0, interface="::1" if ipv6 else "127.0.0.1")
+        host = "::1" if ipv6 else "127.0.0.1"
+        endpoint: Any = kind(_reactor, own_port(self, host), interface=host)
         if tls is not None:
             endpoint = wrapServerTLS(tls, endpoint)
         port: Any = await endpoint.listen(factory)
