@@ -21,6 +21,8 @@ It is given and gives
 :func:`use_monotonic_time` has a reactor take no notice of the wall clock being set; ``clocks`` has
 the timeouts that take none anyway.
 
+``preallocation`` takes room on the disk for the databases of both ends.
+
 ``protocol`` is what client and server agree on, ``wire`` what both need to ask somebody over HTTP,
 and ``threads`` where both do what blocks. ``server`` is the other end, ``cli`` the ``blobman``
 command. ``queries`` has what a manager asks of the server alone; ``arguments`` and ``limits`` check

@@ -23,6 +23,7 @@ PACKAGE = Path(blobman.__file__).parent
 # From the ground up: a room stands on rooms above it in this table, so there is no way round.
 STANDS_ON: dict[str, set[str]] = {
     "clocks": set(),
+    "preallocation": set(),
     "errors": set(),
     "model": {"errors"},
     "results": {"errors", "model"},
@@ -51,6 +52,7 @@ STANDS_ON: dict[str, set[str]] = {
         "namespaces",
     },
     "local": {
+        "preallocation",
         "threads",
         "errors",
         "model",
@@ -88,7 +90,7 @@ STANDS_ON: dict[str, set[str]] = {
         "sync",
     },
     # It could not decrypt if it wanted to.
-    "server": {"clocks", "threads", "errors", "model", "protocol", "wire"},
+    "server": {"clocks", "preallocation", "threads", "errors", "model", "protocol", "wire"},
     "cli": {"", "server"},
     "__main__": {"cli"},
     "testing": {

@@ -99,6 +99,7 @@ class Connections:
         return connection
 
     def _connect(self) -> apsw.Connection:
+        self.room.open()
         return connect(str(self.path), self._key, patience=self._patience, pragmas=_PRAGMAS)
 
     def _open_first(self) -> apsw.Connection:
@@ -147,7 +148,7 @@ class Connections:
             if frames and log is not None:
                 check_together(connection, self.path)
                 # Without room, it is brought home when there is some.
-                with suppress(apsw.Error):
+                with suppress(apsw.Error, OSError):
                     pages = log.pages_after(frames, length_of(connection)[1])
                     self.room.take_back(connection, pages)
         finally:
@@ -233,6 +234,7 @@ class Connections:
             _close(connection)
         for connection in self._connections[:1]:
             self._close_last(connection)
+        self.room.close()
         if self._log is not None:
             self._log.close()
         if self._lock is not None:

@@ -9,14 +9,13 @@ else is stored.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from contextlib import suppress
 from pathlib import Path
 
 import apsw
 
-from .connection import pragma
+from ..preallocation import Preallocator
 from .wholeness import length_of
 
 __all__ = ["Room"]
@@ -39,15 +38,17 @@ class Room:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._database = Preallocator(path)
         self._lock = path.with_suffix(".lock")
-        self._page_size = 0
         self._has_reserve = False
 
-    def set_up(self, connection: apsw.Connection) -> None:
-        """Prepare the writer's connection: without this it takes no room ahead."""
-        _, self._page_size = length_of(connection)
-        _control(connection, apsw.SQLITE_FCNTL_CHUNK_SIZE, ctypes.c_int(self._page_size))
+    def open(self) -> None:
+        """Be ready to take some; before each connection to the database is opened."""
+        self._database.open()
+
+    def close(self) -> None:
+        """Take no more; after the last connection is closed."""
+        self._database.close()
 
     def take_for(self, connection: apsw.Connection, there: int) -> None:
         """
@@ -55,19 +56,11 @@ class Room:
 
         :param there: how many bytes it has.
         :raise apsw.FullError: there is no more.
+        :raise OSError: the disk fails.
         """
-        pages = pragma(connection, "page_count")
-        assert isinstance(pages, int)
-        if pages * self._page_size <= there:
-            return
-        wanted = pages * self._page_size + _AHEAD
-        try:
-            # Who tries to take what is not there may be left with a part of it.
-            if self._free() < wanted - there:
-                raise apsw.FullError
-            _control(connection, apsw.SQLITE_FCNTL_SIZE_HINT, ctypes.c_int64(wanted))
-        except apsw.Error as error:
-            raise apsw.FullError("there is no room for the database to grow") from error
+        pages, size = length_of(connection)
+        if pages * size > there:
+            self._database.lengthen(connection, pages * size + _AHEAD)
 
     def take_back(self, connection: apsw.Connection, pages: int) -> None:
         """
@@ -77,16 +70,10 @@ class Room:
         database that is much shorter than its log says for a damaged one, and leaves the log.
 
         :param pages: of the file, once the log has been brought into it.
-        :raise apsw.Error: there is not so much.
+        :raise apsw.FullError: there is not so much.
+        :raise OSError: the disk fails.
         """
-        self.set_up(connection)
-        wanted = pages * self._page_size
-        if self._path.stat().st_size < wanted:
-            _control(connection, apsw.SQLITE_FCNTL_SIZE_HINT, ctypes.c_int64(wanted))
-
-    def _free(self) -> int:
-        there = os.statvfs(self._path.parent)
-        return there.f_bavail * there.f_frsize
+        self._database.lengthen(connection, pages * length_of(connection)[1])
 
     def keep_reserve(self) -> None:
         """
@@ -119,7 +106,3 @@ class Room:
         with suppress(OSError):
             if self._lock.stat().st_size > _NOTE:
                 os.truncate(self._lock, _NOTE)
-
-
-def _control(connection: apsw.Connection, what: int, value: ctypes._SimpleCData[int]) -> None:
-    connection.file_control("main", what, ctypes.addressof(value))

@@ -90,7 +90,6 @@ class Writer:
     def _open(self) -> apsw.Connection:
         if self._connection is None:
             connection = self._connections.get()
-            self._room.set_up(connection)
             connection.set_wal_hook(self._committed)
             self._connection = connection
         return self._connection

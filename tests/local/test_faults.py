@@ -369,6 +369,24 @@ class LockTests(DiskTestCase):
             for store in stores:
                 await store.close()
 
+    async def test_one_of_two_in_a_process_is_closed(self) -> None:
+        """The other one still has the lock that SQLite shares for as long as it is open."""
+        stores = [self.open(), self.open()]
+        for number, store in enumerate(stores):
+            await put(store, f"{number}", content(100_000))
+        await stores[0].close()
+        lines = """
+            import fcntl
+            with open(os.path.join(folder, 'user_blobs.db'), 'r+b') as file:
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)
+                except BlockingIOError:
+                    say('locked')
+        """
+        self.assertIn("locked", run(self.folder, lines).stdout)
+        await stores[1].close()
+        self.assertNotIn("locked", run(self.folder, lines).stdout)
+
     async def test_locked_by_another_process(self) -> None:
         store = self.open(patience=0.05)
         await put(store, "a", b"data")

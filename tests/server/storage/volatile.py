@@ -385,7 +385,16 @@ def _functions(disk: VolatileDisk) -> dict[str, Callable[..., Any]]:
     """Give the functions of ``os`` that are to be replaced."""
     real = {
         name: getattr(os, name)
-        for name in ("open", "write", "writev", "pwrite", "fsync", "mkdir", "unlink")
+        for name in (
+            "open",
+            "write",
+            "writev",
+            "pwrite",
+            "posix_fallocate",
+            "fsync",
+            "mkdir",
+            "unlink",
+        )
     }
     own = _Functions(disk, real)
     return {name: getattr(own, name) for name in real}
@@ -439,6 +448,16 @@ class _Functions:
         with self._disk.operation():
             fits = self._disk.take(path, offset, len(data))
             return cast(int, self._real["pwrite"](descriptor, data[:fits], offset))
+
+    def posix_fallocate(self, descriptor: int, start: int, length: int) -> None:
+        path = self._path(descriptor)
+        if path is None:
+            self._real["posix_fallocate"](descriptor, start, length)
+            return
+        with self._disk.operation():
+            if self._disk.take(path, start, length) < length:
+                raise OSError(errno.ENOSPC, "the disk is full")
+            self._real["posix_fallocate"](descriptor, start, length)
 
     def fsync(self, descriptor: int) -> None:
         path = self._path(descriptor)

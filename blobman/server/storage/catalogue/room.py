@@ -9,7 +9,6 @@ out of that.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from contextlib import suppress
 
 import apsw
 
+from ....preallocation import Preallocator
 from ... import disk
 from .connection import PAGE_SIZE, ask
 from .log import Frame
@@ -37,29 +37,36 @@ class Room:
     """
 
     def __init__(self, database: str, reserve: str) -> None:
-        self._database = database
+        self._path = database
+        self._database = Preallocator(database)
         self._reserve = reserve
         self._has_reserve = False
         self._length = 0
 
-    def set_up(self, connection: apsw.Connection) -> None:
-        """Prepare a connection that writes: without this it takes no room ahead."""
-        _control(connection, apsw.SQLITE_FCNTL_CHUNK_SIZE, ctypes.c_int(PAGE_SIZE))
+    def open(self) -> None:
+        """Be ready to take some; before each connection to the database is opened."""
+        if self._path:
+            self._database.open()
+
+    def close(self) -> None:
+        """Take no more; after the last connection is closed. May be called twice."""
+        self._database.close()
 
     def take_for(self, connection: apsw.Connection) -> None:
         """
         Give the database the room that it is going to need; before a commit.
 
         :raise apsw.FullError: there is not so much.
+        :raise OSError: the disk fails.
         """
-        if not self._database:
+        if not self._path:
             return
         wanted = int(ask(connection, "PRAGMA page_count")[0][0]) * PAGE_SIZE
         if wanted <= self._length:
             return
-        self._length = os.path.getsize(self._database)
+        self._length = os.path.getsize(self._path)
         if wanted > self._length:
-            self._lengthen(connection, wanted + AHEAD)
+            self._database.lengthen(connection, wanted + AHEAD)
             self._length = wanted + AHEAD
 
     def take_back(self, connection: apsw.Connection, frames: Sequence[Frame]) -> None:
@@ -71,19 +78,13 @@ class Room:
 
         :param frames: what the log has.
         :raise apsw.FullError: there is not so much.
+        :raise OSError: the disk fails.
         """
-        wanted, size = frames[-1].pages * PAGE_SIZE, os.path.getsize(self._database)
+        wanted, size = frames[-1].pages * PAGE_SIZE, os.path.getsize(self._path)
         pages = int(ask(connection, "PRAGMA page_count")[0][0])
         missing = {*range(size // PAGE_SIZE + 1, pages + 1)} - {it.page for it in frames}
         if size < wanted and not missing:
-            self._lengthen(connection, wanted)
-
-    @staticmethod
-    def _lengthen(connection: apsw.Connection, size: int) -> None:
-        try:
-            _control(connection, apsw.SQLITE_FCNTL_SIZE_HINT, ctypes.c_int64(size))
-        except apsw.Error as error:
-            raise apsw.FullError("there is no room for the database to grow") from error
+            self._database.lengthen(connection, wanted)
 
     def moved(self) -> None:
         """Note that the database may have been made as short as it can be."""
@@ -95,7 +96,7 @@ class Room:
 
         :raise apsw.FullError: there is no room for it.
         """
-        if self._has_reserve or not self._database:
+        if self._has_reserve or not self._path:
             return
         try:
             self._make_reserve()
@@ -123,11 +124,7 @@ class Room:
         """
         self._has_reserve = False
         with suppress(OSError):
-            if self._database and os.path.getsize(self._reserve):
+            if self._path and os.path.getsize(self._reserve):
                 os.truncate(self._reserve, 0)
                 return True
         return False
-
-
-def _control(connection: apsw.Connection, what: int, value: ctypes._SimpleCData[int]) -> None:
-    connection.file_control("main", what, ctypes.addressof(value))

@@ -231,10 +231,10 @@ class Writer:
         :raise StoreError: it can't be opened.
         """
         if self._connection is None:
+            self._room.open()
             connection = connect(self._folder.path, CACHE)
             if self._folder.path:
                 connection.set_wal_hook(self._heed_log)
-                self._room.set_up(connection)
             self._connection, self._may_begin_log = connection, True
         return self._connection
 
@@ -251,6 +251,7 @@ class Writer:
 
     def _release(self) -> None:
         self._drop_connection()
+        self._room.close()
         self._folder.forget()
         self._has_logged = False
         self._marker.close()
