@@ -57,12 +57,12 @@ class WriterTests(SynchronousTestCase):
     def run_together(self, *calls: Callable[[Transaction], Any]) -> list[Any]:
         """Do some at once; give the result or the error of each."""
         works: list[Work[Any]] = [Work(call) for call in calls]
-        self.writer.run(works)
-        for work in works:
-            work.tell()
         outcomes: list[Any] = []
         for work in works:
             work.deferred.addBoth(outcomes.append)
+        self.writer.run(works)
+        for work in works:
+            work.tell()
         return [getattr(it, "value", it) for it in outcomes]
 
     def cut_the_power(self, pages_lost: int = 0) -> str:
