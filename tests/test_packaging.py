@@ -20,7 +20,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def versions(text: str, operator: str) -> dict[str, tuple[int, ...]]:
     """Find each package and its version."""
-    found = re.findall(rf"([A-Za-z][\w.-]*){operator}([\d.]+)", text)
+    found = re.findall(rf"([A-Za-z][\w.-]*)(?:\[\w+\])?{operator}([\d.]+)", text)
     return {name.lower(): numbers(version) for name, version in found}
 
 
