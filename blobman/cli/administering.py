@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .catalogues import catalogue_options
 from .options import json_option
 from .screen import Screen
 from .sizes import size_value
@@ -39,8 +40,8 @@ def quota() -> None:
 @click.argument("size", callback=size_value)
 @click.argument("user", required=False)
 @click.option("--default", "everyone", is_flag=True, help="Of users that have none of their own.")
-@data_option
-def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -> None:
+@catalogue_options
+def set_quota(size: float | None, user: str | None, everyone: bool, catalogue: str) -> None:
     """
     Set the quota of USER to SIZE.
 
@@ -50,23 +51,23 @@ def set_quota(size: float | None, user: str | None, everyone: bool, data: str) -
 
     if everyone == (user is not None):
         raise click.UsageError("give a user, or --default")
-    admin.set_quota(data, user, None if size is None else int(size))
+    admin.set_quota(catalogue, user, None if size is None else int(size))
 
 
 @quota.command("unset")
 @click.argument("user")
-@data_option
-def unset_quota(user: str, data: str) -> None:
+@catalogue_options
+def unset_quota(user: str, catalogue: str) -> None:
     """Give USER the default quota again."""
     from blobman.server.running import administration as admin
 
-    admin.unset_quota(data, user)
+    admin.unset_quota(catalogue, user)
 
 
 @quota.command("show")
-@data_option
+@catalogue_options
 @json_option()
-def show_quotas(data: str, as_json: bool) -> None:
+def show_quotas(catalogue: str, as_json: bool) -> None:
     """
     List the quotas.
 
@@ -74,7 +75,7 @@ def show_quotas(data: str, as_json: bool) -> None:
     """
     from blobman.server.running import administration as admin
 
-    quotas = admin.read_quotas(data)
+    quotas = admin.read_quotas(catalogue)
     sizes: list[tuple[str | None, int | None]] = [(None, quotas.default)]
     sizes += sorted(quotas.users.items())
     if as_json:
@@ -88,17 +89,17 @@ def show_quotas(data: str, as_json: bool) -> None:
 
 @click.group("server")
 def server() -> None:
-    """Look after the folder of a server."""
+    """Look after what a server keeps."""
 
 
 @server.command("usage")
-@data_option
+@catalogue_options
 @json_option()
-def usage(data: str, as_json: bool) -> None:
+def usage(catalogue: str, as_json: bool) -> None:
     """List how much each user keeps, and may keep."""
     from blobman.server.running import administration as admin
 
-    users = admin.read_usage(data)
+    users = admin.read_usage(catalogue)
     if as_json:
         for it in users:
             Screen(as_json=True).result(
@@ -162,8 +163,8 @@ class _Watcher:
 
 
 @server.command("restored")
-@data_option
-def restored(data: str) -> None:
+@catalogue_options
+def restored(catalogue: str) -> None:
     """
     Say that an older copy was put in place by hand. No server may be running.
 
@@ -173,8 +174,8 @@ def restored(data: str) -> None:
     """
     from blobman.server.running import administration as admin
 
-    number = admin.restored(data)
-    Screen().result(f"The last change that it has is number {number}.")
+    number = admin.restored(catalogue)
+    Screen().result(f"It has {number} changes.")
 
 
 def _limit_text(size: int | None) -> str:

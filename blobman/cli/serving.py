@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .catalogues import catalogue_option, check_catalogue
 from .paths import complete_file, complete_folder
 from .terminal import tell
 from .tokens import tokens_option
@@ -24,6 +25,7 @@ from .work import Work
     show_envvar=True,
     help="The folder of the blobs; made if there is none.",
 )
+@catalogue_option
 @click.option(
     "--listen",
     metavar="ENDPOINT",
@@ -61,6 +63,7 @@ from .work import Work
 )
 def serve(
     data: str,
+    catalogue: str | None,
     listen: tuple[str, ...],
     tokens: str | None,
     incoming: tuple[str, ...],
@@ -87,8 +90,10 @@ def serve(
     for path in filter(None, (tokens, incoming_tokens)):
         if not os.path.exists(path):
             tell(f"There are no tokens yet: {path} is not there. blobman token add makes it.")
+    if catalogue is not None:
+        check_catalogue(catalogue)
     if tokens is None:
-        _tell_of_catalogue(data)
+        _tell_of_catalogue(data if catalogue is None else catalogue)
 
     async def work(reactor: Any) -> None:
         from .listening import run_server
@@ -102,16 +107,18 @@ def serve(
             incoming=incoming,
             incoming_tokens=incoming_tokens,
             metrics=metrics,
+            catalogue=catalogue,
         )
 
     return Work(work, logs=True)
 
 
-def _tell_of_catalogue(data: str) -> None:
+def _tell_of_catalogue(catalogue: str) -> None:
     """Say how to make the first token in the catalogue, if there is none."""
-    from blobman.server.running.administration import tokens_of
+    from blobman.server.running.catalogues import FolderPlace, place_of
 
-    catalogue = f"sqlite:{data}"
-    if not (os.path.isdir(data) and tokens_of(catalogue).list()):
-        make_it = f"blobman token add USER --catalogue {quote(catalogue)}"
+    place = place_of(catalogue)
+    is_missing = isinstance(place, FolderPlace) and not os.path.isdir(place.data)
+    if is_missing or not place.tokens().list():
+        make_it = f"blobman token add USER --catalogue {quote(place.shown)}"
         tell(f"There are no tokens in the catalogue yet: {make_it} makes one.")

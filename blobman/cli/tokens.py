@@ -9,8 +9,8 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
-from click.core import ParameterSource
 
+from .catalogues import catalogue_option, choose
 from .options import F, json_option
 from .paths import complete_file
 from .screen import Screen
@@ -30,18 +30,10 @@ tokens_option = click.option(
     help="The file with the hashes of all tokens, if they are not in the catalogue.",
 )
 
-_catalogue_option = click.option(
-    "--catalogue",
-    metavar="URL",
-    envvar="BLOBMAN_CATALOGUE",
-    show_envvar=True,
-    help="The catalogue with the hashes of all tokens: sqlite:DIR, with the server's data folder.",
-)
-
 
 def _place_options(command: F) -> F:
     """Give a command the options that say where tokens are."""
-    return tokens_option(_catalogue_option(command))
+    return tokens_option(catalogue_option(command))
 
 
 class _Place(NamedTuple):
@@ -49,6 +41,7 @@ class _Place(NamedTuple):
     Where tokens are.
 
     :ivar option: how a command line says so.
+    :ivar value: likewise, without a password.
     """
 
     tokens: ITokens
@@ -58,30 +51,20 @@ class _Place(NamedTuple):
 
 def _find_place(tokens: str | None, catalogue: str | None) -> _Place:
     """
-    Choose between the options: what is typed wins over what is in a variable.
+    Find where the options say that they are.
 
     :raise click.UsageError: not exactly one is given, or that is no catalogue.
     """
-    context = click.get_current_context()
-    values = {"tokens": tokens, "catalogue": catalogue}
-    given = {name: value for name, value in values.items() if value is not None}
-    typed = [it for it in given if context.get_parameter_source(it) is ParameterSource.COMMANDLINE]
-    names = typed or list(given)
-    if len(names) != 1:
-        raise click.UsageError("give either --tokens or --catalogue")
-    [name] = names
-    return _Place(_open(name, given[name]), f"--{name}", given[name])
-
-
-def _open(name: str, value: str) -> ITokens:
+    name, value = choose({"tokens": tokens, "catalogue": catalogue})
     if name == "tokens":
         from blobman.server.accounts.tokens import TokenFile
 
-        return TokenFile(value)
+        return _Place(TokenFile(value), "--tokens", value)
     from blobman.server.running.administration import tokens_of
+    from blobman.server.running.catalogues import place_of
 
     try:
-        return tokens_of(value)
+        return _Place(tokens_of(value), "--catalogue", place_of(value).shown)
     except ValueError as error:
         raise click.UsageError(f"--catalogue: {error}") from error
 

@@ -81,7 +81,7 @@ class WithoutServerTests(CommandCase):
         await self.refuse(10, "server", "restored", *data)
         await self.succeed("quota", "set", "1GB", "--default", *data)
         outcome = await self.succeed("server", "restored", *data)
-        self.assertEqual(outcome.lines, ["The last change that it has is number 0."])
+        self.assertEqual(outcome.lines, ["It has 0 changes."])
 
     async def test_mistakes(self) -> None:
         os.mkdir(self.path("data"))

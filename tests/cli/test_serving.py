@@ -133,7 +133,7 @@ class CatalogueTests(CommandCase):
         self.assertEqual((await self.run_command("token", "list", *both[2:])).out, "")
 
     async def test_mistakes(self) -> None:
-        for url in ("postgresql://u:secret@host/db", "sqlite:", ""):
+        for url in ("mysql://u:secret@host/db", "sqlite:", ""):
             line = await self.refuse(2, "token", "add", "alice", "--catalogue", url)
             self.assertIn("sqlite:DIR", line)
             self.assertNotIn("secret", line)

@@ -172,10 +172,9 @@ class Cluster:
 
     # -- databases -------------------------------------------------------------------------
 
-    def url(self, database: str = "postgres", **parameters: str) -> str:
+    def url(self, database: str = "postgres") -> str:
         """Write the URL of a database."""
-        given = "".join(f"&{name}={quote(value)}" for name, value in parameters.items())
-        return f"postgresql://{USER}@/{database}?host={quote(self.folder, safe='')}{given}"
+        return f"postgresql://{USER}@/{database}?host={quote(self.folder)}"
 
     def run(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run a statement; give the rows, if there are any."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...clocks import steady_clock
 from ..accounts.file import FileAccounts
 from ..accounts.interface import IAccounts
 from ..accounts.portal import make_portal
 from ..accounts.tokens import TokenFile
 from ..http.limits import Limits
+from ..storage.backend import Backend
 from ..storage.backends import folder_backend
 from ..storage.catalogue.tokens import CatalogueAccounts
+from ..storage.payloads.folder import FolderPayloads
+from .catalogues import FolderPlace, place_of
 from .endpoints import make_endpoint, make_private_endpoint
 from .service import GRACE, Accounts, BlobsService, Listeners
 from .sites import DEFAULT_LIMITS, reactor_or_global
@@ -27,6 +31,7 @@ def make_service(
     incoming: Sequence[str] = (),
     incoming_tokens: str = "",
     metrics: Sequence[str] = (),
+    catalogue: str | None = None,
 ) -> BlobsService:
     """
     Make a server of a data folder.
@@ -42,7 +47,9 @@ def make_service(
     :param incoming_tokens: the token file of the services that deliver there.
     :param metrics: endpoint descriptions for ``/metrics``; needs ``blobman[server]``. One that
         names no interface is on loopback.
-    :raise ValueError: a path is empty; an endpoint description is wrong, or names a key that can't
+    :param catalogue: the URL of the catalogue, if that is not in the data folder.
+    :raise ValueError: a path is empty; the catalogue is no such URL, or there is another one in the
+        data folder; an endpoint description is wrong, or names a key that can't
         be read; or ``incoming`` is given and ``incoming_tokens`` is not.
     :raise ImportError: ``metrics`` is given, and ``blobman[server]`` is not installed.
     """
@@ -52,7 +59,7 @@ def make_service(
     if incoming and not incoming_tokens:
         raise ValueError("a listener for incoming needs its own token file")
     reactor = reactor_or_global(reactor)
-    backend = folder_backend(data, reactor)
+    backend = _make_backend(data, catalogue, reactor)
     users: IAccounts
     if tokens is None:
         users = CatalogueAccounts(backend.catalogue)
@@ -72,3 +79,17 @@ def make_service(
         reactor,
         grace,
     )
+
+
+def _make_backend(data: str, catalogue: str | None, reactor: Any) -> Backend:
+    home = FolderPlace(data)
+    try:
+        place = home if catalogue is None else place_of(catalogue)
+    except ValueError as error:
+        raise ValueError(f"catalogue: {error}") from error
+    if isinstance(place, FolderPlace) and place.data == home.data:
+        return folder_backend(data, reactor)
+    if home.is_used():
+        raise ValueError(f"data {data} has blobs that are not in the catalogue {place.shown}")
+    payloads = FolderPayloads(data, reactor, is_apart=True)
+    return Backend(place.make(reactor), payloads, steady_clock(reactor))

@@ -26,6 +26,7 @@ class Options(BaseOptions):
 
     optParameters = [  # noqa: RUF012
         ["data", "d", None, "The folder of the blobs; made if there is none."],
+        ["catalogue", None, None, "Where the catalogue is, as a URL; without one, in that folder."],
         [
             "tokens",
             "t",
@@ -83,6 +84,7 @@ def _make_service(options: Options) -> BlobsService:
         incoming=options["incoming"],
         incoming_tokens=options["incoming-tokens"] or "",
         metrics=options["metrics"],
+        catalogue=options["catalogue"],
     )
 
 
