@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from blobman.crypto import IV_SIZE, Preamble, make_sealer
 from blobman.local import batches, schema
 from blobman.local.batches import Entry
-from blobman.local.connection import connect, pragma, transaction
+from blobman.local.connection import connect
 from blobman.local.payload_rows import Payload
 from blobman.model import BlobKey, SyncStatus
+from blobman.sqlite import pragma, transaction
 
 SIZE = 10_000
 TOGETHER = 64

@@ -21,12 +21,11 @@ It is given and gives
 :func:`use_monotonic_time` has a reactor take no notice of the wall clock being set; ``clocks`` has
 the timeouts that take none anyway.
 
-``preallocation`` takes room on the disk for the databases of both ends.
-
-``protocol`` is what client and server agree on, ``wire`` what both need to ask somebody over HTTP,
-and ``threads`` where both do what blocks. ``server`` is the other end, ``cli`` the ``blobman``
-command. ``queries`` has what a manager asks of the server alone; ``arguments`` and ``limits`` check
-what it is given. ``comparing`` serves the synchronizer.
+``protocol`` is what client and server agree on. They share ``wire``, to ask somebody over HTTP,
+``sqlite``, to open a database, ``preallocation``, to take room on the disk for it, and ``threads``,
+to do what blocks. ``server`` is the other end, ``cli`` the ``blobman`` command. ``queries`` has
+what a manager asks of the server alone; ``arguments`` and ``limits`` check what it is given.
+``comparing`` serves the synchronizer.
 """
 
 from __future__ import annotations

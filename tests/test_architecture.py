@@ -30,6 +30,7 @@ STANDS_ON: dict[str, set[str]] = {
     "protocol": {"errors", "model"},
     "wire": {"errors", "model", "protocol"},
     # What a client and a server have in common.
+    "sqlite": {"errors"},
     "threads": {"errors"},
     "crypto": {"errors", "model"},
     "document": {"errors", "model"},
@@ -53,6 +54,7 @@ STANDS_ON: dict[str, set[str]] = {
     },
     "local": {
         "preallocation",
+        "sqlite",
         "threads",
         "errors",
         "model",
@@ -90,7 +92,16 @@ STANDS_ON: dict[str, set[str]] = {
         "sync",
     },
     # It could not decrypt if it wanted to.
-    "server": {"clocks", "preallocation", "threads", "errors", "model", "protocol", "wire"},
+    "server": {
+        "clocks",
+        "sqlite",
+        "preallocation",
+        "threads",
+        "errors",
+        "model",
+        "protocol",
+        "wire",
+    },
     "cli": {"", "server"},
     "__main__": {"cli"},
     "testing": {

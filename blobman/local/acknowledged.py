@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import StoreError
-from .wal import LogFile, Salts
+from ..sqlite import LogFile, Salts
 
 __all__ = ["Acknowledged", "was_used"]
 
@@ -108,9 +108,9 @@ class Acknowledged:
         :raise OSError: it can't be noted.
         """
         # Read each time: another process may have begun the log anew.
-        salts = log.read_salts_at(frames, self._page_size)
-        if salts is not None:
-            self._write(_Note(frames, salts))
+        last = log.read_frame(frames, self._page_size)
+        if last is not None:
+            self._write(_Note(frames, last.salts))
 
     def note_use(self) -> None:
         """

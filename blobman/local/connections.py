@@ -12,15 +12,15 @@ from pathlib import Path
 import apsw
 
 from ..errors import StoreError, StoreFullError
+from ..sqlite import LogFile, log_of, pragma, transaction
 from . import payload_rows, schema, strays
 from .acknowledged import Acknowledged
-from .connection import connect, derive_key, pragma, transaction
+from .connection import connect, derive_key
 from .faults import store_errors
 from .lock import StoreLock
 from .payloads import PayloadFiles
 from .room import Room
 from .takeover import TakeOver
-from .wal import LogFile, log_of
 from .wholeness import check_database, check_not_lost, check_together, length_of
 
 __all__ = ["Connections"]
@@ -149,8 +149,8 @@ class Connections:
                 check_together(connection, self.path)
                 # Without room, it is brought home when there is some.
                 with suppress(apsw.Error, OSError):
-                    pages = log.pages_after(frames, length_of(connection)[1])
-                    self.room.take_back(connection, pages)
+                    last = log.read_frame(frames, length_of(connection)[1])
+                    self.room.take_back(connection, 0 if last is None else last.pages)
         finally:
             if log is not None:
                 log.close()

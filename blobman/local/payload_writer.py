@@ -13,7 +13,8 @@ from uuid import uuid4
 import apsw
 
 from ..errors import ClosedError, StoreError
-from .connection import KEY_SIZE, connect, file_uri, transaction
+from ..sqlite import KEY_SIZE, file_uri, transaction
+from .connection import connect
 from .digests import Digests
 from .faults import store_error, store_errors
 

@@ -20,7 +20,8 @@ from weakref import WeakSet
 import apsw
 
 from ..errors import ClosedError, StoreError, WrongKeyError
-from .connection import connect, file_uri
+from ..sqlite import file_uri
+from .connection import connect
 from .faults import store_errors
 from .payload_writer import FileKey, PayloadWriter
 from .wholeness import check_payload_file

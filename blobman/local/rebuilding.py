@@ -12,8 +12,9 @@ import apsw
 
 from ..errors import ClosedError, StoreError
 from ..model import BlobKey
+from ..sqlite import pragma, transaction
 from . import payload_rows, records, schema
-from .connection import connect, pragma, transaction
+from .connection import connect
 from .faults import store_errors
 from .mapping import NewBlob, Tally
 from .payload_rows import Payload

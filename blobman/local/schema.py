@@ -12,7 +12,7 @@ from typing import NamedTuple
 import apsw
 
 from ..errors import StoreError
-from .connection import pragma, transaction
+from ..sqlite import pragma, transaction
 
 __all__ = ["CHUNK_SIZE", "UPGRADES", "VERSION", "Upgrade", "upgrade"]
 

@@ -15,7 +15,7 @@ import apsw
 
 from ..errors import StoreError
 from ..model import DEFAULT_NAMESPACE
-from .connection import file_uri, pragma
+from ..sqlite import file_uri, pragma
 from .faults import store_errors
 from .journal import roll_back
 from .schema import CHUNK_SIZE

@@ -19,8 +19,9 @@ import apsw
 from twisted.logger import Logger
 
 from ..errors import ClosedError, StoreError, WrongKeyError
+from ..sqlite import file_uri
 from . import strays
-from .connection import connect, file_uri
+from .connection import connect
 from .faults import store_errors
 from .journal import journal_of
 from .lock import StoreLock

@@ -7,10 +7,9 @@ from pathlib import Path
 import apsw
 
 from ..errors import StoreError
+from ..sqlite import LogFile, log_of, pragma
 from . import strays
 from .acknowledged import was_used
-from .connection import pragma
-from .wal import LogFile, log_of
 
 __all__ = [
     "check_database",
@@ -87,7 +86,7 @@ def check_database(
     if whole >= pages:
         return
     missing = set(range(whole + 1, pages + 1)) if pages - whole <= frames else {0}
-    if log is None or not missing.issubset(log.pages(frames, size)):
+    if log is None or not missing.issubset(it.page for it in log.read_frames(frames, size)):
         raise StoreError(f"{path} is damaged: it is shorter than it was")
 
 

@@ -12,7 +12,7 @@ import apsw
 from twisted.internet.defer import CancelledError
 
 from ..errors import StoreError
-from .connection import transaction
+from ..sqlite import transaction
 from .connections import Connections
 from .faults import is_full, store_error
 from .workers import Job, run_together

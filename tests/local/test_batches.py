@@ -15,10 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from blobman.errors import BlobAlreadyExistsError, BlobError, IllegalStatusChange
 from blobman.local import batches, schema
 from blobman.local.batches import Arrival, Entry
-from blobman.local.connection import connect, transaction
+from blobman.local.connection import connect
 from blobman.local.payload_rows import Payload
 from blobman.local.records import take_back
 from blobman.model import BlobKey, SyncStatus
+from blobman.sqlite import transaction
 
 S = SyncStatus
 KEYS = st.builds(BlobKey, st.sampled_from(["", "n"]), st.sampled_from("abcdef"))

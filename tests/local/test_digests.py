@@ -12,10 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import StoreError
 from blobman.local import schema
-from blobman.local.connection import connect, derive_key, pragma
+from blobman.local.connection import connect, derive_key
 from blobman.local.digests import Digests, digest_content, is_intact
 from blobman.local.payload_writer import PayloadWriter
 from blobman.model import SyncStatus
+from blobman.sqlite import pragma
 
 from .contract import MIB, content
 from .test_faults import KEY, DiskTestCase, put, read

@@ -10,8 +10,8 @@ from pathlib import Path
 from blobman.errors import StoreError
 from blobman.local import BlobStore
 from blobman.local.connection import connect, derive_key
-from blobman.local.wal import LogFile, Salts, log_of
 from blobman.model import SyncStatus
+from blobman.sqlite import LogFile, Salts, log_of
 
 from .child import run
 from .contract import MIB, content
@@ -252,8 +252,9 @@ class LogTests(OpeningTestCase):
         log = LogFile(self.log)
         salts = log.read_salts()
         assert salts is not None
-        self.assertEqual(log.read_salts_at(1, 16384), salts)
-        self.assertIsNone(log.read_salts_at(10_000, 16384))
+        first = log.read_frame(1, 16384)
+        self.assertEqual(first and first.salts, salts)
+        self.assertIsNone(log.read_frame(10_000, 16384))
         log.close()
         later, other = Salts(salts.first + 1 & 0xFFFFFFFF, 5), Salts(salts.first, 5)
         self.assertTrue(later.is_later_than(salts))

@@ -10,10 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import StoreError, WrongKeyError
 from blobman.local import BlobStore
-from blobman.local.connection import connect, derive_key, pragma
+from blobman.local.connection import connect, derive_key
 from blobman.local.schema import UPGRADES, VERSION, upgrade
 from blobman.model import UNAVAILABLE_STATUSES, SyncStatus
 from blobman.reconciliation import FeedState
+from blobman.sqlite import pragma
 
 from .contract import HERE, MIB, content
 from .test_faults import KEY, DiskTestCase, put, read

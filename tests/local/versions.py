@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blobman.local.connection import connect, derive_key, pragma
+from blobman.local.connection import connect, derive_key
 from blobman.local.schema import VERSION
+from blobman.sqlite import pragma
 
 from .test_faults import KEY
 

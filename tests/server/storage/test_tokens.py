@@ -10,7 +10,7 @@ import apsw
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import StoreError
-from blobman.server.storage.catalogue.connection import connect, connect_copy, transaction
+from blobman.server.storage.catalogue.connection import connect, connect_copy
 from blobman.server.storage.catalogue.folder import CatalogueFolder
 from blobman.server.storage.catalogue.interface import Quotas
 from blobman.server.storage.catalogue.questions import Questions
@@ -20,6 +20,7 @@ from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
 from blobman.server.storage.catalogue.tokens import CatalogueAccounts, CatalogueTokens
 from blobman.server.storage.catalogue.visiting import alone, asking, version
 from blobman.server.storage.interface import UnavailableError
+from blobman.sqlite import transaction
 from blobman.testing.contracts import AccountsContract
 
 CACHE = 100_000

@@ -1,24 +1,23 @@
 """
 Connections to the catalogue's database, and what its errors mean.
 
-SQLite itself notices damage only where it breaks the structure of a page. So every page carries an
-authentication tag (AEGIS-256, of SQLite3 Multiple Ciphers): a page that is not as it was written
-can't be read. The key is no secret: what is to be kept from the owner of the disk was sealed by the
-clients. A file that has been cut is not noticed so; that is what :func:`check_length` and the
-digests of rows are for.
+It is encrypted for the tags that its pages have then; see :mod:`blobman.sqlite.connection`. The key
+is no secret: what is to be kept from the owner of the disk was sealed by the clients. A file that
+has been cut is not noticed so; that is what :func:`check_length` and the digests of rows are for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
 
 import apsw
 
+from .... import sqlite
 from ....errors import BlobError, StoreError
+from ....sqlite import KEY_SIZE, file_uri, transaction
 from ..faults import unavailable
 from ..interface import DamagedError, UnavailableError
 from .schema import UPGRADES, VERSION
@@ -29,12 +28,17 @@ PAGE_SIZE = 8192
 PERSISTENT_WAL = 4 * 1024 * 1024
 """Bytes that the log keeps when it is emptied, so that little can be written on a full disk."""
 
-_CIPHER: tuple[str, ...] = (
-    "cipher = 'aegis'",
-    "algorithm = 'aegis-256'",
-    f"key = 'raw:{'00' * 32}'",
-    f"page_size = {PAGE_SIZE}",
+_KEY = bytes(KEY_SIZE)
+
+_LOGGED = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    f"journal_size_limit={PERSISTENT_WAL}",
+    "wal_autocheckpoint=0",
 )
+
+_READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+_WRITE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
 
 _KINDS: tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...] = (
     ((apsw.CorruptError, apsw.NotADBError), DamagedError, "the catalogue is damaged"),
@@ -84,30 +88,8 @@ def connect(path: str, cache: int, patience: float = 10.0) -> apsw.Connection:
     :param patience: the seconds to wait for a lock of another process.
     :raise StoreError: it can't be opened, is none, or needs a newer version of this program.
     """
-    _check_apsw()
-    with store_errors():
-        connection = apsw.Connection(path or ":memory:")
-        try:
-            connection.set_busy_timeout(int(patience * 1000))
-            # The log stays: it is judged before anything is moved out of it, and its space is
-            # there when there is no other.
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            if path:
-                _prepare_file(connection)
-            for setting in (f"cache_size = {-cache // 1024}", "temp_store = MEMORY"):
-                connection.execute(f"PRAGMA {setting}").fetchall()
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def _check_apsw() -> None:
-    if not getattr(apsw, "mc_version", None):
-        raise StoreError(
-            "this apsw can't tell damaged pages: remove the package apsw and reinstall "
-            "apsw-sqlite3mc"
-        )
+    settings = (*(_LOGGED if path else ()), f"cache_size={-cache // 1024}")
+    return _connect(path or ":memory:", patience=patience, pragmas=settings)
 
 
 def connect_copy(path: str, is_fixed: bool = False) -> apsw.Connection:
@@ -118,13 +100,9 @@ def connect_copy(path: str, is_fixed: bool = False) -> apsw.Connection:
     :param is_fixed: nothing is written, not even beside it.
     :raise StoreError: it can't be opened, or is none.
     """
-    _check_apsw()
     if is_fixed:
-        flags, what, settings = apsw.SQLITE_OPEN_READONLY, "?immutable=1", _CIPHER
-    else:
-        flags, what, settings = apsw.SQLITE_OPEN_READWRITE, "", (*_CIPHER, "journal_mode = DELETE")
-    name = f"file:{quote(os.path.abspath(path))}{what}"
-    return _connect_with(settings, name, flags | apsw.SQLITE_OPEN_URI)
+        return _connect(file_uri(path, "immutable=1"), flags=_READ)
+    return _connect(path, flags=_WRITE, pragmas=("journal_mode=DELETE",))
 
 
 def connect_damaged(path: str) -> apsw.Connection:
@@ -133,56 +111,13 @@ def connect_damaged(path: str) -> apsw.Connection:
 
     :raise StoreError: it can't be opened.
     """
-    _check_apsw()
-    settings = (*_CIPHER, "writable_schema = ON")
-    return _connect_with(settings, os.path.abspath(path), apsw.SQLITE_OPEN_READWRITE)
+    return _connect(path, flags=_WRITE, pragmas=("writable_schema=ON",))
 
 
-def _connect_with(settings: Sequence[str], name: str, flags: int) -> apsw.Connection:
+def _connect(target: str, **options: Any) -> apsw.Connection:
+    key = None if target == ":memory:" else _KEY
     with store_errors():
-        connection = apsw.Connection(name, flags=flags)
-        try:
-            for setting in settings:
-                ask(connection, f"PRAGMA {setting}")
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def _prepare_file(connection: apsw.Connection) -> None:
-    for setting in (
-        *_CIPHER,
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        f"journal_size_limit = {PERSISTENT_WAL}",
-        "wal_autocheckpoint = 0",
-    ):
-        connection.execute(f"PRAGMA {setting}").fetchall()
-
-
-def ask(
-    connection: apsw.Connection, statement: str, values: Sequence[Any] = ()
-) -> list[tuple[Any, ...]]:
-    """Run a statement, and give all its rows."""
-    return connection.execute(statement, values).fetchall()
-
-
-@contextmanager
-def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """
-    Write in the block, all of it or nothing.
-
-    :raise apsw.Error: it could not begin or not be committed; then nothing is written.
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+        return sqlite.connect(target, key, page_size=PAGE_SIZE, **options)
 
 
 Adopt = Callable[[apsw.Connection], object]

@@ -7,9 +7,9 @@ import os
 import time
 
 from ....errors import StoreError
+from ....sqlite import LogFile
 from ... import disk
 from ..interface import DamagedError, UnavailableError
-from .log import has_header
 
 BACKUP = "backup.json"
 """The file that makes a folder that of a backup's catalogue."""
@@ -32,7 +32,7 @@ class CatalogueFolder:
         self.folder = os.path.abspath(folder) if folder else ""
         self.path = self.join("catalogue.sqlite")
         self.log = self.path and self.path + "-wal"
-        self._open_log = -1
+        self._open_log: LogFile | None = None
         self._files: tuple[os.stat_result, os.stat_result] | None = None
 
     def join(self, name: str) -> str:
@@ -54,15 +54,15 @@ class CatalogueFolder:
     def remember(self) -> None:
         """Note which files the database and its log are; SQLite has both open."""
         if self.path:
-            self._open_log = os.open(self.log, os.O_RDONLY | os.O_CLOEXEC)
+            self._open_log = LogFile(self.log)
             self._files = self._find()
 
     def forget(self) -> None:
         """Take no notice of those files any more. May be called twice."""
         self._files = None
-        if self._open_log >= 0:
-            os.close(self._open_log)
-            self._open_log = -1
+        if self._open_log is not None:
+            self._open_log.close()
+            self._open_log = None
 
     def _find(self) -> tuple[os.stat_result, os.stat_result]:
         return os.stat(self.path), os.stat(self.log)
@@ -89,7 +89,10 @@ class CatalogueFolder:
         :raise DamagedError: it does not: what is written to it would never be found.
         :raise OSError: it can't be read.
         """
-        if self._open_log >= 0 and not has_header(self._open_log, may_be_empty):
+        log = self._open_log
+        if log is None or (may_be_empty and log.is_empty()):
+            return
+        if log.read_salts() is None:
             raise DamagedError("the catalogue's log was damaged while the server had it open")
 
 

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import apsw
 
 from ....errors import StoreError
+from ....sqlite import ask, transaction
 from ..interface import DamagedError
-from .connection import ask, connect, connect_copy, store_errors, transaction
+from .connection import connect, connect_copy, store_errors
 
 _CACHE = 100_000
 

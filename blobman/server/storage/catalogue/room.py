@@ -17,9 +17,9 @@ from contextlib import suppress
 import apsw
 
 from ....preallocation import Preallocator
+from ....sqlite import Frame, ask
 from ... import disk
-from .connection import PAGE_SIZE, ask
-from .log import Frame
+from .connection import PAGE_SIZE
 
 RESERVE = 2 * 1024 * 1024
 """Bytes for what clears the disk. A deletion takes some pages of the log, until that is moved."""

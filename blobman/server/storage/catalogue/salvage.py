@@ -9,8 +9,9 @@ from typing import Any
 
 import apsw
 
+from ....sqlite import ask, transaction
 from ... import disk
-from .connection import ask, connect_copy, transaction, upgrade
+from .connection import connect_copy, upgrade
 
 Row = tuple[Any, ...]
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from ....sqlite import ask
 from ...accounts.interface import IAccounts, ITokens, Tokens
 from ...accounts.tokens import check_is_free, is_one_of, new_token
-from .connection import Adopt, ask
+from .connection import Adopt
 from .interface import ICatalogue
 from .questions import Questions
 from .visiting import is_made, visiting, writing

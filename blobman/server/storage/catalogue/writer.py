@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +17,7 @@ import apsw
 from twisted.logger import Logger
 
 from ....errors import BlobError
+from ....sqlite import LogFile, ask, transaction
 from ....threads import Work
 from ... import disk
 from ..interface import DamagedError, UnavailableError
@@ -24,17 +25,15 @@ from .connection import (
     PAGE_SIZE,
     Adopt,
     as_store_error,
-    ask,
     check_length,
     connect,
     store_errors,
-    transaction,
     upgrade,
 )
 from .folder import CatalogueFolder, take_lock
 from .history import begin_generation, begin_only_generation, forget_tombstones
 from .interface import LINGER, Publication
-from .log import frames_moved, mark_of, read_frames, read_salt
+from .log import frames_moved, mark_of, read_salt
 from .marker import Marker
 from .pairing import check_pairing, first_transaction
 from .questions import Questions
@@ -175,8 +174,9 @@ class Writer:
             if frames < frames_moved(mark, read_salt(self._folder.log)):
                 raise DamagedError("the catalogue's log is damaged: blobman server check --repair")
             if frames > 0:
-                log = read_frames(self._folder.log, frames, PAGE_SIZE)
-                self._room.take_back(self.connection(), log)
+                with closing(LogFile(self._folder.log)) as log:
+                    moving = list(log.read_frames(frames, PAGE_SIZE))
+                self._room.take_back(self.connection(), moving)
 
     def _make_tables(self, acknowledged: int) -> None:
         """Make what is missing; unless it was there, and has gone."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import apsw
 
-from ..catalogue.connection import ask
+from ....sqlite import ask
 
 
 class _Rule(NamedTuple):

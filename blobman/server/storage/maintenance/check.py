@@ -14,9 +14,10 @@ from typing import Any
 import apsw
 
 from ....errors import StoreError
-from ..catalogue.connection import PAGE_SIZE, ask, connect_copy
+from ....sqlite import Log, ask, read_log
+from ..catalogue.connection import PAGE_SIZE, connect_copy
 from ..catalogue.interface import Entry
-from ..catalogue.log import Log, frames_moved, read_log
+from ..catalogue.log import frames_moved
 from ..catalogue.marker import read_marker
 from ..catalogue.pairing import PairingError, check_pairing
 from ..catalogue.rows import check_entry, read_flags
@@ -134,7 +135,7 @@ def _check_pairing(path: str) -> Iterator[Finding]:
 
 def _frames_moved(data: str, log: Log) -> int:
     mark = read_marker(os.path.join(data, LOG_MOVED)) or 0
-    return frames_moved(mark, log.salt)
+    return frames_moved(mark, log.salts and log.salts.second)
 
 
 def check_catalogue(data: str, connection: apsw.Connection, deep: bool) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 import apsw
 
 from ....errors import StoreError
+from ....sqlite import ask
 from ... import disk
-from ..catalogue.connection import ask
 from ..catalogue.questions import Questions
 from ..interface import DamagedError
 

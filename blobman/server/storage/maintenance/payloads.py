@@ -12,8 +12,8 @@ from typing import NamedTuple
 import apsw
 
 from ....protocol import TAG_SIZE
+from ....sqlite import ask
 from ... import disk
-from ..catalogue.connection import ask
 from ..digests import CHUNK, is_chunk
 from ..interface import BlobName
 from ..payloads.folder import FOLDER, path_of

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import apsw
 
 from ....errors import StoreError
+from ....sqlite import ask
 from ... import disk
-from ..catalogue.connection import ask, connect_copy, connect_damaged, store_errors
+from ..catalogue.connection import connect_copy, connect_damaged, store_errors
 from ..catalogue.folder import CatalogueFolder
 from ..catalogue.history import begin_only_generation, forget_tombstones
 from ..catalogue.marker import read_marker

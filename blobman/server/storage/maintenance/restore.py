@@ -8,8 +8,9 @@ import shutil
 from contextlib import closing
 
 from ....errors import StoreError
+from ....sqlite import transaction
 from ... import disk
-from ..catalogue.connection import connect_copy, store_errors, transaction
+from ..catalogue.connection import connect_copy, store_errors
 from ..catalogue.history import begin_only_generation, forget_tombstones
 from ..catalogue.questions import Questions
 from ..catalogue.visiting import alone

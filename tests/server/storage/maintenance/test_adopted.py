@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 from blobman.server.storage.backend import Backend
-from blobman.server.storage.catalogue.connection import ask
 from blobman.server.storage.catalogue.visiting import visiting
 from blobman.server.storage.interface import BlobName
 from blobman.server.storage.maintenance.backup import back_up
 from blobman.server.storage.maintenance.findings import Kind
 from blobman.server.storage.maintenance.repair import repair
 from blobman.server.storage.maintenance.restore import restore
+from blobman.sqlite import ask
 
 from .folders import Blobs, FolderCase, change_file, read
 

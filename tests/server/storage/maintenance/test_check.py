@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from blobman.errors import StoreError
 from blobman.server.running.administration import restored
 from blobman.server.storage.backend import Backend
-from blobman.server.storage.catalogue.connection import ask, connect, transaction
+from blobman.server.storage.catalogue.connection import connect
 from blobman.server.storage.catalogue.folder import CatalogueFolder
 from blobman.server.storage.catalogue.interface import Publication
 from blobman.server.storage.catalogue.writer import Publishing, Writer
@@ -25,6 +25,7 @@ from blobman.server.storage.maintenance.backup import back_up
 from blobman.server.storage.maintenance.check import check
 from blobman.server.storage.maintenance.findings import Kind
 from blobman.server.storage.maintenance.repair import FOUND, repair
+from blobman.sqlite import ask, transaction
 from blobman.testing.contracts.support import name, query, sealed
 from blobman.threads import Work
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.server.storage.catalogue.connection import ask, connect
-from blobman.server.storage.catalogue.log import Log, frames_moved, mark_of, read_log, read_salt
+from blobman.server.storage.catalogue.connection import connect
+from blobman.server.storage.catalogue.log import frames_moved, mark_of, read_salt
+from blobman.sqlite import Log, ask, read_log
 
 from .folders import change_file
 
@@ -53,7 +54,8 @@ class LogTests(SynchronousTestCase):
     def test_a_whole_one(self) -> None:
         log = read_log(self.log)
         self.assertEqual(log[:3], (True, self.expected, self.expected))
-        self.assertEqual(log.salt, read_salt(self.log))
+        assert log.salts is not None
+        self.assertEqual(log.salts.second, read_salt(self.log))
         self.assertTrue(log.is_whole)
 
     def test_none(self) -> None:
