@@ -21,7 +21,6 @@ from blobman import BlobManager
 from blobman.clocks import SteadyClock, steady_clock, use_monotonic_time
 from blobman.protocol import write_authorization
 from blobman.server.accounts.file import FileAccounts
-from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.sites import make_site
 
@@ -166,7 +165,7 @@ class WallClockTests(TestCase):
         tokens = TokenFile(os.path.join(folder, "tokens"))
         self.token = tokens.add("alice")
         self.backend = open_memory_backend()
-        self.site = make_site(self.backend, make_portal(FileAccounts(tokens)))
+        self.site = make_site(self.backend, FileAccounts(tokens))
         endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
         self.port = await endpoint.listen(self.site)
         self.number = self.port.getHost().port

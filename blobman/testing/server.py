@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 
 from ..server.accounts.file import FileAccounts
-from ..server.accounts.portal import make_portal
 from ..server.accounts.tokens import TokenFile
 from ..server.running.sites import make_site
 from ..server.storage.backends import memory_backend
@@ -45,7 +44,7 @@ class MemoryServer:
         self._folder = tempfile.TemporaryDirectory()
         tokens = TokenFile(os.path.join(self._folder.name, "tokens"))
         self.token = tokens.add(user)
-        self._site = make_site(self._backend, make_portal(FileAccounts(tokens, reactor)), reactor)
+        self._site = make_site(self._backend, FileAccounts(tokens, reactor), reactor)
         self._port: IListeningPort | None = None
         self.remote = ""
         self.remote_stream = ""

@@ -16,7 +16,6 @@ from twisted.web.http_headers import Headers
 
 from blobman.protocol import write_authorization
 from blobman.server.accounts.file import FileAccounts
-from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.sites import make_site
 from blobman.server.storage.backends import folder_backend
@@ -63,9 +62,7 @@ class ServerMixin(Base):
         self.alice, self.bob = self.tokens.add("alice"), self.tokens.add("bob")
         self.backend = folder_backend(self.root)
         await self.backend.open()
-        self.site = make_site(
-            self.backend, make_portal(FileAccounts(self.tokens)), **self.site_options
-        )
+        self.site = make_site(self.backend, FileAccounts(self.tokens), **self.site_options)
         self.certificate = ""
         endpoint = "tcp:0:interface=127.0.0.1"
         if self.scheme == "https":

@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from twisted.cred.portal import Portal
-
 from ...protocol import ChangesQuery, ListQuery, is_true, read_flags, write_flags
-from ..accounts.admission import Admission
-from ..storage import IBlobsBackend
 from .answers import JSON_TYPE, answer
 from .changes import Feed
 from .download import send_blob
@@ -24,15 +20,7 @@ FLAGS_LIMIT = 4096
 
 
 class BlobsResource(UserResource):
-    """
-    ``/blobs/``.
-
-    :param backend: where the blobs are.
-    """
-
-    def __init__(self, portal: Portal, admission: Admission, backend: IBlobsBackend) -> None:
-        super().__init__(portal, admission)
-        self._backend = backend
+    """``/blobs/``."""
 
     def handlers(self, parts: list[str]) -> dict[str, Handler]:
         """Tell a list from a blob."""

@@ -12,11 +12,10 @@ import struct
 import time
 from collections.abc import Callable
 
-from twisted.cred.portal import Portal
-
 from ...model import Flags, is_name
 from ...protocol import ProtocolError
 from ..accounts.admission import Admission
+from ..accounts.interface import IAccounts
 from ..storage import BlobName, IBlobsBackend
 from .answers import answer
 from .refusals import Refusal
@@ -47,21 +46,20 @@ class IncomingResource(UserResource):
     """
     ``/incoming/``.
 
-    :param portal: knows the tokens of the services.
+    :param accounts: knows the tokens of the services.
     :param now: gives seconds since the epoch.
     :param random: gives as many random bytes as it is asked for.
     """
 
     def __init__(
         self,
-        portal: Portal,
+        accounts: IAccounts,
         admission: Admission,
         backend: IBlobsBackend,
         now: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        super().__init__(portal, admission)
-        self._backend = backend
+        super().__init__(accounts, admission, backend)
         self._now = now
         self._random = random
 

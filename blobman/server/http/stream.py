@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from twisted.cred.portal import Portal
 from twisted.internet.threads import deferToThreadPool
 
 from ...protocol import ProtocolError, read_ids, read_manifest, write_results
-from ..accounts.admission import Admission
-from ..storage import SMALL, BlobName, IBlobsBackend
+from ..storage import SMALL, BlobName
 from .answers import JSON_TYPE, PacedWriter, answer, check_present
 from .frames import send_frames
 from .refusals import Refusal
@@ -28,15 +26,7 @@ LINE_LIMIT = 6 * 1024 * 1024
 
 
 class StreamResource(UserResource):
-    """
-    ``/stream/``.
-
-    :param backend: where the blobs are.
-    """
-
-    def __init__(self, portal: Portal, admission: Admission, backend: IBlobsBackend) -> None:
-        super().__init__(portal, admission)
-        self._backend = backend
+    """``/stream/``."""
 
     def handlers(self, parts: list[str]) -> dict[str, Handler]:
         """Know one place."""

@@ -8,10 +8,9 @@ there such a method (405), are the names names (400). Then one method of a resou
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
-from twisted.cred.error import LoginFailed
-from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -19,8 +18,8 @@ from twisted.web.server import NOT_DONE_YET
 from ...model import is_name
 from ...protocol import DEFAULT_NAMESPACE, ProtocolError, Query, read_authorization
 from ..accounts.admission import Admission
-from ..accounts.portal import IAccount, TokenCredentials
-from ..storage import BlobName
+from ..accounts.interface import IAccounts
+from ..storage import BlobName, IBlobsBackend
 from .answers import answer_errors
 from .refusals import Refusal
 from .request import BlobsRequest
@@ -70,16 +69,18 @@ class UserResource(Resource):
     """
     What belongs to users, under ``{user}/...``: lets them in, and answers all errors.
 
-    :param portal: knows the tokens.
+    :param accounts: knows the tokens.
     :param admission: limits what one user can have under way.
+    :param backend: where the blobs are.
     """
 
     isLeaf = True
 
-    def __init__(self, portal: Portal, admission: Admission) -> None:
+    def __init__(self, accounts: IAccounts, admission: Admission, backend: IBlobsBackend) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._portal = portal
+        self._accounts = accounts
         self._admission = admission
+        self._backend = backend
 
     def render(self, request: Any) -> int:
         """Begin to answer."""
@@ -103,14 +104,13 @@ class UserResource(Resource):
         await handler(request, Target(parts[0], parts[1:], _read_fields(request)))
 
     async def _log_in(self, request: BlobsRequest) -> str:
-        try:
+        with suppress(ProtocolError):
             header = request.single_header("Authorization") or ""
-            credentials = TokenCredentials(*read_authorization(header.encode("ascii")))
-            _, avatar, _ = await self._portal.login(credentials, None, IAccount)
-        except (ProtocolError, LoginFailed):
-            challenge = [("WWW-Authenticate", 'Token realm="blobs"')]
-            raise Refusal(401, "a valid token is needed", challenge) from None
-        return IAccount(avatar).user
+            user, token = read_authorization(header.encode("ascii"))
+            if await self._accounts.check(user, token):
+                return user
+        challenge = [("WWW-Authenticate", 'Token realm="blobs"')]
+        raise Refusal(401, "a valid token is needed", challenge)
 
     def may_act_for(self, caller: str, user: str) -> bool:
         """Whether a caller that has been let in may touch what belongs to a user."""

@@ -8,7 +8,6 @@ from typing import Any
 from ...clocks import steady_clock
 from ..accounts.file import FileAccounts
 from ..accounts.interface import IAccounts
-from ..accounts.portal import make_portal
 from ..accounts.tokens import TokenFile
 from ..http.limits import Limits
 from ..storage.backend import Backend
@@ -65,7 +64,7 @@ def make_service(
         users = CatalogueAccounts(backend.catalogue)
     else:
         users = FileAccounts(TokenFile(tokens), reactor)
-    services = make_portal(FileAccounts(TokenFile(incoming_tokens), reactor)) if incoming else None
+    services = FileAccounts(TokenFile(incoming_tokens), reactor) if incoming else None
     listeners = Listeners(
         [make_endpoint(reactor, "listen", it) for it in listen],
         [make_private_endpoint(reactor, "incoming", it) for it in incoming],
@@ -73,7 +72,7 @@ def make_service(
     )
     return BlobsService(
         backend,
-        Accounts(make_portal(users), services),
+        Accounts(users, services),
         listeners,
         limits,
         reactor,

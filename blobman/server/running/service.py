@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
-from twisted.cred.portal import Portal
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 
 from ...clocks import steady_clock
+from ..accounts.interface import IAccounts
 from ..http.connections import Connections
 from ..http.limits import Limits
 from ..http.site import BlobsSite
@@ -36,12 +36,12 @@ class Accounts(NamedTuple):
     """
     Who may come in.
 
-    :ivar users: the portal of users.
-    :ivar services: the portal of services that deliver; None if none do.
+    :ivar users: those of users.
+    :ivar services: those of services that deliver; None if none do.
     """
 
-    users: Portal
-    services: Portal | None = None
+    users: IAccounts
+    services: IAccounts | None = None
 
 
 class Listeners(NamedTuple):
@@ -78,7 +78,7 @@ class BlobsService(Service):
     :ivar backend: the same.
     :ivar ports: what it listens on: for users, for services, for metrics, each in its order; empty
         before and after.
-    :raise ValueError: there are listeners for services, and no portal for them.
+    :raise ValueError: there are listeners for services, and no accounts for them.
     :raise ImportError: there are listeners for metrics, and ``blobman[server]`` is not installed.
     """
 
@@ -178,7 +178,7 @@ def _sites(
     pairs = [(users, endpoint) for endpoint in listeners.users]
     if listeners.services:
         if accounts.services is None:
-            raise ValueError("a listener for services needs a portal for them")
+            raise ValueError("a listener for services needs accounts for them")
         services = make_incoming_site(backend, accounts.services, reactor, limits, connections)
         sites.append(services)
         pairs += [(services, endpoint) for endpoint in listeners.services]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.cred.portal import Portal
-
 from ...clocks import steady_clock
 from ..accounts.admission import Admission
+from ..accounts.interface import IAccounts
 from ..http.blobs import BlobsResource
 from ..http.connections import Connections
 from ..http.health import HealthResource, Root
@@ -23,7 +22,7 @@ DEFAULT_LIMITS = Limits()
 
 def make_site(
     backend: IBlobsBackend,
-    portal: Portal,
+    accounts: IAccounts,
     reactor: Any = None,
     limits: Limits = DEFAULT_LIMITS,
     connections: Connections | None = None,
@@ -32,7 +31,7 @@ def make_site(
     Make the site of users: ``/blobs/``, ``/stream/`` and ``/health``.
 
     :param backend: has been opened.
-    :param portal: lets users in.
+    :param accounts: says who is let in.
     :param reactor: the global one if None.
     :param limits: what clients can't exceed.
     :param connections: counts those of all sites of a server; of this one alone if None.
@@ -40,8 +39,8 @@ def make_site(
     reactor = reactor_or_global(reactor)
     admission = Admission(limits.requests, limits.lists)
     root = Root(
-        blobs=BlobsResource(portal, admission, backend),
-        stream=StreamResource(portal, admission, backend),
+        blobs=BlobsResource(accounts, admission, backend),
+        stream=StreamResource(accounts, admission, backend),
         health=HealthResource(backend, steady_clock(reactor)),
     )
     return BlobsSite(root, limits, reactor, connections)
@@ -49,7 +48,7 @@ def make_site(
 
 def make_incoming_site(
     backend: IBlobsBackend,
-    portal: Portal,
+    accounts: IAccounts,
     reactor: Any = None,
     limits: Limits = DEFAULT_LIMITS,
     connections: Connections | None = None,
@@ -57,12 +56,12 @@ def make_incoming_site(
     """
     Make the site of trusted local services: ``/incoming/`` and ``/health``.
 
-    :param portal: lets services in, not users.
+    :param accounts: those of services, not of users.
     """
     reactor = reactor_or_global(reactor)
     admission = Admission(limits.requests, limits.lists)
     root = Root(
-        incoming=IncomingResource(portal, admission, backend),
+        incoming=IncomingResource(accounts, admission, backend),
         health=HealthResource(backend, steady_clock(reactor)),
     )
     return BlobsSite(root, limits, reactor, connections)

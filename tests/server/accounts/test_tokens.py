@@ -1,4 +1,4 @@
-"""Tokens: the file, the checker, the portal."""
+"""Tokens: the file, and who is let in by it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,13 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.error import UnauthorizedLogin
-from twisted.cred.portal import IRealm
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from zope.interface import Interface
-from zope.interface.verify import verifyObject
 
 from blobman.errors import StoreError
 from blobman.server.accounts.file import FileAccounts
-from blobman.server.accounts.portal import (
-    AccountRealm,
-    IAccount,
-    ITokenCredentials,
-    TokenChecker,
-    TokenCredentials,
-    make_portal,
-)
 from blobman.server.accounts.tokens import TokenFile
 from blobman.testing.contracts import AccountsContract
 
@@ -121,30 +108,6 @@ class FileAccountsTests(AccountsContract, TestCase):
         os.mkdir(folder)
         self.tokens = TokenFile(os.path.join(folder, "tokens"))
         self.accounts = FileAccounts(self.tokens)
-
-
-class PortalTests(TestCase):
-    def setUp(self) -> None:
-        tokens = TokenFile(self.mktemp())
-        self.token = tokens.add("alice")
-        self.accounts = FileAccounts(tokens)
-
-    def log_in(self, token: str) -> Deferred[tuple[type[Interface], object, Callable[[], None]]]:
-        return make_portal(self.accounts).login(TokenCredentials("alice", token), None, IAccount)
-
-    def test_interfaces(self) -> None:
-        verifyObject(ICredentialsChecker, TokenChecker(self.accounts))
-        verifyObject(IRealm, AccountRealm())
-        verifyObject(ITokenCredentials, TokenCredentials("a", "b"))
-
-    def test_the_token_is_not_shown(self) -> None:
-        self.assertNotIn("secret", repr(TokenCredentials("alice", "secret")))
-
-    async def test_who_is_let_in(self) -> None:
-        _, avatar, log_out = await self.log_in(self.token)
-        log_out()
-        self.assertEqual(IAccount(avatar).user, "alice")
-        await self.assertFailure(self.log_in(self.token + "x"), UnauthorizedLogin)
 
 
 class UnreadableTests(TestCase):

@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.protocol import write_authorization
 from blobman.server.accounts.file import FileAccounts
-from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.sites import make_site
 
@@ -138,9 +137,7 @@ class FuzzTests(SynchronousTestCase):
         self.authorization = "Authorization: " + write_authorization("alice", tokens.add("alice"))
         self.clock = InstantReactor()
         self.backend = open_memory_backend()
-        self.site = make_site(
-            self.backend, make_portal(FileAccounts(tokens, self.clock)), self.clock
-        )
+        self.site = make_site(self.backend, FileAccounts(tokens, self.clock), self.clock)
         self.successResultOf(
             self.backend.store([(name("secret", "bob"), SECRET), (name("a"), sealed())])
         )

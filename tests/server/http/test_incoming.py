@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from blobman.model import Flags
 from blobman.protocol import MAX_SEALED_SIZE
 from blobman.server.accounts.file import FileAccounts
-from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http.incoming import external_preamble
 from blobman.server.running.sites import make_incoming_site
@@ -44,7 +43,7 @@ class IncomingTests(ServerMixin, TestCase):
         services = TokenFile(os.path.join(self.root, "services"))
         self.mx = services.add("mx")
         self.users_port = self.port
-        self.incoming = make_incoming_site(self.backend, make_portal(FileAccounts(services)))
+        self.incoming = make_incoming_site(self.backend, FileAccounts(services))
         self.port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(
             self.incoming
         )

@@ -16,7 +16,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.protocol import write_authorization
 from blobman.server.accounts.file import FileAccounts
-from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http import health
 from blobman.server.http.access import Report
@@ -53,9 +52,7 @@ class TimeTests(SynchronousTestCase):
         self.backend = open_memory_backend()
         tokens = TokenFile(self.mktemp())
         limits = Limits(idle=60, headers=20, stalled=300)
-        self.site = make_site(
-            self.backend, make_portal(FileAccounts(tokens, self.clock)), self.clock, limits
-        )
+        self.site = make_site(self.backend, FileAccounts(tokens, self.clock), self.clock, limits)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def connect(self) -> tuple[Any, Wire]:
@@ -176,9 +173,9 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_no_more_than_that_at_all_sites(self) -> None:
         connections = Connections(3, self.clock)
-        portal = make_portal(FileAccounts(TokenFile(self.mktemp()), self.clock))
+        accounts = FileAccounts(TokenFile(self.mktemp()), self.clock)
         users, services = [
-            make(open_memory_backend(), portal, self.clock, connections=connections)
+            make(open_memory_backend(), accounts, self.clock, connections=connections)
             for make in (make_site, make_incoming_site)
         ]
         admitted = [self.connect(site) for site in (users, services, users)]

@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.protocol import write_authorization
 from blobman.server.accounts.file import FileAccounts
-from blobman.server.accounts.portal import make_portal
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.http.access import Report
 from blobman.server.http.channel import PIPELINED
@@ -75,8 +74,8 @@ class SiteCase(SynchronousTestCase):
         tokens = TokenFile(self.mktemp())
         credentials = write_authorization("alice", tokens.add("alice"))
         self.headers = f"Host: x\r\nAuthorization: {credentials}\r\n".encode()
-        portal = make_portal(FileAccounts(tokens, self.clock))
-        self.site = make_site(self.backend, portal, self.clock, self.limits)
+        accounts = FileAccounts(tokens, self.clock)
+        self.site = make_site(self.backend, accounts, self.clock, self.limits)
         self.reports: list[Report] = []
         self.site.observers.append(self.reports.append)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
