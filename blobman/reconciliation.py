@@ -38,6 +38,7 @@ class Told(Enum):
     OTHER = "there, with another tag"
     UNKNOWN = "there; no tag is recorded here"
     DELETED = "deleted"
+    DELETED_BEFORE = "deleted; that was known, and the server has told of no other blob since"
 
 
 class Action(Enum):
@@ -81,23 +82,24 @@ class Reconciliation(NamedTuple):
 
 
 _A = Action
-_BY_STATUS: dict[SyncStatus | None, tuple[Action, Action, Action, Action]] = {
-    # The columns are those of Told: same, other, unknown, deleted.
-    None: (_A.FETCH, _A.FETCH, _A.FETCH, _A.LEAVE),
-    SyncStatus.SYNCED: (_A.NOTE, _A.REPLACE, _A.COMPARE, _A.REMOVE),
-    SyncStatus.PENDING_UPLOAD: (_A.SETTLE, _A.LEAVE, _A.COMPARE, _A.LEAVE),
-    SyncStatus.PENDING_DOWNLOAD: (_A.NOTE, _A.FETCH, _A.NOTE, _A.FORGET),
-    SyncStatus.FAILED_UPLOAD: (_A.NOTE, _A.NOTE, _A.NOTE, _A.LEAVE),
-    SyncStatus.FAILED_DOWNLOAD: (_A.NOTE, _A.FETCH, _A.NOTE, _A.FORGET),
-    SyncStatus.PENDING_DELETE: (_A.NOTE, _A.NOTE, _A.NOTE, _A.COMPLETE),
-    SyncStatus.LOCAL_ONLY: (_A.LEAVE, _A.LEAVE, _A.LEAVE, _A.LEAVE),
+_BY_STATUS: dict[SyncStatus | None, tuple[Action, Action, Action, Action, Action]] = {
+    # The columns are those of Told: same, other, unknown, deleted, deleted before. The last one is
+    # what a server says that was restored from a backup, and does not know of a later put.
+    None: (_A.FETCH, _A.FETCH, _A.FETCH, _A.LEAVE, _A.LEAVE),
+    SyncStatus.SYNCED: (_A.NOTE, _A.REPLACE, _A.COMPARE, _A.REMOVE, _A.LEAVE),
+    SyncStatus.PENDING_UPLOAD: (_A.SETTLE, _A.LEAVE, _A.COMPARE, _A.LEAVE, _A.LEAVE),
+    SyncStatus.PENDING_DOWNLOAD: (_A.NOTE, _A.FETCH, _A.NOTE, _A.FORGET, _A.FORGET),
+    SyncStatus.FAILED_UPLOAD: (_A.NOTE, _A.NOTE, _A.NOTE, _A.LEAVE, _A.LEAVE),
+    SyncStatus.FAILED_DOWNLOAD: (_A.NOTE, _A.FETCH, _A.NOTE, _A.FORGET, _A.FORGET),
+    SyncStatus.PENDING_DELETE: (_A.NOTE, _A.NOTE, _A.NOTE, _A.COMPLETE, _A.COMPLETE),
+    SyncStatus.LOCAL_ONLY: (_A.LEAVE, _A.LEAVE, _A.LEAVE, _A.LEAVE, _A.LEAVE),
 }
 
 
 def _rows() -> Iterator[Reconciliation]:
     for before, actions in _BY_STATUS.items():
         for told, action in zip(Told, actions, strict=True):
-            # Nothing recorded means no tag, either.
+            # Nothing recorded means no tag, either, and nothing that a tombstone could take.
             if before is not None or told in (Told.UNKNOWN, Told.DELETED):
                 yield Reconciliation(before, told, action)
 
@@ -114,11 +116,13 @@ class Known(NamedTuple):
 
     :ivar tag: of the copy here, sealed; None if it is not known, or there is no copy.
     :ivar told_tag: the one that the server told last; None if it has told none.
+    :ivar has_tombstone: whether a tombstone of the id is known already.
     """
 
     status: SyncStatus
     tag: bytes | None = None
     told_tag: bytes | None = None
+    has_tombstone: bool = False
 
     @property
     def compared_tag(self) -> bytes | None:
@@ -137,7 +141,8 @@ def reconcile(known: Known | None, change: RemoteChange) -> Action:
     """
     tag = None if known is None else known.compared_tag
     if change.is_deleted:
-        told = Told.DELETED
+        is_before = known is not None and known.has_tombstone and known.told_tag is None
+        told = Told.DELETED_BEFORE if is_before else Told.DELETED
     elif tag is None:
         told = Told.UNKNOWN
     else:

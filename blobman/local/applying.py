@@ -90,13 +90,15 @@ class _Page:
             rows = [(blob_id,) for blob_id in part]
             table, values = values_table(rows)
             query = (
-                "SELECT blob_id, id, status, tag, told_tag, payload, flags"
+                "SELECT blob_id, id, status, tag, told_tag, payload, flags, EXISTS ("
+                "SELECT 1 FROM tombstones AS t"
+                " WHERE t.namespace = blobs.namespace AND t.blob_id = blobs.blob_id)"
                 f" FROM {table} CROSS JOIN blobs ON namespace = ? AND blob_id = column1"
             )
-            for blob_id, number, status, tag, told_tag, payload, flags in _rows(
+            for blob_id, number, status, tag, told_tag, payload, flags, is_dead in _rows(
                 self._connection, query, (*values, self._namespace)
             ):
-                known = Known(SyncStatus(status), tag, told_tag)
+                known = Known(SyncStatus(status), tag, told_tag, bool(is_dead))
                 found[blob_id] = _Row(number, known, payload, flags)
         return found
 

@@ -65,7 +65,8 @@ class MemoryFollowingStore(MemoryStatusStore):
         record = self._records.get(key)
         known = None
         if record is not None:
-            known = Known(record.status, record.tag, record.told_tag)
+            has_tombstone = key in self._tombstones
+            known = Known(record.status, record.tag, record.told_tag, has_tombstone)
         action = reconcile(known, change)
         if change.is_deleted:
             self._tombstones.add(key)

@@ -112,7 +112,9 @@ class FeedContract(StoreTestCase):
             else:
                 await self.bring_to(row.before)
             await self.store.increment_retries("a")
-        if row.told is Told.DELETED:
+        if row.told is Told.DELETED_BEFORE:
+            await self.store.note_older_tombstone("a")
+        if row.told in (Told.DELETED, Told.DELETED_BEFORE):
             return gone("a")
         return there("a", "other" if row.told is Told.OTHER else "one")
 
@@ -175,6 +177,17 @@ class FeedContract(StoreTestCase):
         await self.apply(gone("a"))
         await self.bring_to(S.SYNCED)
         self.assertEqual(await self.store.apply_tombstones({"a"}, set()), 0)
+
+    async def test_a_copy_that_a_restored_server_does_not_know(self) -> None:
+        """It was put after a deletion that is told again, and only here has it been seen since."""
+        await self.apply(gone("a"))
+        await self.bring_to(S.SYNCED)
+        self.assertEqual((await self.apply(gone("a"))).deleted, [])
+        self.assertEqual(await self.status("a"), S.SYNCED)
+        # Once the server has told of it, it can be deleted there.
+        await self.store.record_tag("a", tag("one"))
+        await self.apply(there("a"))
+        self.assertEqual((await self.apply(gone("a"))).deleted, ["a"])
 
     # Flags
 
