@@ -239,7 +239,8 @@ def remove(connection: apsw.Connection, key: BlobKey) -> Removed:
 def _has_successor(connection: apsw.Connection, row: int) -> bool:
     """Whether another blob has come under the id since this one was to be deleted."""
     query = (
-        "SELECT 1 FROM blobs WHERE id = ? AND told_tag IS NOT NULL AND told_tag IS NOT former_tag"
+        "SELECT 1 FROM blobs WHERE id = ?"
+        " AND told_tag IS NOT NULL AND told_tag IS NOT former_tag AND told_tag IS NOT tag"
     )
     return bool(_rows(connection, query, (row,)))
 

@@ -72,7 +72,7 @@ class Record:
     @property
     def has_successor(self) -> bool:
         """Whether another blob has come under the id since this one was to be deleted."""
-        is_news = self.told_tag is not None and self.told_tag != self.former_tag
+        is_news = self.told_tag not in (None, self.former_tag, self.tag)
         return self.status is _S.PENDING_DELETE and is_news
 
     @property

@@ -189,6 +189,14 @@ class FeedContract(StoreTestCase):
         await self.apply(there("a"))
         self.assertEqual((await self.apply(gone("a"))).deleted, ["a"])
 
+    async def test_a_deletion_of_what_is_told_for_the_first_time(self) -> None:
+        await self.put()
+        await self.store.mark_uploaded({"a": tag("one")}, "")
+        await self.store.update_sync_status("a", S.PENDING_DELETE)
+        await self.apply(there("a"))
+        self.assertTrue(await self.store.delete("a"))
+        self.assertIsNone(await self.store.get_sync_status("a"))
+
     # Flags
 
     async def test_flags(self) -> None:
