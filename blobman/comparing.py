@@ -1,78 +1,228 @@
-"""What the server lists is compared with what is here, and what has to move is noted."""
+"""What the server has is compared with what is here, and what has to move is noted."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 from twisted.internet.defer import DeferredLock
 
+from .errors import CursorExpiredError, ServerError
 from .interfaces import IBlobStore, IRemote
-from .model import Priority
+from .model import ChangesPage, Priority
+from .reconciliation import AppliedChanges, FeedState
 from .transfers.own_changes import Changes, OwnChanges
 from .transfers.requests import Requests
+from .transfers.signals import Signal
+
+DAY = 24 * 3600.0
+
+FULL_INTERVAL = 30 * DAY
+"""Seconds from one full comparison to the next, if none is asked for."""
 
 
-class Differences(NamedTuple):
+def is_due(feed: FeedState, now: float) -> bool:
+    """
+    Whether it is time for another full comparison.
+
+    If the clock was set forward, it may be early; if it was set back by more than a day since the
+    last one, it is time at once: nobody knows how long ago that was.
+
+    :param now: seconds since the epoch.
+    """
+    if feed.is_comparing or feed.compared is None:
+        return False
+    return not -DAY <= now - feed.compared < FULL_INTERVAL
+
+
+@dataclass
+class Differences:
     """
     What a comparison has found.
 
-    What it can't tell by ids alone is whether the server's bytes are those that are here.
-
+    :ivar is_list: whether the server listed all there is, as one does that knows of no changes.
+    :ivar is_news: whether anything has changed here.
     :ivar deleted: how many blobs went away here, as they were deleted on the server.
-    :ivar unsettled: ids that the server lists, of blobs that wait to be uploaded.
-    :ivar used_again: ids that the server lists, and of which it has a tombstone, too.
+    :ivar unsettled: ids that the server has, of blobs that wait to be uploaded: whether its bytes
+        are those that are here, ids do not tell.
+    :ivar used_again: ids of a list of which the server has a tombstone, too; likewise.
     """
 
-    deleted: int
-    unsettled: list[str]
-    used_again: list[str]
+    is_list: bool = False
+    is_news: bool = False
+    deleted: int = 0
+    unsettled: list[str] = field(default_factory=list)
+    used_again: list[str] = field(default_factory=list)
+
+    def note(self, applied: AppliedChanges) -> None:
+        """Take note of what a page has changed."""
+        self.is_news = self.is_news or any(applied[1:])
+        self.deleted += len(applied.deleted)
+        self.unsettled += applied.unsettled
 
 
 class Comparer:
-    """Compares namespaces, each by one comparison at a time."""
+    """
+    Compares namespaces, each by one comparison at a time.
+
+    :ivar applied: tells a namespace, and what an answer about it has changed here.
+    """
 
     def __init__(
-        self, store: IBlobStore, remote: IRemote, requests: Requests, changes: Changes
+        self,
+        store: IBlobStore,
+        remote: IRemote,
+        requests: Requests,
+        changes: Changes,
+        now: Callable[[], float],
     ) -> None:
         """
         Nothing is under way.
 
         :param changes: what this manager changes on the server.
+        :param now: gives the seconds since the epoch.
         """
         self._store = store
         self._remote = remote
         self._requests = requests
-        self._locks: dict[str, DeferredLock] = {}
         self._changes = changes
+        self._now = now
+        self.applied: Signal[str, AppliedChanges] = Signal()
+        self._locks: dict[str, DeferredLock] = {}
 
-    async def compare(self, namespace: str) -> Differences:
+    async def compare(self, namespace: str, full: bool = False) -> Differences:
         """
-        Apply the server's tombstones, compare the lists, and note in the statuses what has to move.
+        Ask the server what has changed, and note in the statuses what has to move.
 
-        :raise BlobError: as asking the server, or the store, does.
+        :param full: compare everything that the server has, as is done from time to time anyway.
+        :raise ServerError: the server never comes to an end; or what asking it can raise.
+        :raise BlobError: as the store does.
         """
-        lock = self._locks.setdefault(namespace, DeferredLock())
-        await lock.acquire()
+        async with self._locked(namespace):
+            if full or is_due(await self._store.get_feed(namespace), self._now()):
+                await self._store.begin_comparison(namespace)
+            return await self._read(namespace)
+
+    async def _read(self, namespace: str) -> Differences:
+        found = Differences()
         try:
-            with self._changes.watch(namespace) as own:
-                return await self._compare(namespace, own)
-        finally:
-            lock.release()
-            if not lock.locked and not lock.waiting:
-                self._locks.pop(namespace, None)
+            await self._read_to_end(namespace, found)
+        except CursorExpiredError:
+            await self._store.begin_comparison(namespace)
+            try:
+                await self._read_to_end(namespace, found)
+            except CursorExpiredError as error:
+                raise ServerError(f"{error}, though it is new", 410) from error
+        return found
 
-    async def _compare(self, namespace: str, own: OwnChanges) -> Differences:
+    async def _read_to_end(self, namespace: str, found: Differences) -> None:
+        passed: set[str] = set()
+        while not await self._read_page(namespace, found, passed):
+            pass
+
+    async def _read_page(self, namespace: str, found: Differences, passed: set[str]) -> bool:
+        """
+        Read the next page, and apply it.
+
+        :param passed: the cursors that there were.
+        :return: whether that was all.
+        """
+        feed = await self._store.get_feed(namespace)
+        with self._changes.watch(namespace) as own:
+            ask = partial(self._remote.changes, feed.cursor, namespace)
+            answer = await self._requests.make(Priority.DEFAULT, ask)
+            if isinstance(answer, list):
+                await self._compare_lists(namespace, set(answer), own, found)
+                return True
+            passed.add(feed.cursor)
+            if answer.more and answer.cursor in passed:
+                raise ServerError("list changes: the server tells the same again and again")
+            if own.outdates(answer):
+                return False
+            is_current = await self._apply(namespace, answer, feed.cursor, found)
+        if answer.more or not is_current:
+            return False
+        return not feed.is_comparing or await self._end(namespace, answer.cursor, found)
+
+    async def _apply(
+        self, namespace: str, page: ChangesPage, since: str, found: Differences
+    ) -> bool:
+        if not page.changes and page.cursor == since:
+            return True
+        applied = await self._store.apply_changes(page, since, namespace)
+        found.note(applied)
+        self.applied(namespace, applied)
+        return applied.is_current
+
+    async def _end(self, namespace: str, cursor: str, found: Differences) -> bool:
+        """End a full comparison; give whether it has ended."""
+        tombstones: set[str] = set()
+        if await self._store.has_unseen(namespace):
+            tombstones = await self._list(namespace, deleted=True)
+        ended = await self._store.end_comparison(cursor, tombstones, self._now(), namespace)
+        applied = AppliedChanges.nothing(ended.is_current)._replace(deleted=ended.deleted)
+        found.note(applied)
+        found.is_news = found.is_news or ended.lost > 0
+        self.applied(namespace, applied)
+        return ended.is_current
+
+    async def wait(self, namespace: str, cursor: str, seconds: int) -> Differences | None:
+        """
+        Wait until something changes on the server, and note what has to move.
+
+        It takes no permit.
+
+        :param cursor: what the store has come to.
+        :param seconds: how long to wait at most; see :meth:`.IRemote.changes`.
+        :return: what was found; None if the server had no reason to answer: nothing has changed,
+            there nor here.
+        :raise BlobError: as :meth:`compare` does.
+        """
+        with self._changes.watch(namespace) as own:
+            found = Differences()
+            try:
+                answer = await self._remote.changes(cursor, namespace, wait=seconds)
+            except CursorExpiredError:
+                return await self.compare(namespace)
+            async with self._locked(namespace):
+                if isinstance(answer, list):
+                    await self._compare_lists(namespace, set(answer), own, found)
+                    return found
+                if own.outdates(answer):
+                    return found
+                is_current = await self._apply(namespace, answer, cursor, found)
+            return found if found.is_news or own or not is_current else None
+
+    # -- lists -------------------------------------------------------------------------
+
+    async def _compare_lists(
+        self, namespace: str, listed: set[str], own: OwnChanges, found: Differences
+    ) -> None:
         # In this order: what another client deletes between the two answers is still listed
         # in the first, and so is not taken for lost on the server.
-        listed = await self._list(namespace, deleted=False)
         tombstones = await self._list(namespace, deleted=True)
         present = own.applied_to(listed)
-        went = await self._store.apply_tombstones(tombstones, present, namespace)
+        found.deleted += await self._store.apply_tombstones(tombstones, present, namespace)
         present = own.applied_to(listed)
-        unsettled = await self._store.apply_remote_list(present, namespace, tombstones)
-        return Differences(went, unsettled, sorted(present & tombstones))
+        found.unsettled += await self._store.apply_remote_list(present, namespace, tombstones)
+        found.used_again = sorted(present & tombstones)
+        found.is_list = found.is_news = True
 
     async def _list(self, namespace: str, deleted: bool) -> set[str]:
         ask = partial(self._remote.list, namespace, deleted=deleted)
         return set(await self._requests.make(Priority.DEFAULT, ask))
+
+    # -- one at a time -----------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _locked(self, namespace: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(namespace, DeferredLock())
+        await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+            if not lock.locked and not lock.waiting:
+                self._locks.pop(namespace, None)

@@ -6,26 +6,27 @@ Knows the two by their interfaces only.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
-from .comparing import Comparer, Differences
+from .comparing import Comparer
 from .errors import BlobError
 from .interfaces import IBlobStore
 from .limits import Limited
-from .model import BlobKey, QueuedTransfer, SyncStatus, check_namespace
+from .model import SyncStatus, check_namespace
+from .moving import Mover
 from .namespaces import find_namespaces, sync_each
 from .results import Account, SyncResult, with_result
-from .transfers.engine import Attempt, Engine
-from .transfers.runs import PAGE_SIZE, LookAgain, Page, pages_of
+from .transfers.engine import Engine
 
 T = TypeVar("T")
 
-Work = Callable[[Account], Coroutine[Deferred[Any], Any, "BaseException | None"]]
-"""Enters what it does in an account. Returns the first error of a blob that could not be moved."""
+Work = Callable[[Mover], Coroutine[Deferred[Any], Any, "BaseException | None"]]
+"""Moves something. Returns the first error of a blob that could not be moved."""
 
 
 class BlobsSynchronizer(Limited):
@@ -53,12 +54,14 @@ class BlobsSynchronizer(Limited):
 
     local: IBlobStore | None
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, now: Callable[[], float] = time.time) -> None:
         """
         Nothing is under way.
 
         :param engine: moves the blobs.
+        :param now: gives the seconds since the epoch.
         """
+        self.__now = now
         self.local = engine.local
         self.__engine = engine
 
@@ -72,17 +75,22 @@ class BlobsSynchronizer(Limited):
 
     # -- the public operations ---------------------------------------------------------
 
-    def sync(self, namespace: str | None = "") -> Deferred[SyncResult]:
+    def sync(self, namespace: str | None = "", *, full: bool = False) -> Deferred[SyncResult]:
         """
         Bring store and server into step.
 
-        The server's tombstones are applied, and the lists compared. Then our pending deletions are
+        The server is asked what has changed since the last time. Then our pending deletions are
         sent, what is missing here is fetched, what has been used again is replaced, and what is
         missing there is sent, all at the same time. What fails for a reason that may pass is tried
         again, ten times in all, and holds up nothing else: another ``sync`` of the namespace
         compares and transfers meanwhile.
 
+        All that the server has is compared with all that is here the first time, if the server was
+        restored from a backup, and once in 30 days by the clock of this machine, earlier if that
+        was set; and each time with a server that can't tell what has changed, such as Soledad's.
+
         :param namespace: None for all that ``namespaces`` finds, and the default one.
+        :param full: compare all of it in any case.
         :return: fires with a :class:`SyncResult` when all has moved. What did not verify, or was
             refused, in an earlier one is left alone; the result lists it. Fails after the rest
             has moved with the first error of a blob that could not: ``RetriableTransferError``
@@ -92,13 +100,13 @@ class BlobsSynchronizer(Limited):
             ``CertificateError`` or ``StoreFullError``. What has been done all the same is in the
             ``result`` of the error.
         """
-        sync = partial(self._accounted, self._sync)
+        sync = partial(self._accounted, partial(Mover.sync, full=bool(full)))
 
         async def sync_all() -> SyncResult:
-            found = await find_namespaces(
-                self.__engine.need_store(), self.__engine.need_remote(), self.__engine.requests
-            )
-            return await sync_each(sorted({"", *found}), sync, self.__engine.held_back)
+            engine = self.__engine
+            store, remote = engine.need_store(), engine.need_remote()
+            found = await find_namespaces(store, remote, engine.requests)
+            return await sync_each(sorted({"", *found}), sync, engine.held_back)
 
         if namespace is None:
             return self.__engine.begin(sync_all)
@@ -110,7 +118,7 @@ class BlobsSynchronizer(Limited):
 
         :return: as ``sync``.
         """
-        return self._begin(namespace, partial(self._accounted, self._send_missing))
+        return self._begin(namespace, partial(self._accounted, Mover.send_missing))
 
     def fetch_missing(self, namespace: str = "") -> Deferred[SyncResult]:
         """
@@ -118,19 +126,22 @@ class BlobsSynchronizer(Limited):
 
         :return: as ``sync``.
         """
-        return self._begin(namespace, partial(self._accounted, self._fetch_missing))
+        return self._begin(namespace, partial(self._accounted, Mover.fetch_missing))
 
-    def refresh_sync_status_from_server(self, namespace: str = "") -> Deferred[None]:
+    def refresh_sync_status_from_server(
+        self, namespace: str = "", *, full: bool = False
+    ) -> Deferred[None]:
         """
-        Compare the lists, and note in the statuses what has to move. Nothing is transferred.
+        Ask what has changed, and note in the statuses what has to move. Nothing is transferred.
 
-        Blobs of which the server has a tombstone go away here: else they would seem lost there.
+        Blobs that were deleted on the server go away here.
 
+        :param full: as for ``sync``.
         :return: fires with None.
         """
 
         async def work(place: str) -> None:
-            await self._compare(place)
+            await self._mover(Account(place)).compare(bool(full))
 
         return self._begin(namespace, work)
 
@@ -167,7 +178,7 @@ class BlobsSynchronizer(Limited):
         """Do some work, and say what has been done, whether it succeeds or fails."""
         account = Account(namespace)
         try:
-            error = await work(account)
+            error = await work(self._mover(account))
             for status in (SyncStatus.FAILED_UPLOAD, SyncStatus.FAILED_DOWNLOAD):
                 failed = await self.__engine.need_store().list_status(status, namespace)
                 account.note_left_alone(status, failed)
@@ -177,87 +188,11 @@ class BlobsSynchronizer(Limited):
             raise with_result(failure, account.close()) from failure.__cause__
         return account.close()
 
-    # -- comparing ---------------------------------------------------------------------
-
-    async def _compare(self, namespace: str) -> Differences:
-        """Compare the lists, and find out which blobs of ours got through earlier."""
-        found = await self._comparer.compare(namespace)
-        await self.__engine.settle(BlobKey(namespace, blob_id) for blob_id in found.unsettled)
-        return found
-
-    # -- runs --------------------------------------------------------------------------
-
-    async def _sync(self, account: Account) -> BaseException | None:
-        found = await self._compare(account.namespace)
-        account.deleted += found.deleted
-        errors = await self.__engine.together(
-            [
-                self._send_deletions(account),
-                self._replace(found.used_again, account),
-                self._fetch_missing(account),
-                self._send_missing(account),
-            ]
-        )
-        return next(filter(None, errors), None)
-
-    async def _send_missing(self, account: Account) -> BaseException | None:
-        return await self._run(SyncStatus.PENDING_UPLOAD, account, self.__engine.upload_or_fail)
-
-    async def _fetch_missing(self, account: Account) -> BaseException | None:
-        attempt = partial(self.__engine.download, asked_for=False)
-        return await self._run(SyncStatus.PENDING_DOWNLOAD, account, attempt)
-
-    async def _send_deletions(self, account: Account) -> BaseException | None:
-        others: list[BlobKey] = []
-
-        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            def is_another() -> None:
-                others.append(key)
-                # The run counts its success.
-                account.deleted -= 1
-
-            return self.__engine.resume_deletion(key, priority, age, is_another)
-
-        error = await self._run(SyncStatus.PENDING_DELETE, account, attempt)
-        # What has been found to be another blob may have come too late for the other run.
-        fetching = await self._fetch_missing(account) if others else None
-        return error or fetching
-
-    async def _replace(self, blob_ids: list[str], account: Account) -> BaseException | None:
-        """Fetch what the server has under ids that were used again, where it is another blob."""
-
-        def is_the_same() -> None:
-            # The run counts its success.
-            account.fetched -= 1
-
-        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            return self.__engine.replace(key, priority, age, is_the_same)
-
-        return await self._run_pages(SyncStatus.SYNCED, pages_of(blob_ids), account, attempt)
-
-    async def _run(
-        self, status: SyncStatus, account: Account, attempt: Attempt
-    ) -> BaseException | None:
-        page = partial(
-            self.__engine.need_store().next_transfers, status, account.namespace, PAGE_SIZE
-        )
-        look_again = self.__engine.watch_cancellations()
-        return await self._run_pages(status, page, account, attempt, look_again)
-
-    async def _run_pages(
-        self,
-        status: SyncStatus,
-        page: Page,
-        account: Account,
-        attempt: Attempt,
-        look_again: LookAgain = lambda: succeed(False),
-    ) -> BaseException | None:
-        def ended(queued: QueuedTransfer, error: BaseException | None) -> None:
-            account.note(status, queued.blob_id, error)
-
-        return await self.__engine.run(account.namespace, page, attempt, ended, look_again)
+    def _mover(self, account: Account) -> Mover:
+        return Mover(self.__engine, self._comparer, account)
 
     @cached_property
     def _comparer(self) -> Comparer:
         engine = self.__engine
-        return Comparer(engine.need_store(), engine.need_remote(), engine.requests, engine.changes)
+        store, remote = engine.need_store(), engine.need_remote()
+        return Comparer(store, remote, engine.requests, engine.changes, self.__now)

@@ -22,6 +22,7 @@ from blobman.transfers.engine import Engine
 
 from .certificates import Authority
 from .ports import own_port
+from .proxy import Proxy
 from .server import tampering
 
 SECRET = "s" * 96
@@ -77,10 +78,12 @@ class ServerTestCase(TestCase):
 
     :cvar tls: over TLS.
     :cvar streams: the managers use streams.
+    :cvar is_old: to the managers, the server is one that knows of no changes and namespaces.
     """
 
     tls = False
     streams = False
+    is_old = False
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.folder = os.path.abspath(self.mktemp())
@@ -92,6 +95,15 @@ class ServerTestCase(TestCase):
         self.service: BlobsService | None = None
         self.port = own_port(self)
         await self.start_server()
+        self.manager_port = await self.old_port() if self.is_old else self.port
+
+    async def old_port(self) -> int:
+        """Find the port where the server is an old one."""
+        proxy = Proxy(self.port)
+        proxy.is_old = True
+        await proxy.start()
+        self.addCleanup(proxy.stop)
+        return proxy.port
 
     async def start_server(self) -> None:
         """Start the server, on the port that it had."""
@@ -117,8 +129,8 @@ class ServerTestCase(TestCase):
 
     @property
     def url(self) -> str:
-        """The server's base URL."""
-        return self.url_at(self.port)
+        """The server's base URL, for managers."""
+        return self.url_at(self.manager_port)
 
     def url_at(self, port: int, place: str = "blobs") -> str:
         """The base URL if the server were at another port."""
@@ -134,7 +146,7 @@ class ServerTestCase(TestCase):
             "user": USER,
             "token": self.token,
             "cert_file": self.ca_file if self.tls else None,
-            "remote_stream": self.url_at(self.port, "stream") if self.streams else None,
+            "remote_stream": self.url_at(self.manager_port, "stream") if self.streams else None,
             "reactor": reactor,
         }
         manager = BlobManager(**{**arguments, **options})

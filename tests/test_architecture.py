@@ -39,7 +39,8 @@ STANDS_ON: dict[str, set[str]] = {
     "limits": set(),
     "arguments": {"errors", "model", "document"},
     "transfers": {"errors", "model", "crypto", "document", "interfaces"},
-    "comparing": {"model", "interfaces", "transfers"},
+    "comparing": {"errors", "model", "reconciliation", "interfaces", "transfers"},
+    "moving": {"errors", "model", "results", "transfers", "comparing"},
     "namespaces": {"errors", "model", "results", "interfaces", "transfers"},
     "sync": {
         "limits",
@@ -50,6 +51,7 @@ STANDS_ON: dict[str, set[str]] = {
         "interfaces",
         "transfers",
         "comparing",
+        "moving",
         "namespaces",
     },
     "local": {

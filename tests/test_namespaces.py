@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from blobman import (
-    BlobManager,
     MaximumRetriesError,
     NotConfiguredError,
     RetriableTransferError,
@@ -12,7 +11,6 @@ from blobman import (
     UnauthorizedError,
 )
 
-from .proxy import Proxy
 from .support import ServerTestCase, doc
 from .test_sync import put
 
@@ -21,13 +19,6 @@ class NamespacesTests(ServerTestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
         self.laptop, self.phone = self.manager("laptop"), self.manager("phone")
-
-    async def at_an_old_server(self, name: str) -> BlobManager:
-        proxy = Proxy(self.port)
-        proxy.is_old = True
-        await proxy.start()
-        self.addCleanup(proxy.stop)
-        return self.manager(name, remote=self.url_at(proxy.port))
 
     async def test_none(self) -> None:
         self.assertEqual(await self.laptop.namespaces(), [])
@@ -69,7 +60,7 @@ class NamespacesTests(ServerTestCase):
     async def test_an_old_server(self) -> None:
         for namespace in ("", "mail", "old"):
             await put(self.laptop, "a", namespace=namespace)
-        phone = await self.at_an_old_server("phone")
+        phone = self.manager("phone", remote=self.url_at(await self.old_port()))
         await phone.sync("mail")
         self.assertEqual(await phone.namespaces(), ["mail"])
         self.assertEqual(await phone.sync(None), SyncResult(fetched=1))

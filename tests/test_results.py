@@ -138,3 +138,7 @@ class ResultTests(ServerTestCase):
         with self.assertRaises(UnauthorizedError) as caught:
             await self.manager("phone", token="stolen").sync()
         self.assertEqual(caught.exception.result, SyncResult())
+
+
+class ResultAtAnOldServerTests(ResultTests):
+    is_old = True

@@ -137,6 +137,7 @@ class SyncTests(ServerTestCase):
         await self.laptop.delete("a")
         with self.assertRaises(BlobNotFoundError):
             await self.phone.fetch_missing()
+        await self.phone.refresh_sync_status_from_server()
         self.assertEqual(await self.phone.sync_progress, {"SYNCED": 1})
 
     async def test_wanted_but_deleted_before_it_came(self) -> None:
@@ -365,22 +366,19 @@ class UsedAgainTests(ServerTestCase):
         for manager in (self.laptop, self.phone):
             self.assertEqual(await self.read(manager), b"second")
 
-    async def test_a_deletion_between_the_two_lists_is_applied(self) -> None:
+    async def test_a_deletion_behind_the_answer_is_applied(self) -> None:
         await self.both_have(b"data")
         remote: Any = engine_of(self.laptop).server
-        ask = remote.list
+        ask = remote.changes
 
-        def delayed(namespace: str = "", *arguments: Any, **options: Any) -> Deferred[Any]:
-            asking: Deferred[Any] = ask(namespace, *arguments, **options)
-            if options.get("deleted"):
-                return asking
-            return asking.addCallback(
-                lambda listed: self.phone.delete("x").addCallback(lambda _: listed)
-            )
+        async def delayed(*arguments: Any) -> Any:
+            answer = await ask(*arguments)
+            await self.phone.delete("x")
+            return answer
 
-        self.patch(remote, "list", delayed)
+        self.patch(remote, "changes", delayed)
         await self.laptop.sync()
-        self.patch(remote, "list", ask)
+        self.patch(remote, "changes", ask)
         await self.laptop.sync()
         self.assertEqual(await self.laptop.local_list(), [])
 
@@ -432,6 +430,10 @@ class UsedAgainTests(ServerTestCase):
 
 class UsedAgainInStreamsTests(UsedAgainTests):
     streams = True
+
+
+class UsedAgainAtAnOldServerTests(UsedAgainTests):
+    is_old = True
 
 
 class WaitingTests(ServerTestCase):
@@ -536,6 +538,10 @@ class FullDiskTests(ServerTestCase):
 
 class SyncInStreamsTests(SyncTests):
     streams = True
+
+
+class SyncAtAnOldServerTests(SyncTests):
+    is_old = True
 
 
 @implementer(ITransferObserver)

@@ -321,15 +321,22 @@ class Engine:
         attempt: Attempt,
         ended: Ended,
         look_again: LookAgain = lambda: succeed(False),
+        begun: Callable[[TransferRun], object] = bool,
+        given_up: set[str] | None = None,
     ) -> BaseException | None:
-        """Transfer the blobs of a list; see :class:`.TransferRun`."""
+        """
+        Transfer the blobs of a list; see :class:`.TransferRun`.
+
+        :param begun: is given the run, for what may be done with it until it has ended.
+        """
         age = self.new_age()
 
         def attempt_at(queued: QueuedTransfer) -> Deferred[None]:
             key = BlobKey(namespace, queued.blob_id)
             return ensureDeferred(attempt(key, queued.priority, age))
 
-        run = TransferRun(self._clock, self._jitter, page, attempt_at, look_again, ended)
+        run = TransferRun(self._clock, self._jitter, page, attempt_at, look_again, ended, given_up)
+        begun(run)
         return await run.run()
 
     # -- parts -------------------------------------------------------------------------

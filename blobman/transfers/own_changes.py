@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..model import BlobKey
+from ..model import BlobKey, ChangesPage
 
 
 class OwnChanges:
-    """What this manager changed on the server while lists of it were on their way here."""
+    """What this manager changed on the server while an answer of it was on its way here."""
 
     def __init__(self) -> None:
         self._uploaded: set[str] = set()
@@ -18,6 +18,17 @@ class OwnChanges:
     def applied_to(self, listed: set[str]) -> set[str]:
         """Give what the server would list now."""
         return (listed | self._uploaded) - self._deleted
+
+    def outdates(self, page: ChangesPage) -> bool:
+        """Whether the server would tell something else now of a blob."""
+        return any(
+            change.blob_id in (self._uploaded if change.is_deleted else self._deleted)
+            for change in page.changes
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._uploaded or self._deleted)
 
     def note_uploaded(self, blob_id: str) -> None:
         """Take note that the server has taken a blob just now."""

@@ -67,17 +67,26 @@ class TransferRun:
         attempt: Attempt,
         look_again: LookAgain = lambda: succeed(False),
         ended: Ended = lambda queued, error: None,
+        given_up: set[str] | None = None,
     ) -> None:
+        """
+        Nothing is under way.
+
+        :param given_up: the ids of blobs that are left alone; those that are given up come to them.
+        """
         self._clock = clock
         self._jitter = jitter
         self._page = page
         self._attempt = attempt
         self._look_again = look_again
         self._ended = ended
-        self._given_up: set[str] = set()
+        self._given_up = set() if given_up is None else given_up
+        # Those that wait, or are under way: pages may list them again.
+        self._taken: set[str] = set()
         self._ready: list[tuple[tuple[int, int], QueuedTransfer]] = []
         self._last: QueuedTransfer | None = None
         self._exhausted = False
+        self._is_refreshed = False
         self._failures: dict[str, int] = {}
         self._delayed: dict[str, IDelayedCall] = {}
         self._in_flight: dict[Deferred[None], None] = {}
@@ -106,6 +115,11 @@ class TransferRun:
             raise self._fatal
         return self._first_error
 
+    def refresh(self) -> None:
+        """Take in blobs that have come to the list since its pages were read."""
+        self._last, self._exhausted, self._is_refreshed = None, False, True
+        self._wake()
+
     async def _has_next(self) -> bool:
         while self._fatal is None:
             if len(self._in_flight) >= WINDOW:
@@ -118,15 +132,20 @@ class TransferRun:
                 await self._sleep(0)
             elif await self._look_again():
                 self._last, self._exhausted = None, False
-            else:
+            elif self._exhausted:
                 return False
         return False
 
     async def _load(self) -> None:
+        self._is_refreshed = False
         page = await self._page(self._last)
+        if self._is_refreshed:
+            # The page may be older than what is to be taken in.
+            return
         self._exhausted = not page
         for queued in page:
-            if queued.blob_id not in self._given_up:
+            if queued.blob_id not in self._given_up and queued.blob_id not in self._taken:
+                self._taken.add(queued.blob_id)
                 heapq.heappush(self._ready, (queued.place, queued))
             self._last = queued
 
@@ -138,6 +157,7 @@ class TransferRun:
 
     def _landed(self, result: object, queued: QueuedTransfer, attempt: Deferred[None]) -> None:
         self._in_flight.pop(attempt, None)
+        self._taken.discard(queued.blob_id)
         if isinstance(result, Failure) and result.value is not None:
             self._failed(result.value, queued)
         else:
@@ -167,6 +187,7 @@ class TransferRun:
             # The application's own jitter: no other attempt would do better.
             self._fatal = self._fatal or wrong
             return
+        self._taken.add(queued.blob_id)
         self._delayed[queued.blob_id] = self._clock.callLater(delay, self._again, queued)
 
     def _again(self, queued: QueuedTransfer) -> None:
