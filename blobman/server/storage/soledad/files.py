@@ -33,18 +33,6 @@ class Odd(NamedTuple):
     why: str
 
 
-class FlagsFile(NamedTuple):
-    """
-    The flags beside a blob.
-
-    :ivar flags: None if the file is damaged.
-    :ivar date: when they were set, in nanoseconds since the epoch.
-    """
-
-    flags: tuple[Flags, ...] | None
-    date: int
-
-
 def odd(path: str, why: str) -> Odd:
     """Tell of something whose path may hold anything."""
     return Odd(os.fsencode(path).decode("utf-8", "backslashreplace"), why)
@@ -89,10 +77,11 @@ def read_part(descriptor: int, start: int, end: int) -> bytes:
     return data
 
 
-def flags_beside(root: str, name: BlobName) -> FlagsFile | None:
+def flags_beside(root: str, name: BlobName) -> tuple[Flags, ...] | None:
     """
-    Read the flags of a blob; give None if it has none.
+    Read the flags of a blob.
 
+    :return: () if there is no file of them; None if it is damaged.
     :raise StoreError: they can't be read.
     """
     path = os.path.join(root, layout.path_of(name, layout.FLAGS))
@@ -104,9 +93,9 @@ def flags_beside(root: str, name: BlobName) -> FlagsFile | None:
                 text = os.read(descriptor, _MOST_FLAGS) if is_file else b""
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                return None
+                return ()
             raise
-    return FlagsFile(_parse(text), status.st_mtime_ns) if is_file else None
+    return _parse(text) if is_file else ()
 
 
 def _parse(text: bytes) -> tuple[Flags, ...] | None:

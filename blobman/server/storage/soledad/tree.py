@@ -176,6 +176,5 @@ def _read_blob(root: str, name: BlobName, path: str) -> BlobFile:
     with reading(full_path), opened(full_path) as descriptor:
         status = os.fstat(descriptor)
         tag = os.pread(descriptor, TAG_SIZE, max(status.st_size - TAG_SIZE, 0))
-    beside = flags_beside(root, name)
-    flags = () if beside is None else beside.flags
+    flags = flags_beside(root, name)
     return BlobFile(name, path, status.st_size, tag, status.st_mtime_ns, flags)
