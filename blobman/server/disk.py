@@ -201,13 +201,14 @@ def write_pieces(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
             write_all(descriptor, memoryview(b"".join(some))[written:])
 
 
-def replace_file(path: str, data: bytes, scratch: str) -> None:
+def replace_file(path: str, data: bytes) -> None:
     """
     Make a file hold just this, at once and durably. It keeps its owner, group and mode.
 
-    :param scratch: a folder on the same file system, for the new file until it is whole.
+    The new file is beside it until it is whole.
     """
-    temporary = os.path.join(scratch, secrets.token_hex(16))
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, secrets.token_hex(16))
     descriptor = create(temporary)
     try:
         try:
@@ -220,7 +221,7 @@ def replace_file(path: str, data: bytes, scratch: str) -> None:
     except BaseException:
         remove(temporary)
         raise
-    sync_folder(os.path.dirname(path))
+    sync_folder(folder)
 
 
 @contextmanager
@@ -235,7 +236,7 @@ def replacing(path: str) -> Iterator[Callable[[bytes], None]]:
     """
     target = os.path.realpath(path)
     with locked(target + ".lock"):
-        yield lambda data: replace_file(target, data, os.path.dirname(target))
+        yield lambda data: replace_file(target, data)
 
 
 def _take_after(descriptor: int, path: str) -> None:

@@ -26,25 +26,25 @@ class OwnerTests(SynchronousTestCase):
         work_as_root(self, self.folder)
         disk.make_folders(os.path.join(self.folder, "a", "b"))
         os.close(disk.create(os.path.join(self.folder, "a", "created")))
-        disk.replace_file(self.path, b"replaced", self.folder)
+        disk.replace_file(self.path, b"replaced")
         with disk.locked(os.path.join(self.folder, "a", "lock")):
             pass
         self.assertEqual(owners_below(self.folder), {self.owner(self.folder)})
 
     def test_replacing_keeps_the_owner(self) -> None:
-        disk.replace_file(self.path, b"1", self.folder)
+        disk.replace_file(self.path, b"1")
         os.chmod(self.path, 0o640)
         group = os.getgroups()[-1] if os.getgroups() else os.getegid()
         uid = 65533 if os.geteuid() == 0 else -1
         os.chown(self.path, uid, group)
         before = self.owner(self.path)
         work_as_root(self, self.folder)
-        disk.replace_file(self.path, b"2", self.folder)
+        disk.replace_file(self.path, b"2")
         self.assertEqual(self.owner(self.path), before)
         self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o640)
 
     def test_what_can_not_be_given_away_is_ours_alone(self) -> None:
-        disk.replace_file(self.path, b"1", self.folder)
+        disk.replace_file(self.path, b"1")
         os.chmod(self.path, 0o644)
 
         def refuse(*_: int) -> None:
@@ -53,7 +53,7 @@ class OwnerTests(SynchronousTestCase):
         self.patch(os, "fchown", refuse)
         other = os.stat_result((0o100644, 1, 1, 1, 65533, 65533, 1, 0, 0, 0))
         self.patch(os, "stat", lambda _: other)
-        disk.replace_file(self.path, b"2", self.folder)
+        disk.replace_file(self.path, b"2")
         self.assertEqual(stat.S_IMODE(os.lstat(self.path).st_mode), 0o600)
 
     def test_a_lock_is_no_way_out_of_the_folder(self) -> None:

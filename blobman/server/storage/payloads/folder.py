@@ -100,7 +100,7 @@ class _Root:
     def write_mark(self, mark: str) -> None:
         self.check()
         path = os.path.join(self.path, _MARK)
-        disk.replace_file(path, mark.encode("ascii"), os.path.dirname(path))
+        disk.replace_file(path, mark.encode("ascii"))
 
     def make_folder(self, path: str) -> None:
         """Make a folder for payloads durably, if it is not there."""
