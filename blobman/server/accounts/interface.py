@@ -1,8 +1,9 @@
-"""Who may come in: what the server asks, and what an administrator changes."""
+"""Who may come in, and keep how much: what the server asks, and what an administrator changes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
@@ -32,6 +33,32 @@ class TokenInfo:
 
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
 Tokens = list[TokenInfo]
+
+
+class Usage(NamedTuple):
+    """
+    What a user keeps.
+
+    :ivar size: bytes of sealed blobs.
+    :ivar quota: bytes, or None for no limit.
+    """
+
+    user: str
+    blobs: int
+    size: int
+    quota: int | None
+
+
+class Quotas(NamedTuple):
+    """
+    Who may keep how much, in bytes of sealed blobs; None is no limit.
+
+    :ivar default: for users that have no quota of their own.
+    :ivar users: those that have.
+    """
+
+    default: int | None
+    users: dict[str, int | None]
 
 
 class IAccounts(Interface):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 
 from ...model import check_name, check_size
-from ..accounts.interface import ITokens
+from ..accounts.interface import ITokens, Quotas, Usage
 from ..storage.backends import OWN_FOLDER
-from ..storage.catalogue.interface import Quotas, Usage
 from ..storage.catalogue.visiting import is_made, make
 from ..storage.maintenance.backup import back_up
 from ..storage.maintenance.check import check

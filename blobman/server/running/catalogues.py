@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode
 
 from ...errors import StoreError
-from ..accounts.interface import ITokens
+from ..accounts.interface import ITokens, Quotas, Usage
 from ..storage.backends import OWN_FOLDER
-from ..storage.catalogue.interface import ICatalogue, Quotas, Usage
+from ..storage.catalogue.interface import ICatalogue
 from ..storage.catalogue.sqlite import SQLiteCatalogue
 from ..storage.catalogue.tokens import CatalogueTokens
 from ..storage.catalogue.visiting import asking, begin_history, changing, is_made

@@ -10,9 +10,9 @@ import apsw
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import StoreError
+from blobman.server.accounts.interface import Quotas
 from blobman.server.storage.catalogue.connection import connect, connect_copy
 from blobman.server.storage.catalogue.folder import CatalogueFolder
-from blobman.server.storage.catalogue.interface import Quotas
 from blobman.server.storage.catalogue.questions import Questions
 from blobman.server.storage.catalogue.salvage import rebuild
 from blobman.server.storage.catalogue.schema import UPGRADES, VERSION

@@ -19,7 +19,7 @@ from zope.interface import Attribute, Interface
 
 from ....model import Flags
 from ....protocol import ListQuery
-from ...accounts.interface import Tokens
+from ...accounts.interface import Quotas, Tokens, Usage
 from ..interface import BlobName, FlagList, Outcomes
 from ..waking import IWaking
 
@@ -122,32 +122,6 @@ class History(NamedTuple):
     generation: str
     number: int
     reach: int | None
-
-
-class Usage(NamedTuple):
-    """
-    What a user keeps.
-
-    :ivar size: bytes of sealed blobs.
-    :ivar quota: bytes, or None for no limit.
-    """
-
-    user: str
-    blobs: int
-    size: int
-    quota: int | None
-
-
-class Quotas(NamedTuple):
-    """
-    Who may keep how much, in bytes of sealed blobs; None is no limit.
-
-    :ivar default: for users that have no quota of their own.
-    :ivar users: those that have.
-    """
-
-    default: int | None
-    users: dict[str, int | None]
 
 
 class StoreMark(NamedTuple):

@@ -16,9 +16,9 @@ import apsw
 
 from ....errors import BlobNotFoundError
 from ....protocol import ListQuery
-from ...accounts.interface import TokenInfo, Tokens
+from ...accounts.interface import Quotas, TokenInfo, Tokens, Usage
 from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableError
-from .interface import LAST, PAGE, Change, Entry, History, Page, Quotas, StoreMark, Usage
+from .interface import LAST, PAGE, Change, Entry, History, Page, StoreMark
 from .rows import check_entry, digit_of, read_flags
 
 TOGETHER = 20

@@ -6,7 +6,7 @@ import os
 
 from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError
 from blobman.model import Flags
-from blobman.server.storage.catalogue.interface import Usage
+from blobman.server.accounts.interface import Usage
 from blobman.server.storage.interface import BlobName
 from blobman.server.storage.soledad.adoption import is_older
 from blobman.server.storage.soledad.taking import Report

@@ -10,8 +10,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import StoreError
+from blobman.server.accounts.interface import Quotas
 from blobman.server.storage.catalogue.connection import connect, upgrade
-from blobman.server.storage.catalogue.interface import Quotas
 from blobman.server.storage.interface import BlobName
 from blobman.server.storage.soledad.adoption import Adoption
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from blobman.model import Flags
 from blobman.protocol import DEFAULT_NAMESPACE
-from blobman.server.storage.catalogue.interface import Quotas, Usage
+from blobman.server.accounts.interface import Quotas, Usage
 from blobman.server.storage.soledad.adoption import is_older, survey
 
 from .case import AdoptionCase

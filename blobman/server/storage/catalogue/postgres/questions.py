@@ -8,9 +8,9 @@ from typing import Any
 from .....errors import BlobNotFoundError
 from .....model import check_name
 from .....protocol import ListQuery
-from ....accounts.interface import TokenInfo, Tokens
+from ....accounts.interface import Quotas, TokenInfo, Tokens, Usage
 from ...interface import SMALL, BlobName, DamagedError, FlagList
-from ..interface import LAST, PAGE, Change, Entry, History, Page, Quotas, StoreMark, Usage
+from ..interface import LAST, PAGE, Change, Entry, History, Page, StoreMark
 from ..rows import check_entry, digit_of, read_flags
 from .sessions import Session
 
