@@ -23,8 +23,8 @@ from twisted.internet.task import react
 from blobman.model import Flags
 from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.storage import BlobName
 from blobman.server.storage.backends import folder_backend
+from blobman.server.storage.interface import BlobName
 
 from .comparison import USER, names
 

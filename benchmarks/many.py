@@ -22,8 +22,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.storage import BlobName
 from blobman.server.storage.backends import folder_backend
+from blobman.server.storage.interface import BlobName
 
 from .comparison import names
 from .listing import RUNS, Server

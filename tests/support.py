@@ -17,7 +17,7 @@ from blobman import BlobDoc, BlobManager
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.configuration import make_service
 from blobman.server.running.service import BlobsService
-from blobman.server.storage import BlobName
+from blobman.server.storage.interface import BlobName
 from blobman.transfers.engine import Engine
 
 from .certificates import Authority

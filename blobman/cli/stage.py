@@ -16,7 +16,7 @@ from blobman import BlobManager
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.configuration import make_service
 from blobman.server.running.service import BlobsService
-from blobman.server.storage import BlobName
+from blobman.server.storage.interface import BlobName
 
 from .certificates import make_certificates
 from .secretfiles import new_secret

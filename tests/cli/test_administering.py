@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from blobman.cli import progress
 from blobman.cli.screen import Screen
 from blobman.cli.sizes import read_size
-from blobman.server.storage import BlobName
+from blobman.server.storage.interface import BlobName
 
 from ..server import tampering
 from .harness import NOWHERE, USER, CommandCase, ServerCase

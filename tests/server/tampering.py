@@ -13,9 +13,9 @@ from contextlib import contextmanager
 import apsw
 
 from blobman.protocol import TAG_SIZE
-from blobman.server.storage import BlobName
 from blobman.server.storage.catalogue.connection import connect
 from blobman.server.storage.catalogue.rows import row_digest
+from blobman.server.storage.interface import BlobName
 from blobman.sqlite import transaction
 
 _WHERE = "place = (SELECT place FROM places WHERE user = ? AND namespace = ?) AND id = ?"

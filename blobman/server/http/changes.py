@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from ...model import FIRST_CURSOR
 from ...protocol import PAGE_HEAD, ChangesQuery, Cursor, write_changes, write_page_end
 from ..accounts.admission import Admission
-from ..storage import ChangesPart, IBlobsBackend, Parts
+from ..storage.interface import ChangesPart, IBlobsBackend, Parts
 from .answers import check_present
 from .pieces import Pieces, framed, send_pieces
 from .request import BlobsRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError
 
 from ...protocol import TAG_SIZE, ProtocolError, read_range, write_tag
-from ..storage import IStoredBlob
+from ..storage.interface import IStoredBlob
 from .answers import PacedWriter, check_present, set_head
 from .body import ClientGoneError
 from .refusals import Refusal

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred, succeed
 
 from ...protocol import MAX_FRAME_SIZE, MIN_SEALED_SIZE, NOT_THERE, write_frame_header
-from ..storage import BlobName, Found, IBlobsBackend
+from ..storage.interface import BlobName, Found, IBlobsBackend
 from .answers import PacedWriter
 from .download import send_part
 

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ..storage import IBlobsBackend
+from ..storage.interface import IBlobsBackend
 from .answers import answer, answer_errors
 from .refusals import Refusal
 from .request import BlobsRequest

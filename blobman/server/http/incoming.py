@@ -16,7 +16,7 @@ from ...model import Flags, is_name
 from ...protocol import ProtocolError
 from ..accounts.admission import Admission
 from ..accounts.interface import IAccounts
-from ..storage import BlobName, IBlobsBackend
+from ..storage.interface import BlobName, IBlobsBackend
 from .answers import answer
 from .refusals import Refusal
 from .request import BlobsRequest

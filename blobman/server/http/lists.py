@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from ...protocol import write_namespaces
-from ..storage import Namespaces, Pages
+from ..storage.interface import Namespaces, Pages
 from .pieces import Pieces, framed, send_pieces
 from .request import BlobsRequest
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from twisted.internet.threads import deferToThreadPool
 
 from ...protocol import ProtocolError, read_ids, read_manifest, write_results
-from ..storage import SMALL, BlobName
+from ..storage.interface import SMALL, BlobName
 from .answers import JSON_TYPE, PacedWriter, answer, check_present
 from .frames import send_frames
 from .refusals import Refusal

@@ -12,7 +12,7 @@ from collections import deque
 from ...errors import BlobAlreadyExistsError, BlobError, QuotaExceededError
 from ...protocol import MAX_SEALED_SIZE, MIN_SEALED_SIZE, ProtocolError
 from ..accounts.admission import Hold
-from ..storage import SMALL, BlobName, IBlobsBackend
+from ..storage.interface import SMALL, BlobName, IBlobsBackend
 from .body import Body
 from .refusals import Refusal
 from .users import Target

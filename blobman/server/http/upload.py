@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import InvalidBlob
 from ...protocol import MAX_SEALED_SIZE, MIN_SEALED_SIZE
-from ..storage import SMALL, BlobName, IBlobsBackend, IUpload
+from ..storage.interface import SMALL, BlobName, IBlobsBackend, IUpload
 from .answers import check_present
 from .body import BodyTooLargeError
 from .request import BlobsRequest

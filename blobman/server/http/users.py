@@ -19,7 +19,7 @@ from ...model import is_name
 from ...protocol import DEFAULT_NAMESPACE, ProtocolError, Query, read_authorization
 from ..accounts.admission import Admission
 from ..accounts.interface import IAccounts
-from ..storage import BlobName, IBlobsBackend
+from ..storage.interface import BlobName, IBlobsBackend
 from .answers import answer_errors
 from .refusals import Refusal
 from .request import BlobsRequest

@@ -17,7 +17,7 @@ from ..accounts.interface import IAccounts
 from ..http.connections import Connections
 from ..http.limits import Limits
 from ..http.site import BlobsSite
-from ..storage import IBlobsBackend
+from ..storage.interface import IBlobsBackend
 from .sites import (
     DEFAULT_LIMITS,
     make_incoming_site,

@@ -15,7 +15,7 @@ from ..http.incoming import IncomingResource
 from ..http.limits import Limits
 from ..http.site import BlobsSite
 from ..http.stream import StreamResource
-from ..storage import IBlobsBackend
+from ..storage.interface import IBlobsBackend
 
 DEFAULT_LIMITS = Limits()
 

@@ -10,35 +10,3 @@ Where the server keeps blobs.
 tells those that wait for it. ``backends`` puts it together. ``maintenance`` is what is done to a
 data folder from outside: backups, checks and repairs.
 """
-
-from __future__ import annotations
-
-from .interface import (
-    SMALL,
-    BlobName,
-    ChangesPart,
-    FlagList,
-    Found,
-    IBlobsBackend,
-    IStoredBlob,
-    IUpload,
-    Namespaces,
-    Outcomes,
-    Pages,
-    Parts,
-)
-
-__all__ = [
-    "SMALL",
-    "BlobName",
-    "ChangesPart",
-    "FlagList",
-    "Found",
-    "IBlobsBackend",
-    "IStoredBlob",
-    "IUpload",
-    "Namespaces",
-    "Outcomes",
-    "Pages",
-    "Parts",
-]

@@ -9,8 +9,7 @@ from zope.interface.verify import verifyObject
 
 from ...errors import BlobAlreadyExistsError, BlobNotFoundError, ClosedError
 from ...model import Flags
-from ...server.storage import BlobName
-from ...server.storage.interface import IBlobsBackend, IStoredBlob, IUpload
+from ...server.storage.interface import BlobName, IBlobsBackend, IStoredBlob, IUpload
 from .feed import FeedContract
 from .support import Consumer, name, query, sealed
 

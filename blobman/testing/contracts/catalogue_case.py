@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ...model import Flags
 from ...protocol import TAG_SIZE
-from ...server.storage import BlobName
 from ...server.storage.catalogue.interface import Entry, ICatalogue, Publication
+from ...server.storage.interface import BlobName
 from .support import query, sealed
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IConsumer, IPushProducer
 from zope.interface import implementer
 
 from ...protocol import ListQuery
-from ...server.storage import BlobName
+from ...server.storage.interface import BlobName
 
 
 def name(blob_id: str, user: str = "alice", namespace: str = "default") -> BlobName:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from blobman.crypto import MAX_CONTENT_SIZE, sealed_size
 from blobman.protocol import MAX_SEALED_SIZE, write_tag
-from blobman.server.storage import BlobName
+from blobman.server.storage.interface import BlobName
 
 from .. import tampering
 from ..blobs import name, sealed

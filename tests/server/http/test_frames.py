@@ -16,9 +16,8 @@ from blobman.protocol import MAX_FRAME_SIZE
 from blobman.server.http.answers import PacedWriter
 from blobman.server.http.body import ClientGoneError
 from blobman.server.http.frames import AT_ONCE, NAMES, send_frames
-from blobman.server.storage import BlobName, Found
 from blobman.server.storage.backends import folder_backend
-from blobman.server.storage.interface import DamagedError
+from blobman.server.storage.interface import BlobName, DamagedError, Found
 
 from ..blobs import name, open_memory_backend, query, sealed
 from ..tampering import key_of, payload_path

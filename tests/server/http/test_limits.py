@@ -23,7 +23,7 @@ from blobman.server.http.connections import Connections, allow
 from blobman.server.http.limits import Limits
 from blobman.server.http.site import BlobsSite
 from blobman.server.running.sites import make_incoming_site, make_metrics_site, make_site
-from blobman.server.storage import Pages
+from blobman.server.storage.interface import Pages
 
 from ..blobs import open_memory_backend, sealed
 from ..serving import ServerMixin

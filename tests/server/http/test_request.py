@@ -15,7 +15,7 @@ from twisted.web.client import FileBodyProducer
 
 from blobman.protocol import write_authorization
 from blobman.server.http import upload
-from blobman.server.storage import IUpload
+from blobman.server.storage.interface import IUpload
 
 from ..blobs import sealed
 from ..serving import ServerMixin

@@ -18,9 +18,8 @@ from twisted.trial.unittest import TestCase
 from blobman.errors import StoreError
 from blobman.model import Flags
 from blobman.protocol import ListQuery
-from blobman.server.storage import BlobName
 from blobman.server.storage.backend import Backend
-from blobman.server.storage.interface import DamagedError
+from blobman.server.storage.interface import BlobName, DamagedError
 
 from ..blobs import sealed
 from .truth import NAMESPACES, USERS, listed, opened, read

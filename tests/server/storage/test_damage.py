@@ -14,7 +14,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from blobman.errors import StoreError
 from blobman.model import Flags
-from blobman.server.storage import BlobName
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.connection import PAGE_SIZE, connect, store_errors
 from blobman.server.storage.catalogue.folder import CatalogueFolder
@@ -24,7 +23,7 @@ from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
 from blobman.server.storage.catalogue.visiting import changing
 from blobman.server.storage.catalogue.writer import Publishing, Writer
 from blobman.server.storage.digests import CHUNK
-from blobman.server.storage.interface import DamagedError
+from blobman.server.storage.interface import BlobName, DamagedError
 from blobman.server.storage.payloads.folder import FolderPayloads
 from blobman.testing.contracts.support import Consumer, name, query, sealed
 from blobman.threads import Work

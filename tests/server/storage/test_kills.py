@@ -22,7 +22,7 @@ from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError
 from blobman.model import Flags
 from blobman.protocol import read_results, write_authorization, write_flags, write_manifest
 from blobman.server.accounts.tokens import TokenFile
-from blobman.server.storage import BlobName
+from blobman.server.storage.interface import BlobName
 
 from ..blobs import sealed
 from ..processes import ServerProcess

@@ -19,7 +19,6 @@ from blobman.errors import BlobNotFoundError, StoreError
 from blobman.model import Flags
 from blobman.protocol import ListQuery
 from blobman.server.running.administration import restored
-from blobman.server.storage import BlobName
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.backends import folder_backend
 from blobman.server.storage.catalogue.folder import CatalogueFolder
@@ -27,6 +26,7 @@ from blobman.server.storage.catalogue.interface import Publication
 from blobman.server.storage.catalogue.transaction import Transaction
 from blobman.server.storage.catalogue.visiting import changing
 from blobman.server.storage.catalogue.writer import Publishing, Writer
+from blobman.server.storage.interface import BlobName
 from blobman.server.storage.maintenance.check import check
 from blobman.server.storage.maintenance.repair import repair
 from blobman.testing.contracts.support import name, query

@@ -18,10 +18,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError
 from blobman.model import Flags
 from blobman.protocol import MIN_SEALED_SIZE, ListQuery
-from blobman.server.storage import SMALL, BlobName, IBlobsBackend
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.backends import folder_backend
 from blobman.server.storage.catalogue.connection import connect
+from blobman.server.storage.interface import SMALL, BlobName, IBlobsBackend
 from blobman.testing.contracts.support import Consumer, sealed
 
 USERS = ("alice", "bob")
