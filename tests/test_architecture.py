@@ -23,7 +23,6 @@ PACKAGE = Path(blobman.__file__).parent
 # From the ground up: a room stands on rooms above it in this table, so there is no way round.
 STANDS_ON: dict[str, set[str]] = {
     "clocks": set(),
-    "preallocation": set(),
     "errors": set(),
     "model": {"errors"},
     "results": {"errors", "model"},
@@ -55,7 +54,6 @@ STANDS_ON: dict[str, set[str]] = {
         "namespaces",
     },
     "local": {
-        "preallocation",
         "sqlite",
         "threads",
         "errors",
@@ -97,7 +95,6 @@ STANDS_ON: dict[str, set[str]] = {
     "server": {
         "clocks",
         "sqlite",
-        "preallocation",
         "threads",
         "errors",
         "model",

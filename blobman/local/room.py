@@ -15,7 +15,7 @@ from pathlib import Path
 
 import apsw
 
-from ..preallocation import Preallocator
+from ..sqlite import Preallocator
 from .wholeness import length_of
 
 __all__ = ["Room"]

@@ -2,12 +2,14 @@
 What a store and a catalogue have in common: databases of SQLite, of SQLite3 Multiple Ciphers.
 
 - ``connection`` opens one whose pages are encrypted, and carry authentication tags.
+- ``preallocation`` takes room on the disk for one.
 - ``wal`` reads the log beside one, as the file that it is.
 """
 
 from __future__ import annotations
 
 from .connection import CREATE, KEY_SIZE, ask, connect, file_uri, pragma, transaction
+from .preallocation import Preallocator
 from .wal import Frame, Log, LogFile, Salts, log_of, read_log
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Frame",
     "Log",
     "LogFile",
+    "Preallocator",
     "Salts",
     "ask",
     "connect",

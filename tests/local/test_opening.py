@@ -11,7 +11,7 @@ from blobman.errors import StoreError
 from blobman.local import BlobStore
 from blobman.local.connection import connect, derive_key
 from blobman.model import SyncStatus
-from blobman.sqlite import LogFile, Salts, log_of
+from blobman.sqlite import log_of
 
 from .child import run
 from .contract import MIB, content
@@ -246,20 +246,6 @@ class LogTests(OpeningTestCase):
         await store.close()
         self.assertEqual(seen, [(True, bytes(12))])
         self.assertFalse(self.log.exists())
-
-    def test_salts(self) -> None:
-        self.crash()
-        log = LogFile(self.log)
-        salts = log.read_salts()
-        assert salts is not None
-        first = log.read_frame(1, 16384)
-        self.assertEqual(first and first.salts, salts)
-        self.assertIsNone(log.read_frame(10_000, 16384))
-        log.close()
-        later, other = Salts(salts.first + 1 & 0xFFFFFFFF, 5), Salts(salts.first, 5)
-        self.assertTrue(later.is_later_than(salts))
-        for one, another in ((salts, later), (salts, salts), (other, salts)):
-            self.assertFalse(one.is_later_than(another))
 
     async def test_two_processes_and_one_that_is_killed(self) -> None:
         """Who closes last clears the note; a crash beside it is no loss."""

@@ -16,8 +16,7 @@ from contextlib import suppress
 
 import apsw
 
-from ....preallocation import Preallocator
-from ....sqlite import Frame, ask
+from ....sqlite import Frame, Preallocator, ask
 from ... import disk
 from .connection import PAGE_SIZE
 

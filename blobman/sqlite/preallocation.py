@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import apsw
 
-__all__ = ["Preallocator"]
+from .connection import pragma
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -136,7 +136,7 @@ def _free(path: str | os.PathLike[str]) -> int:
 
 
 def _have_sqlite_lengthen(connection: apsw.Connection, size: int) -> None:
-    page_size = connection.pragma("page_size")
+    page_size = pragma(connection, "page_size")
     assert isinstance(page_size, int)
     try:
         # Without this, it takes no room ahead.

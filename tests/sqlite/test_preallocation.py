@@ -11,7 +11,7 @@ import sys
 import apsw
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.preallocation import Preallocator
+from blobman.sqlite import Preallocator
 
 MIB = 1 << 20
 

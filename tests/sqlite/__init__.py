@@ -1,0 +1,1 @@
+"""Databases of SQLite, and the files beside them."""
