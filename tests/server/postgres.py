@@ -20,7 +20,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -36,7 +36,7 @@ PATIENCE = 60.0
 # Waits until this process has ended, however it does, and leaves nothing of the server.
 _GUARD = """
 cat >/dev/null
-pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -9 "$pid"
+pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -9 "$pid" 2>/dev/null
 for _ in 1 2 3 4 5 6 7 8 9; do rm -rf "$1" && exit; sleep 0.2; done
 """
 
@@ -61,9 +61,15 @@ class Cluster:
     A server, in a temporary folder, on a socket in it. Root starts it as nobody.
 
     It is gone when this process has ended, even if that was killed.
+
+    :param settings: other settings than the default ones.
+    :param primary: the server that it is a standby of.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, primary: Cluster | None = None
+    ) -> None:
+        self._settings = {"listen_addresses": "", "shared_buffers": "64MB", **(settings or {})}
         self.folder = tempfile.mkdtemp(prefix="blobman-pg-")
         self.data = os.path.join(self.folder, "data")
         self._guard = subprocess.Popen(
@@ -73,7 +79,7 @@ class Cluster:
         self._names = itertools.count()
         self._owner = self._find_owner()
         self._programs = self._reachable(_programs())
-        self._make()
+        self._make() if primary is None else self._copy(primary)
         self.start()
 
     def _find_owner(self) -> dict[str, Any]:
@@ -104,6 +110,12 @@ class Cluster:
             *("-D", self.data, "-U", USER, "-E", "UTF8", "--locale=C", "--auth=trust", "--no-sync"),
         )
 
+    def _copy(self, primary: Cluster) -> None:
+        self._run(
+            os.path.join(self._programs, "pg_basebackup"),
+            *("-D", self.data, "-h", primary.folder, "-U", USER, "-R", "--checkpoint=fast"),
+        )
+
     # -- running ---------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -127,7 +139,7 @@ class Cluster:
                 [
                     os.path.join(self._programs, "postgres"),
                     *("-D", self.data, "-k", self.folder),
-                    *("-c", "listen_addresses=", "-c", "shared_buffers=64MB"),
+                    *(f"--{name}={value}" for name, value in self._settings.items()),
                 ],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -191,6 +203,13 @@ class Cluster:
     def drop_database(self, name: str) -> None:
         """Remove a database, whoever uses it."""
         self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def make_cluster(case: TestCase, **settings: str) -> Cluster:
+    """Start a server for one test, which may do with it whatever it likes."""
+    cluster = Cluster(settings)
+    case.addCleanup(cluster.remove)
+    return cluster
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from .accounts import AccountsContract
 from .backend import BackendContract
 from .catalogue import CatalogueContract
 from .payloads import PayloadsContract
+from .shared import SharedContract
 from .starts import StartsContract
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "BackendContract",
     "CatalogueContract",
     "PayloadsContract",
+    "SharedContract",
     "StartsContract",
 ]

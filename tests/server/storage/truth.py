@@ -63,7 +63,7 @@ class Truth:
         self.acknowledged = 0
         self.unsure = 0
         self._states: dict[BlobName, set[State]] = {}
-        self._last_number = 0
+        self._last_numbers: dict[tuple[str, str], int] = {}
         self._numbers: dict[BlobName, int] = {}
 
     async def change(
@@ -123,7 +123,10 @@ class Truth:
                 used[user] = used[user][0] + blobs, used[user][1] + size
         usage = {it.user: (it.blobs, it.size) for it in await backend.catalogue.usage()}
         assert usage == {user: it for user, it in used.items() if it[0]}, (usage, used)
-        await self._check_last_number(backend)
+        await self._check_numbers(backend)
+        self._check_files(root)
+
+    def _check_files(self, root: str) -> None:
         check_files(root)
 
     async def _check_place(self, backend: Backend, user: str, namespace: str) -> tuple[int, int]:
@@ -170,18 +173,26 @@ class Truth:
         for change in changes:
             name = BlobName(user, namespace, change.blob_id)
             before = self._numbers.get(name, 0)
-            is_new = before < change.number and self._last_number < change.number
+            is_new = max(before, self._last_number(user, namespace)) < change.number
             assert before == change.number or is_new, f"{name} has an old number"
             self._numbers[name] = change.number
 
-    async def _check_last_number(self, backend: Backend) -> None:
+    def _last_number(self, user: str, namespace: str) -> int:
+        """Tell the last number that was there when this was checked before."""
+        return max(self._last_numbers.values(), default=0)
+
+    def _numbers_given(self, last_numbers: dict[tuple[str, str], int]) -> int:
+        """Tell how many numbers were given until these were the last ones."""
+        return max(last_numbers.values(), default=0)
+
+    async def _check_numbers(self, backend: Backend) -> None:
         places = [(user, namespace) for user in USERS for namespace in NAMESPACES]
-        last = max([(await backend.catalogue.history(*it)).number for it in places])
-        given = last - self._last_number
+        last = {it: (await backend.catalogue.history(*it)).number for it in places}
+        given = self._numbers_given(last) - self._numbers_given(self._last_numbers)
         assert self.acknowledged <= given <= self.acknowledged + self.unsure, (
             f"{given} numbers for {self.acknowledged} changes, and perhaps {self.unsure} more"
         )
-        self._last_number, self.acknowledged, self.unsure = last, 0, 0
+        self._last_numbers, self.acknowledged, self.unsure = last, 0, 0
 
 
 async def listed(backend: IBlobsBackend, user: str, query: ListQuery) -> list[str]:

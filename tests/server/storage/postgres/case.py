@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -28,9 +30,9 @@ class PostgresCase(TestCase):
         self.clock = Clock()
         self.catalogue = await self.open_catalogue()
 
-    async def open_catalogue(self) -> PostgresCatalogue:
+    async def open_catalogue(self, clock: Any = None) -> PostgresCatalogue:
         """Open the catalogue, as another process would."""
-        catalogue = PostgresCatalogue(read_url(self.url), reactor, self.clock)
+        catalogue = PostgresCatalogue(read_url(self.url), reactor, clock or self.clock)
         await catalogue.open()
         self.addCleanup(catalogue.close)
         return catalogue

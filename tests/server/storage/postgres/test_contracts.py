@@ -6,13 +6,22 @@ from twisted.internet import reactor
 
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.payloads.folder import FolderPayloads
-from blobman.testing.contracts import BackendContract, CatalogueContract
+from blobman.testing.contracts import BackendContract, CatalogueContract, SharedContract
 
 from .case import PostgresCase
 
 
 class PostgresCatalogueTests(CatalogueContract, PostgresCase):
     pass
+
+
+class TwoProcessesTests(SharedContract, PostgresCase):
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        # Notifications are sent after a moment, which a fake clock would not reach by itself.
+        self.other = await self.open_catalogue(reactor)
+        await self.catalogue.close()
+        self.catalogue = await self.open_catalogue(reactor)
 
 
 class PostgresBackendTests(BackendContract, PostgresCase):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from itertools import groupby
 from typing import Any
 
@@ -52,38 +51,14 @@ class Changes:
         """Make blobs visible."""
         order = sorted(range(len(blobs)), key=lambda number: blobs[number].name[:2])
         groups = [[*group] for _, group in groupby(order, lambda number: blobs[number].name[:2])]
+        values = [it for group in groups for it in _columns([blobs[number] for number in group])]
+        # One statement for all of them is one transaction.
+        statement = b" UNION ALL ".join([_PUBLISH] * len(groups))
         outcomes: Outcomes = [None] * len(blobs)
-        with ExitStack() as stack:
-            if len(groups) > 1:
-                stack.enter_context(self._session.transaction())
-                stack.enter_context(self._session.pipeline())
-            cursors = [self._publish([blobs[number] for number in group]) for group in groups]
-        for group, cursor in zip(groups, cursors, strict=True):
-            [(told,)] = cursor.fetchall()
+        for group, (told,) in zip(groups, self._session.execute(statement, values), strict=True):
             for number, outcome in zip(group, told, strict=True):
                 outcomes[number] = _read_outcome(outcome, blobs[number])
         return outcomes
-
-    def _publish(self, blobs: Sequence[Publication]) -> Any:
-        """Publish in one namespace."""
-        bodies = [it.digests if it.content is None else it.content for it in blobs]
-        digests = [
-            row_digest(it.name, it.size, it.tag, it.key, body)
-            for it, body in zip(blobs, bodies, strict=True)
-        ]
-        return self._session.execute(
-            _PUBLISH,
-            (
-                *blobs[0].name[:2],
-                [it.name.blob_id for it in blobs],
-                [it.size for it in blobs],
-                [it.tag for it in blobs],
-                [it.key or "" for it in blobs],
-                digests,
-                bodies,
-                [write_flags(it.flags) for it in blobs],
-            ),
-        )
 
     def delete(self, name: BlobName) -> None:
         """Remove a blob."""
@@ -178,6 +153,25 @@ class Changes:
     def notify(self, messages: Sequence[str], channel: str) -> None:
         """Tell all servers something."""
         self._run(b"SELECT pg_notify(%s, it) FROM unnest(%s::text[]) AS it", channel, [*messages])
+
+
+def _columns(blobs: Sequence[Publication]) -> list[Any]:
+    """Give what the database needs of some blobs of one namespace."""
+    bodies = [it.digests if it.content is None else it.content for it in blobs]
+    digests = [
+        row_digest(it.name, it.size, it.tag, it.key, body)
+        for it, body in zip(blobs, bodies, strict=True)
+    ]
+    return [
+        *blobs[0].name[:2],
+        [it.name.blob_id for it in blobs],
+        [it.size for it in blobs],
+        [it.tag for it in blobs],
+        [it.key or "" for it in blobs],
+        digests,
+        bodies,
+        [write_flags(it.flags) for it in blobs],
+    ]
 
 
 def _read_outcome(outcome: str, blob: Publication) -> BlobError | None:

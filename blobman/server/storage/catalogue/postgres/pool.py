@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import psycopg
 
-from .sessions import Session, connect, is_lost, is_transient, store_errors
+from .....errors import StoreError
+from ...interface import UnavailableError
+from .sessions import (
+    HangingError,
+    Session,
+    as_store_error,
+    connect,
+    is_lost,
+    is_transient,
+    store_errors,
+)
 
 T = TypeVar("T")
 
 ATTEMPTS = 3
 """How often something is tried at most."""
 
+PAUSE = 1.0
+"""Seconds after which it is tried again to reach a database that was away."""
+
 
 class Pool:
     """
     Sessions, of which as many are open as have been used at once.
 
+    While the database is away, all that waits fails at once, and not each after its own time.
+
     :param conninfo: see :func:`.sessions.read_url`.
+    :param now: gives seconds.
     :ivar busy: how many are being used.
     """
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, now: Callable[[], float] = time.monotonic) -> None:
         self._conninfo = conninfo
+        self._now = now
         self._lock = threading.Lock()
         self._idle: list[Session] = []
+        self._trouble: UnavailableError | None = None
+        self._trouble_until = -math.inf
         self.busy = 0
 
     @property
@@ -69,7 +90,13 @@ class Pool:
 
     def _use(self, call: Callable[[Session], T]) -> T:
         with self._borrowed() as session:
-            return call(session)
+            try:
+                return call(session)
+            except HangingError as error:
+                # The others are to the same.
+                self.close()
+                self._note(as_store_error(error))
+                raise
 
     @contextmanager
     def _borrowed(self) -> Iterator[Session]:
@@ -77,7 +104,7 @@ class Pool:
             self.busy += 1
         session: Session | None = None
         try:
-            session = self._take() or connect(self._conninfo)
+            session = self._take() or self._connect()
             yield session
         finally:
             with self._lock:
@@ -98,6 +125,19 @@ class Pool:
             if session.is_idle and session.is_alive:
                 return session
             session.close()
+
+    def _connect(self) -> Session:
+        if self._trouble is not None and self._now() < self._trouble_until:
+            raise UnavailableError(str(self._trouble), self._trouble.retry_after)
+        try:
+            return connect(self._conninfo)
+        except UnavailableError as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: StoreError) -> None:
+        if isinstance(error, UnavailableError):
+            self._trouble, self._trouble_until = error, self._now() + PAUSE
 
     def close(self) -> None:
         """Close those that nobody uses."""

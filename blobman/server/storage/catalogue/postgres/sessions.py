@@ -56,16 +56,21 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     """
     A connection that waits for no answer longer than :data:`LIMIT`.
 
+    :ivar limit: the seconds that it waits; None for any number.
     :ivar timeline: which history of the whole database this is: another one after a standby was
         promoted, or a backup was put back.
     """
 
     timeline = ""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.limit: float | None = LIMIT
+
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait for an answer; raise ``psycopg.OperationalError`` if it does not come."""
         try:
-            return super().wait(gen, interval, LIMIT if timeout is None else timeout)
+            return super().wait(gen, interval, self.limit if timeout is None else timeout)
         except psycopg.OperationalError as error:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 raise HangingError("it does not answer") from error
@@ -160,10 +165,11 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise _as_store_error(error) from error
+        raise as_store_error(error) from error
 
 
-def _as_store_error(error: psycopg.Error) -> StoreError:
+def as_store_error(error: psycopg.Error) -> StoreError:
+    """Say what an error means."""
     state, reason = error.sqlstate or "", _first_line(error)
     if state in ("XX001", "XX002"):
         return DamagedError(f"the database is damaged: {reason}")

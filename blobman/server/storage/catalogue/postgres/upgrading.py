@@ -42,10 +42,13 @@ def check_version(session: Session) -> int:
 
 
 def _upgrade(session: Session) -> None:
+    # It takes as long as it takes; and somebody else may be upgrading it.
+    session.limit = None
+    session.execute("SET lock_timeout = 0")
+    session.execute("SET statement_timeout = 0")
+    # Outside of the transaction, which so begins after all that others have done.
+    session.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     with session.transaction():
-        # Somebody else may be upgrading it, and takes as long as it takes.
-        session.execute("SET LOCAL lock_timeout = 0")
-        session.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         version = check_version(session)
         if not version:
             session.execute(

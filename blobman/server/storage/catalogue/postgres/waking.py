@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
@@ -56,11 +57,14 @@ class _Listener:
         self._reactor = reactor
         self._heard = heard
         self._lost = lost
+        # Of our own: libpq closes its one as soon as the connection is lost, before that can be
+        # told to the reactor.
+        self._descriptor = os.dup(session.fileno())
         reactor.addReader(self)
 
     def fileno(self) -> int:
         """Give the descriptor; see ``IFileDescriptor``."""
-        return -1 if self._session.closed else self._session.fileno()
+        return self._descriptor
 
     def logPrefix(self) -> str:
         """Name it; see ``ILoggingContext``."""
@@ -81,9 +85,12 @@ class _Listener:
         self._lost()
 
     def close(self) -> None:
-        """Listen no more."""
-        self._reactor.removeReader(self)
-        self._session.close()
+        """Listen no more. May be called twice."""
+        if self._descriptor >= 0:
+            self._reactor.removeReader(self)
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._session.close()
 
 
 @implementer(IWaking)

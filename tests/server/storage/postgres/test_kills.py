@@ -1,0 +1,168 @@
+"""
+A database that is killed or stopped, whatever it is doing, loses nothing that was acknowledged.
+
+``BLOBMAN_TEST_KILLS`` says how often that happens.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from blobman.model import Flags
+from blobman.server.storage.backend import Backend
+from blobman.server.storage.catalogue.postgres import sessions
+from blobman.server.storage.catalogue.postgres.catalogue import PostgresCatalogue
+from blobman.server.storage.catalogue.postgres.sessions import read_url
+from blobman.server.storage.interface import BlobName, IBlobsBackend, UnavailableError
+from blobman.server.storage.payloads.folder import FolderPayloads
+
+from ...postgres import Cluster, make_cluster
+from ..truth import BackendHands, Truth, Workers
+
+KILLS = int(os.environ.get("BLOBMAN_TEST_KILLS", "4"))
+SEED = os.environ.get("BLOBMAN_TEST_SEED", "1")
+PROCESSES = 2
+
+
+class PostgresTruth(Truth):
+    """Each namespace has numbers of its own, without a gap."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__()
+        self._cluster = cluster
+
+    def _last_number(self, user: str, namespace: str) -> int:
+        return self._last_numbers.get((user, namespace), 0)
+
+    def _numbers_given(self, last_numbers: dict[tuple[str, str], int]) -> int:
+        return sum(last_numbers.values())
+
+    def _check_files(self, root: str) -> None:
+        def ask(what: str) -> set[str]:
+            return {it for (it,) in self._cluster.run(f"SELECT {what}")}
+
+        named = ask("key FROM blobman.blobs WHERE key IS NOT NULL")
+        rows = named | ask("key FROM blobman.garbage")
+        assert not ask("key FROM blobman.uploads"), "an upload is left"
+        folder = os.path.join(root, ".blobman", "payloads")
+        files = {file for _, _, them in os.walk(folder) for file in them}
+        assert named <= files <= rows, f"{named - files} are missing, {files - rows} too much"
+        assert ask("sum(reserved) FROM blobman.accounts") <= {0, None}
+
+
+class CountingHands(BackendHands):
+    """
+    Counts what it has done.
+
+    :ivar heard: fires when that is enough.
+    """
+
+    def __init__(self, backend: IBlobsBackend, chance: random.Random, enough: int) -> None:
+        super().__init__(backend, chance)
+        self.heard: Deferred[None] = Deferred()
+        self._left = enough
+
+    def _count(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self.heard.callback(None)
+
+    async def put(self, name: BlobName, content: bytes, flags: tuple[Flags, ...]) -> None:
+        await super().put(name, content, flags)
+        self._count()
+
+    async def delete(self, name: BlobName) -> None:
+        await super().delete(name)
+        self._count()
+
+    async def set_flags(self, name: BlobName, flags: tuple[Flags, ...]) -> None:
+        await super().set_flags(name, flags)
+        self._count()
+
+
+class KillTests(TestCase):
+    timeout = 120 + 15 * KILLS
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.chance = random.Random(SEED)
+        self.cluster = make_cluster(self)
+        self.root = os.path.abspath(self.mktemp())
+        self.truth = PostgresTruth(self.cluster)
+        self.workers = Workers(self.truth, self.chance)
+        self.checked = await self.open_backend()
+        # These are not to wait long for a database that is stopped.
+        self.patch(sessions, "LIMIT", 2.0)
+        self.backends = [await self.open_backend() for _ in range(PROCESSES)]
+
+    async def open_backend(self) -> Backend:
+        catalogue = PostgresCatalogue(read_url(self.cluster.url()))
+        backend = Backend(catalogue, FolderPayloads(self.root, is_apart=True), None)
+        await backend.open()
+        self.addCleanup(backend.close)
+        return backend
+
+    async def work_until(self, disturb: Callable[[], None]) -> None:
+        """Do random things through all processes, and then this, amid them."""
+        hands = [
+            CountingHands(it, self.chance, self.chance.randrange(5, 60)) for it in self.backends
+        ]
+        works = [Deferred.fromCoroutine(self.workers.work(it, 10_000)) for it in hands]
+        await hands[0].heard
+        await deferToThread(disturb)
+        for errors in await gatherResults(works):
+            for error in errors:
+                self.assertIsInstance(error, UnavailableError)
+
+    async def check(self) -> None:
+        """Wait until the database does nothing any more, and hold it against the truth."""
+        await deferToThread(self.cluster.start)
+        busy = "SELECT FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
+        while self.cluster.run(busy):
+            await deferLater(reactor, 0.05)
+        for backend in (self.checked, *self.backends):
+            while not await is_back(backend):
+                await deferLater(reactor, 0.05)
+        # Their leases run out.
+        self.cluster.run("UPDATE blobman.uploads SET lease = 0")
+        await self.truth.check(self.checked, self.root)
+
+    async def test_killed(self) -> None:
+        for _ in range(KILLS):
+            await self.work_until(self.cluster.kill)
+            await self.check()
+
+    async def test_stopped_for_a_while(self) -> None:
+        """Whoever waits is told that it is not available, and not left waiting."""
+        for _ in range(KILLS):
+            await self.work_until(lambda: self.cluster.signal(signal.SIGSTOP))
+            self.cluster.signal(signal.SIGCONT)
+            await self.check()
+
+    async def test_connections_that_are_cut(self) -> None:
+        def cut() -> None:
+            self.cluster.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+
+        for _ in range(KILLS):
+            await self.work_until(cut)
+            await self.check()
+
+
+async def is_back(backend: Backend) -> bool:
+    """Tell whether a backend can be used again."""
+    try:
+        await backend.check_writing()
+    except UnavailableError:
+        return False
+    return True
