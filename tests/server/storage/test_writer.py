@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError, StoreError
 from blobman.model import Flags
+from blobman.server.storage.catalogue import log
 from blobman.server.storage.catalogue import writer as module
 from blobman.server.storage.catalogue.connection import PAGE_SIZE, connect
 from blobman.server.storage.catalogue.folder import CatalogueFolder, take_lock
@@ -252,7 +253,7 @@ class WriterTests(SynchronousTestCase):
                 raise apsw.IOError from error
             connection.execute("COMMIT")
 
-        self.patch(module, "transaction", broken)
+        self.patch(log, "transaction", broken)
         outcomes = self.run_together(leave_open, put("b"))
         self.assertEqual([type(it) for it in outcomes], [UnavailableError] * 2)
         self.assertEqual(self.run_together(put("c")), [[None]])
@@ -276,7 +277,7 @@ class WriterTests(SynchronousTestCase):
             connection.execute("BEGIN IMMEDIATE")
             raise apsw.IOError
 
-        self.patch(module, "transaction", uncertain)
+        self.patch(log, "transaction", uncertain)
         (error,) = self.run_together(put("b"))
         self.assertIsInstance(error, UnavailableError)
         self.assertEqual(self.ids(), ["a", "b"])

@@ -7,9 +7,8 @@ import os
 import time
 
 from ....errors import StoreError
-from ....sqlite import LogFile
 from ... import disk
-from ..interface import DamagedError, UnavailableError
+from ..interface import UnavailableError
 
 BACKUP = "backup.json"
 """The file that makes a folder that of a backup's catalogue."""
@@ -32,7 +31,6 @@ class CatalogueFolder:
         self.folder = os.path.abspath(folder) if folder else ""
         self.path = self.join("catalogue.sqlite")
         self.log = self.path and self.path + "-wal"
-        self._open_log: LogFile | None = None
         self._files: tuple[os.stat_result, os.stat_result] | None = None
 
     def join(self, name: str) -> str:
@@ -53,16 +51,11 @@ class CatalogueFolder:
 
     def remember(self) -> None:
         """Note which files the database and its log are; SQLite has both open."""
-        if self.path:
-            self._open_log = LogFile(self.log)
-            self._files = self._find()
+        self._files = self._find()
 
     def forget(self) -> None:
-        """Take no notice of those files any more. May be called twice."""
+        """Take no notice of those files any more."""
         self._files = None
-        if self._open_log is not None:
-            self._open_log.close()
-            self._open_log = None
 
     def _find(self) -> tuple[os.stat_result, os.stat_result]:
         return os.stat(self.path), os.stat(self.log)
@@ -81,19 +74,6 @@ class CatalogueFolder:
             raise UnavailableError(f"the data folder is gone: {error.strerror}") from error
         if not all(map(os.path.samestat, found, self._files)):
             raise UnavailableError("the data folder, or a file in it, has been replaced")
-
-    def check_log(self, may_be_empty: bool) -> None:
-        """
-        See whether the log, whatever it is called now, begins as one; while nobody else writes.
-
-        :raise DamagedError: it does not: what is written to it would never be found.
-        :raise OSError: it can't be read.
-        """
-        log = self._open_log
-        if log is None or (may_be_empty and log.is_empty()):
-            return
-        if log.read_salts() is None:
-            raise DamagedError("the catalogue's log was damaged while the server had it open")
 
 
 def take_lock(folder: CatalogueFolder, patience: float = 0.0) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
@@ -17,12 +17,10 @@ import apsw
 from twisted.logger import Logger
 
 from ....errors import BlobError
-from ....sqlite import LogFile, ask, transaction
 from ....threads import Work
 from ... import disk
 from ..interface import DamagedError, UnavailableError
 from .connection import (
-    PAGE_SIZE,
     Adopt,
     as_store_error,
     check_length,
@@ -33,7 +31,7 @@ from .connection import (
 from .folder import CatalogueFolder, take_lock
 from .history import begin_generation, begin_only_generation, forget_tombstones
 from .interface import LINGER, Publication
-from .log import frames_moved, mark_of, read_salt
+from .log import WriteAheadLog
 from .marker import Marker
 from .pairing import check_pairing, first_transaction
 from .questions import Questions
@@ -98,15 +96,12 @@ class Writer:
         self._folder = folder
         self._now = now
         self._marker = Marker(folder.join("last-number"))
-        self._moved = Marker(folder.join("log-moved"))
+        self._wal = WriteAheadLog(folder)
         self._room = Room(folder.path, folder.join("reserve"))
         self._lock = -1
         self._connection: apsw.Connection | None = None
         self._last: int | None = None
         self._latest = 0
-        self._log_size = 0
-        self._has_logged = False
-        self._may_begin_log = True
         self._is_new_generation = True
         self._skipped = 0
 
@@ -148,8 +143,9 @@ class Writer:
                 self._make_tables(acknowledged)
                 self._is_new_generation = True
                 check(acknowledged)
-                self._folder.remember()
                 if self._folder.path:
+                    self._folder.remember()
+                    self._wal.remember()
                     self.rest()
                     check_length(self.connection(), self._folder.path)
                 self._begin_process()
@@ -167,16 +163,11 @@ class Writer:
 
     def _check_log(self) -> None:
         """See that the log is that of the database, and has all that has been moved out of it."""
-        mark = self._moved.open()
+        self._wal.open()
         if self._folder.path and os.path.exists(self._folder.path):
             check_pairing(self._folder.path)
-            _, frames, _ = ask(self.connection(), "PRAGMA wal_checkpoint(NOOP)")[0]
-            if frames < frames_moved(mark, read_salt(self._folder.log)):
-                raise DamagedError("the catalogue's log is damaged: blobman server check --repair")
-            if frames > 0:
-                with closing(LogFile(self._folder.log)) as log:
-                    moving = list(log.read_frames(frames, PAGE_SIZE))
-                self._room.take_back(self.connection(), moving)
+            if frames := self._wal.check(self.connection()):
+                self._room.take_back(self.connection(), frames)
 
     def _make_tables(self, acknowledged: int) -> None:
         """Make what is missing; unless it was there, and has gone."""
@@ -234,15 +225,9 @@ class Writer:
             self._room.open()
             connection = connect(self._folder.path, CACHE)
             if self._folder.path:
-                connection.set_wal_hook(self._heed_log)
-            self._connection, self._may_begin_log = connection, True
+                self._wal.follow(connection)
+            self._connection = connection
         return self._connection
-
-    def _heed_log(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        self._log_size = pages * PAGE_SIZE
-        self._has_logged = True
-        self._may_begin_log = False
-        return apsw.SQLITE_OK
 
     def close(self) -> None:
         """Close it, and let others have it. May be called twice."""
@@ -253,9 +238,8 @@ class Writer:
         self._drop_connection()
         self._room.close()
         self._folder.forget()
-        self._has_logged = False
+        self._wal.close()
         self._marker.close()
-        self._moved.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -275,17 +259,9 @@ class Writer:
         """Move what is in the log to its place in the file."""
         if self._connection is None or not self._folder.path:
             return
+        self._room.moved()
         with suppress(apsw.Error, OSError, DamagedError):
-            self._folder.check_log(may_be_empty=not self._has_logged)
-            salt = read_salt(self._folder.log)
-            _, frames, moved = ask(self._connection, "PRAGMA wal_checkpoint(PASSIVE)")[0]
-            # If all has been moved, what is written next begins the log anew.
-            self._may_begin_log |= frames == moved
-            self._log_size = 0
-            self._room.moved()
-            # Another process may have begun the log anew.
-            if salt is not None and salt == read_salt(self._folder.log):
-                self._moved.write(mark_of(salt, max(moved, 0)))
+            self._wal.move(self._connection)
 
     # -- writing -----------------------------------------------------------------------
 
@@ -294,7 +270,7 @@ class Writer:
         if works and not self._try(works):
             for work in works:
                 self._try([work])
-        if self._log_size > LOG_LIMIT:
+        if self._wal.size > LOG_LIMIT:
             self.rest()
         changed, self._changed = self._changed, set()
         self._announce(changed)
@@ -324,10 +300,10 @@ class Writer:
         """Make room for what will make more. Give false if that is not possible."""
         if isinstance(work.call, Growing):
             return False
-        has_log, had_reserve = self._log_size > 0, self._room.give_up_reserve()
+        has_log, had_reserve = self._wal.size > 0, self._room.give_up_reserve()
         self.rest()
         # A log that has been moved is begun anew.
-        return had_reserve or (has_log and not self._log_size)
+        return had_reserve or (has_log and not self._wal.size)
 
     def _is_taken_back(self) -> bool:
         """
@@ -348,8 +324,7 @@ class Writer:
 
     def _commit(self, works: Sequence[Work[Any]]) -> list[Any]:
         connection = self.connection()
-        with (first_transaction if self._may_begin_log else transaction)(connection):
-            self._folder.check_log(may_be_empty=not self._has_logged)
+        with self._wal.transaction(connection):
             if any(isinstance(work.call, Growing) for work in works):
                 self._room.keep_reserve()
             changes = self._begin()
