@@ -102,20 +102,19 @@ class Mover:
 
     async def fetch_missing(self, begun: Begun = bool) -> BaseException | None:
         """Download what is PENDING_DOWNLOAD."""
-        attempt = partial(self._engine.download, asked_for=False)
-        return await self._run(SyncStatus.PENDING_DOWNLOAD, attempt, begun)
+        return await self._run(SyncStatus.PENDING_DOWNLOAD, self._engine.download, begun)
 
     async def send_deletions(self, begun: Begun = bool) -> BaseException | None:
         """Complete what is PENDING_DELETE."""
         others: list[BlobKey] = []
 
-        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
+        def attempt(key: BlobKey, priority: int, age: int, due: float | None) -> Deferred[None]:
             def is_another() -> None:
                 others.append(key)
                 # The run counts its success.
                 self.account.deleted -= 1
 
-            return self._engine.resume_deletion(key, priority, age, is_another)
+            return self._engine.resume_deletion(key, priority, age, due, is_another)
 
         error = await self._run(SyncStatus.PENDING_DELETE, attempt, begun)
         # What has been found to be another blob may have come too late for the other run.
@@ -135,8 +134,8 @@ class Mover:
             # The run counts its success.
             self.account.fetched -= 1
 
-        def attempt(key: BlobKey, priority: int, age: int) -> Deferred[None]:
-            return self._engine.replace(key, priority, age, is_the_same)
+        def attempt(key: BlobKey, priority: int, age: int, due: float | None) -> Deferred[None]:
+            return self._engine.replace(key, priority, age, due, is_the_same)
 
         namespace = self.account.namespace
         outdated = partial(self._engine.need_store().next_outdated, namespace, PAGE_SIZE)

@@ -126,7 +126,7 @@ WITHIN_THE_SERVER: dict[str, set[str]] = {
 
 # What these are given is all they know: no Twisted, no clock, no randomness, no I/O.
 PURE = {"errors", "model", "results", "protocol", "crypto"}
-PURE_MODULES = {"blobman.transfers.retry"}
+PURE_MODULES = {"blobman.transfers.queue", "blobman.transfers.retry"}
 PURE_IMPORTS = {
     "copy",
     "__future__",
@@ -139,7 +139,9 @@ PURE_IMPORTS = {
     "cryptography.hazmat.primitives.ciphers.modes",
     "dataclasses",
     "enum",
+    "heapq",
     "hmac",
+    "itertools",
     "json",
     "re",
     "struct",

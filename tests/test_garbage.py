@@ -12,11 +12,22 @@ from blobman.local.payload_rows import Payload
 from blobman.local.staging import StagedBlob
 from blobman.local.store import StoredPayload
 from blobman.remote.bodies import SealedBody, SealedStream
-from blobman.transfers.bundles import Passenger
+from blobman.transfers.bundles import Bundle
+from blobman.transfers.transfer import Transfer
 
 from .support import ServerTestCase, content, doc
 
-HELD = (Opener, Passenger, Payload, SealedBody, SealedStream, Sealer, StagedBlob, StoredPayload)
+HELD = (
+    Bundle,
+    Opener,
+    Payload,
+    SealedBody,
+    SealedStream,
+    Sealer,
+    StagedBlob,
+    StoredPayload,
+    Transfer,
+)
 """What holds content, or something that does."""
 
 

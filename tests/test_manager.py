@@ -41,7 +41,8 @@ from blobman.crypto import Method, Preamble, Scheme
 from blobman.limits import LIMITS
 from blobman.model import BlobKey
 from blobman.remote import BlobsClient
-from blobman.transfers import puts
+from blobman.transfers.permits import Permits
+from blobman.transfers.queue import Entry
 
 from .certificates import Authority
 from .crypto.vectors import EXTERNAL_ID, EXTERNAL_STORED, LEGACY, sealed_bytes
@@ -383,11 +384,10 @@ class AtOnceTests(ServerTestCase):
             self.assertEqual(await laptop.remote_list(), [])
 
     async def test_delete_of_what_waits_for_its_upload(self) -> None:
-        self.patch(puts, "SENDING", 1)
         laptop = self.manager()
         laptop.concurrent_transfers_limit = 1
         permits = engine_of(laptop).permits
-        await permits.acquire(Priority.URGENT).granted
+        self.assertTrue(permits.take())
         putting = [laptop.put(doc(content(300_000), name), 300_000) for name in "abc"]
         while len(await laptop.local_list()) < len(putting):
             pass
@@ -400,11 +400,10 @@ class AtOnceTests(ServerTestCase):
 
     async def test_success_is_synced(self) -> None:
         """The other manager of a store meets the refusal, while this one still waits."""
-        self.patch(puts, "SENDING", 1)
         laptop, beside = self.manager(), self.manager()
         laptop.concurrent_transfers_limit = 1
         permits = engine_of(laptop).permits
-        await permits.acquire(Priority.URGENT).granted
+        self.assertTrue(permits.take())
         putting = laptop.put(doc(b"ours", "x"), 4)
         while not await beside.local_list():
             pass
@@ -420,7 +419,7 @@ class AtOnceTests(ServerTestCase):
         laptop, beside = self.manager(), self.manager()
         laptop.concurrent_transfers_limit = 1
         permits = engine_of(laptop).permits
-        await permits.acquire(Priority.URGENT).granted
+        self.assertTrue(permits.take())
         putting = laptop.put(doc(b"ours", "x"), 4)
         while not await beside.local_list():
             pass
@@ -456,14 +455,18 @@ class AtOnceTests(ServerTestCase):
     async def test_a_limit_that_is_raised_counts_at_once(self) -> None:
         laptop = self.manager()
         laptop.concurrent_transfers_limit = 1
-        permits = engine_of(laptop).permits
-        waiters = [permits.acquire(2) for _ in range(3)]
+        engine = engine_of(laptop)
+
+        def wait_in(permits: Permits) -> list[Deferred[None]]:
+            return [permits.acquire(Entry(None, "", 2, number)) for number in range(3)]
+
+        transferring = wait_in(engine.permits)
         laptop.concurrent_transfers_limit = 3
-        self.assertTrue(all(waiter.granted.called for waiter in waiters))
+        self.assertTrue(all(granted.called for granted in transferring))
         laptop.concurrent_writes_limit = 1
-        waiters = [engine_of(laptop)._putter._permits.acquire(2) for _ in range(3)]
+        writing = wait_in(engine.writes)
         laptop.concurrent_writes_limit = 3
-        self.assertTrue(all(waiter.granted.called for waiter in waiters))
+        self.assertTrue(all(granted.called for granted in writing))
 
 
 class AtOnceInStreamsTests(AtOnceTests):
@@ -790,7 +793,6 @@ class LocalOnlyManagerTests(ServerTestCase):
                 await one
 
     async def test_close_begins_nothing(self) -> None:
-        self.patch(puts, "SENDING", 20)
         self.patch(BlobsClient, "upload", lambda *_: Deferred())
         laptop = self.manager()
         assert laptop.local is not None

@@ -2,14 +2,17 @@
 Who may transfer when, and what a transfer does.
 
 - ``engine``: all of it, put together for a manager;
-- ``permits``: by priority and age;
-- ``sharing``: one transfer per blob, for all who want it;
+- ``queue``: what waits, and who is next: plain data, without a clock;
+- ``permits``: starts what the queue grants a permit, and what is due;
+- ``transfer``: one of them, from its beginning to its end;
+- ``sharing``: one per blob, for all who want it;
 - ``bundles``: small blobs that travel together;
 - ``runs``: many blobs, each as often as it is worth it;
 - ``retry``: whether it is, and when;
 - ``puts``, ``uploads``, ``downloads``, ``deletions``, ``verification``: one blob;
 - ``requests``: what transfers none;
 - ``own_changes``: what is changed on the server meanwhile;
+- ``signals``: who is told that something has happened;
 - ``operations``: what is under way, and its end;
 - ``progress``: who is told.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from ..document import BlobDoc
 from ..errors import (
@@ -24,31 +25,27 @@ from ..interfaces import (
     IRemoteStream,
     IStagedBlob,
     ITransferObserver,
-    Progress,
-    no_progress,
 )
 from ..model import BlobKey, Priority, QueuedTransfer, SyncStatus
 from .deletions import Deleter
 from .downloads import Downloader
 from .operations import Operations, in_parallel, together
 from .own_changes import Changes
-from .permits import Permits, Place
-from .progress import Reporter
-from .puts import Putter, new_preamble
+from .permits import Permits
+from .progress import Reports
+from .puts import new_preamble, put
 from .requests import Requests
 from .retry import Jitter, ends_run
 from .runs import Ended, LookAgain, Page, TransferRun
-from .sharing import Start, Transferring, Transfers
+from .sharing import Transfers
+from .transfer import Transfer, Transferring
 from .uploads import Uploader
 from .verification import is_the_same
 
 T = TypeVar("T")
 
-Attempt = Callable[[BlobKey, int, int], Transferring]
-"""Transfers a blob, of this priority and age."""
-
-Transfer = Callable[[BlobKey, Place, Progress], Transferring]
-"""Transfers a blob, waiting for its permit in the place given."""
+Attempt = Callable[[BlobKey, int, int, "float | None"], Deferred[None]]
+"""Transfers a blob, of this priority and age, at a time of the clock or at once."""
 
 
 class Limits(Protocol):
@@ -75,6 +72,7 @@ class Engine:
     :ivar server: the server, or None.
     :ivar operations: what the application has begun.
     :ivar permits: the permits that all transfers need.
+    :ivar writes: the permits to write a new blob to the store.
     :ivar requests: short requests to the server.
     :ivar changes: what is changed on the server.
     """
@@ -104,13 +102,13 @@ class Engine:
         self._stream = stream
         self._clock = clock
         self._jitter = jitter
-        self._observer = observer
+        self._reports = Reports(clock, observer)
         self._limits = limits
-        self._transfers = Transfers(lambda: limits.concurrent_transfers_limit)
+        self._transfers = Transfers(lambda: limits.concurrent_transfers_limit, clock)
         self.permits = self._transfers.permits
-        self._putter = Putter(lambda: limits.concurrent_writes_limit)
-        permits = Permits(lambda: limits.concurrent_transfers_limit)
-        self.requests = Requests(permits, clock, jitter)
+        self.writes = Permits(lambda: limits.concurrent_writes_limit, clock)
+        permits = Permits(lambda: limits.concurrent_transfers_limit, clock)
+        self.requests = Requests(permits, jitter)
 
     def need_store(self) -> IBlobStore:
         """
@@ -150,13 +148,13 @@ class Engine:
     def held_back(self) -> Iterator[None]:
         """Begin nothing inside the context, but afterwards; see :meth:`.Permits.held_back`."""
         with ExitStack() as stack:
-            for queue in (self.permits, self.requests.permits, self._putter):
+            for queue in (self.permits, self.requests.permits, self.writes):
                 stack.enter_context(queue.held_back())
             yield
 
     def limit_changed(self) -> None:
         """Ask for the limits at once, rather than when what is under way ends."""
-        for queue in (self.permits, self.requests.permits, self._putter):
+        for queue in (self.permits, self.requests.permits, self.writes):
             queue.limit_changed()
 
     async def close(self) -> None:
@@ -179,38 +177,65 @@ class Engine:
 
         :raise BlobError: as storing or uploading it does.
         """
-        await self._putter.put(self.need_store(), doc, key, size, priority, local_only)
+        await put(self.need_store(), self.writes, doc, key, size, priority, local_only)
         if not local_only:
             self.need_remote()
-            upload = partial(self.upload, key, priority, self.new_age())
-            await self._putter.send(key, priority, upload)
+            await self.upload(key, priority)
 
-    def upload(self, key: BlobKey, priority: int, age: int | None = None) -> Deferred[None]:
-        """Upload a blob, or take part in its upload; see :meth:`.Uploader.upload`."""
-        start = self._reporting(self._uploader.upload, key, "upload")
-        return self._transfers.share(key, "upload", priority, start, age)
+    def upload(
+        self, key: BlobKey, priority: int, age: int | None = None, due: float | None = None
+    ) -> Deferred[None]:
+        """Upload a blob, or take part in its upload; see :meth:`.Uploader.start`."""
+        return self._transfers.share(key, "upload", priority, self._start_upload, age, due)
 
-    async def upload_or_fail(self, key: BlobKey, priority: int, age: int) -> None:
+    def _start_upload(self, transfer: Transfer) -> Transferring | None:
+        transfer.report = self._reports.begin(transfer.key, "upload")
+        return self._uploader.start(transfer)
+
+    def upload_or_fail(
+        self, key: BlobKey, priority: int, age: int, due: float | None = None
+    ) -> Deferred[None]:
         """Upload; without space on the server, it is for the application to make some."""
-        try:
-            await self.upload(key, priority, age)
-        except QuotaExceededError:
-            with suppress(IllegalStatusChange):
-                await self.need_store().update_sync_status(
-                    key.blob_id, SyncStatus.FAILED_UPLOAD, key.namespace
-                )
-            raise
+        upload = self.upload(key, priority, age, due)
+        return upload.addErrback(lambda failure: self._upload_failed(key, failure))
+
+    def _upload_failed(self, key: BlobKey, failure: Failure) -> Deferred[None]:
+        if not failure.check(QuotaExceededError):
+            return fail(failure)
+        failing = self.need_store().update_sync_status(
+            key.blob_id, SyncStatus.FAILED_UPLOAD, key.namespace
+        )
+        failing.addErrback(lambda refusal: refusal.trap(IllegalStatusChange))
+        return failing.addCallback(lambda _: failure)
 
     def download(
-        self, key: BlobKey, priority: int, age: int | None = None, *, asked_for: bool
+        self,
+        key: BlobKey,
+        priority: int,
+        age: int | None = None,
+        due: float | None = None,
+        *,
+        asked_for: bool = False,
     ) -> Deferred[None]:
-        """Download a blob, or take part in its download; see :meth:`.Downloader.download`."""
-        download = partial(self._downloader.download, asked_for=asked_for)
-        start = self._reporting(download, key, "download")
-        return self._transfers.share(key, "download", priority, start, age)
+        """Download a blob, or take part in its download; see :meth:`.Downloader.start`."""
+        start = self._start_wanted if asked_for else self._start_found
+        return self._transfers.share(key, "download", priority, start, age, due)
+
+    def _start_wanted(self, transfer: Transfer) -> Transferring | None:
+        transfer.report = self._reports.begin(transfer.key, "download")
+        return self._downloader.start(transfer, asked_for=True)
+
+    def _start_found(self, transfer: Transfer) -> Transferring | None:
+        transfer.report = self._reports.begin(transfer.key, "download")
+        return self._downloader.start(transfer, asked_for=False)
 
     def replace(
-        self, key: BlobKey, priority: int, age: int, is_the_same: Callable[[], object]
+        self,
+        key: BlobKey,
+        priority: int,
+        age: int,
+        due: float | None,
+        is_the_same: Callable[[], object],
     ) -> Deferred[None]:
         """
         Replace a copy that is SYNCED, if the server has another blob; see :class:`.Downloader`.
@@ -218,13 +243,14 @@ class Engine:
         :param is_the_same: called if it has not.
         """
 
-        async def compare_and_replace(place: Place) -> None:
-            if await self._downloader.is_outdated(key, place):
-                await self._reporting(self._downloader.replace, key, "download")(place)
+        async def compare_and_replace(transfer: Transfer) -> None:
+            if await self._downloader.is_outdated(transfer):
+                replace = partial(self._downloader.replace, transfer)
+                await self._reports.of_part(replace, key, "download")
             else:
                 is_the_same()
 
-        return self._transfers.share(key, "replace", priority, compare_and_replace, age)
+        return self._transfers.share(key, "replace", priority, compare_and_replace, age, due)
 
     async def delete(self, key: BlobKey) -> None:
         """
@@ -239,17 +265,21 @@ class Engine:
             return
         deleter = self._deleter
 
-        async def delete(_: Place) -> None:
+        async def delete(_: Transfer) -> None:
             # A transfer that was cancelled for this may have changed the status.
             now = await store.get_sync_status(key.blob_id, key.namespace)
             await deleter.delete(key, None if now is None else now[0], Priority.URGENT)
 
         deleted = DeletedMeanwhile.of(key.blob_id, key.namespace)
-        self._putter.give_up(key, deleted)
         await self._transfers.replace(key, "delete", Priority.URGENT, delete, deleted)
 
     def resume_deletion(
-        self, key: BlobKey, priority: int, age: int, is_another: Callable[[], object]
+        self,
+        key: BlobKey,
+        priority: int,
+        age: int,
+        due: float | None,
+        is_another: Callable[[], object],
     ) -> Deferred[None]:
         """
         Complete a deletion that was asked for earlier; see :meth:`.Deleter.resume`.
@@ -257,11 +287,11 @@ class Engine:
         :param is_another: called if the server has another blob of that id.
         """
 
-        async def resume(place: Place) -> None:
-            if await self._deleter.resume(key, place.priority):
+        async def resume(transfer: Transfer) -> None:
+            if await self._deleter.resume(key, transfer.priority):
                 is_another()
 
-        return self._transfers.share(key, "delete", priority, resume, age)
+        return self._transfers.share(key, "delete", priority, resume, age, due)
 
     async def settle(self, keys: Iterable[BlobKey]) -> None:
         """
@@ -272,15 +302,13 @@ class Engine:
         await in_parallel(
             self._limits.concurrent_transfers_limit,
             keys,
-            lambda key: self._transfers.share(
-                key, "settle", Priority.DEFAULT, partial(self._settle, key)
-            ),
+            lambda key: self._transfers.share(key, "settle", Priority.DEFAULT, self._settle),
         )
 
-    async def _settle(self, key: BlobKey, place: Place) -> None:
-        async with self.permits.hold(place):
+    async def _settle(self, transfer: Transfer) -> None:
+        async with self.permits.hold(transfer):
             try:
-                await self._uploader.settle(key)
+                await self._uploader.settle(transfer.key)
             except BlobError as error:
                 if ends_run(error):
                     raise
@@ -293,13 +321,11 @@ class Engine:
         :raise BlobError: see :func:`.is_the_same`.
         """
         store, remote = self.need_store(), self.need_remote()
-        requests = Requests(self.permits, self._clock, self._jitter)
+        requests = Requests(self.permits, self._jitter)
 
         async def download(staged: IStagedBlob) -> None:
-            async def transfer(_: BlobKey, __: Place, report: Progress) -> None:
-                await remote.download(key.blob_id, staged, key.namespace, report)
-
-            await self._reporting(transfer, key, "download")(Place(Priority.DEFAULT, 0))
+            transfer = partial(remote.download, key.blob_id, staged, key.namespace)
+            await self._reports.of_part(transfer, key, "download")
 
         compare = partial(is_the_same, store, remote, key, download if deep else None)
         return await requests.make(Priority.DEFAULT, compare)
@@ -331,22 +357,14 @@ class Engine:
         """
         age = self.new_age()
 
-        def attempt_at(queued: QueuedTransfer) -> Deferred[None]:
-            key = BlobKey(namespace, queued.blob_id)
-            return ensureDeferred(attempt(key, queued.priority, age))
+        def attempt_at(queued: QueuedTransfer, due: float | None) -> Deferred[None]:
+            return attempt(BlobKey(namespace, queued.blob_id), queued.priority, age, due)
 
         run = TransferRun(self._clock, self._jitter, page, attempt_at, look_again, ended, given_up)
         begun(run)
         return await run.run()
 
     # -- parts -------------------------------------------------------------------------
-
-    def _reporting(self, transfer: Transfer, key: BlobKey, direction: str) -> Start:
-        """Have the observer, if there is one, told of a transfer."""
-        if self._observer is None:
-            return lambda place: transfer(key, place, no_progress)
-        report = Reporter(self._clock, self._observer, key, direction)
-        return lambda place: report.follow(transfer(key, place, report))
 
     @cached_property
     def _uploader(self) -> Uploader:

@@ -1,145 +1,121 @@
-"""Who may transfer when: permits by priority and age."""
+"""Drives a queue: starts what has been granted a permit, and what is due."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Protocol
+from functools import partial
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-
-class Place:
-    """
-    What a transfer's turn depends on.
-
-    :ivar priority: the larger goes first.
-    :ivar age: the smaller goes first among equals.
-    :ivar waiting: told when the priority rises; None while nothing is waited for.
-    """
-
-    __slots__ = ("age", "priority", "waiting")
-
-    def __init__(self, priority: int, age: int) -> None:
-        self.priority = priority
-        self.age = age
-        self.waiting: Waiting | None = None
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """What sorts the most urgent first, and the oldest among equals."""
-        return (-self.priority, self.age)
-
-    def promote(self, priority: int) -> None:
-        """Move up to this priority, keeping the age; never down."""
-        if priority > self.priority:
-            self.priority = priority
-            if self.waiting is not None:
-                self.waiting.promote(priority)
-
-
-class Waiting(Protocol):
-    """Who waits in a place."""
-
-    def promote(self, priority: int) -> None:
-        """Take note of a higher priority."""
-
-
-class Waiter:
-    """
-    A place in the queue for a permit.
-
-    :ivar granted: fires with None when the permit is there. Cancelling it gives up the place.
-    """
-
-    __slots__ = ("_permits", "age", "granted", "priority")
-
-    def __init__(self, permits: Permits, priority: int, age: int) -> None:
-        # Only the queue fires ``granted``, and it skips those that have been cancelled: so the
-        # place need not be looked for in the queue.
-        self.granted: Deferred[None] = Deferred()
-        self.priority = priority
-        self.age = age
-        self._permits = permits
-
-    def promote(self, priority: int) -> None:
-        """Move up to this priority, keeping the age; never down."""
-        if priority > self.priority and not self.granted.called:
-            self.priority = priority
-            self._permits._enqueue(self)
+from .queue import Entry, Group, Queue
 
 
 class Permits:
-    """
-    A semaphore whose next permit goes to the most urgent waiter, the oldest among equals.
+    """A semaphore whose next permit goes to the most urgent entry, the oldest among equals."""
 
-    :ivar active: how many permits are out.
-    """
-
-    def __init__(self, limit: Callable[[], int]) -> None:
+    def __init__(self, limit: Callable[[], int], clock: IReactorTime) -> None:
         """
         All permits are there.
 
         :param limit: asked each time for how many permits there are; less than 1 counts as 1.
+        :param clock: for what waits for a time.
         """
-        self.active = 0
-        self._limit = limit
-        self._ages = itertools.count()
-        self._queue: list[tuple[int, int, int, Waiter]] = []
-        self._entries = itertools.count()
+        self._queue = Queue(limit)
+        self._clock = clock
+        self._alone = Group(1, _go)
         self._held_back = 0
+        self._due: float | None = None
+        self._call: IDelayedCall | None = None
+
+    @property
+    def active(self) -> int:
+        """How many permits are out."""
+        return self._queue.active
 
     def new_age(self) -> int:
         """Take a number that is higher than all before: a place among equals, kept for later."""
-        return next(self._ages)
+        return self._queue.new_age()
 
-    def acquire(self, priority: int, age: int | None = None) -> Waiter:
-        """
-        Queue for a permit. Who has been granted one must ``release`` it.
-
-        :param priority: the larger goes first.
-        :param age: a number from ``new_age``; None for a new one.
-        """
-        waiter = Waiter(self, priority, self.new_age() if age is None else age)
-        self._enqueue(waiter)
-        self._grant()
-        return waiter
+    # -- one for each ------------------------------------------------------------------
 
     def take(self) -> bool:
         """Take a permit if one is there and nobody waits; who got it must ``release`` it."""
-        if self._queue or self.active >= max(1, self._limit()):
-            return False
-        self.active += 1
-        return True
+        return not self._held_back and self._queue.take(self._alone)
+
+    def acquire(self, entry: Entry) -> Deferred[None]:
+        """
+        Wait for a permit. Who has been granted one must ``release`` it.
+
+        :return: fires with None when the permit is there. Cancelling it gives up the place.
+        """
+        granted: Deferred[None] = Deferred(lambda _: self.remove(entry))
+        entry.go = partial(granted.callback, None)
+        self.add(entry, self._alone)
+        return granted
 
     @asynccontextmanager
-    async def hold(self, place: Place) -> AsyncIterator[None]:
+    async def hold(self, entry: Entry) -> AsyncIterator[None]:
         """Wait for a permit, and have it inside the context."""
-        waiter = self.acquire(place.priority, place.age)
-        place.waiting = waiter
-        try:
-            await waiter.granted
-        finally:
-            place.waiting = None
+        if not self.take():
+            await self.acquire(entry)
         try:
             yield
         finally:
             self.release()
 
-    def release(self) -> None:
-        """Give a permit back, and those that are free to who is next."""
-        self.active -= 1
+    def release(self, group: Group | None = None) -> None:
+        """
+        Give a permit back, and those that are free to who is next.
+
+        :param group: whose it was; None if it was of one alone.
+        """
+        self._queue.release(group or self._alone)
         self._grant()
+
+    # -- what waits --------------------------------------------------------------------
+
+    def add(self, entry: Entry, group: Group) -> None:
+        """Have an entry wait for a permit with others of its group, which will be started."""
+        self._queue.add(entry, group)
+        self._grant()
+
+    def postpone(self, entry: Entry, due: float) -> None:
+        """Have an entry wait for a time of the clock; then it goes, without a permit."""
+        self._queue.postpone(entry, due)
+        self._plan()
+
+    def sleep(self, entry: Entry, seconds: float) -> Deferred[None]:
+        """
+        Wait for some time.
+
+        :return: fires with None then. Can be cancelled.
+        """
+        over: Deferred[None] = Deferred(lambda _: self.remove(entry))
+        entry.go = partial(over.callback, None)
+        self.postpone(entry, self._clock.seconds() + seconds)
+        return over
+
+    def hasten(self, entry: Entry) -> None:
+        """Have an entry go that waits for a time."""
+        if entry.due is not None:
+            self.remove(entry)
+            _go([entry])
+
+    def promote(self, entry: Entry, priority: int) -> None:
+        """Move an entry up to a priority, keeping its age; never down."""
+        self._queue.promote(entry, priority)
+        self._grant()
+
+    def remove(self, entry: Entry) -> None:
+        """Have an entry wait no more, if it does."""
+        self._queue.remove(entry)
+        self._plan()
 
     def limit_changed(self) -> None:
         """Ask for the limit at once, rather than when the next permit is given back."""
         self._grant()
-
-    def _enqueue(self, waiter: Waiter) -> None:
-        entry = (-waiter.priority, waiter.age, next(self._entries), waiter)
-        heapq.heappush(self._queue, entry)
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
@@ -156,18 +132,44 @@ class Permits:
             self._held_back -= 1
             self._grant()
 
+    # -- driving -----------------------------------------------------------------------
+
     def _grant(self) -> None:
-        # Who is granted a permit may give it back before `callback` returns. The loop that is
-        # running goes on then: any number can end at once without a call inside a call.
+        # Who is granted a permit may give it back at once. The loop that is running goes on then:
+        # any number can end at once without a call inside a call.
         if self._held_back:
             return
         self._held_back += 1
         try:
-            while self._queue and self.active < max(1, self._limit()):
-                waiter = heapq.heappop(self._queue)[-1]
-                # A waiter that moved up is in the queue twice; one that was cancelled has fired.
-                if not waiter.granted.called:
-                    self.active += 1
-                    waiter.granted.callback(None)
+            while (granted := self._queue.grant()) is not None:
+                granted.group.start(granted.entries)
         finally:
             self._held_back -= 1
+
+    def _plan(self) -> None:
+        """See to it that the reactor calls when the next entry is due."""
+        due = self._queue.next_due()
+        if due == self._due:
+            return
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self._due = due
+        if due is not None:
+            delay = max(0.0, due - self._clock.seconds())
+            self._call = self._clock.callLater(delay, self._wake)
+
+    def _wake(self) -> None:
+        self._call = self._due = None
+        with self.held_back():
+            now = self._clock.seconds()
+            while (entry := self._queue.wake(now)) is not None:
+                _go([entry])
+        self._plan()
+
+
+def _go(entries: list[Entry]) -> None:
+    for entry in entries:
+        go, entry.go = entry.go, None
+        assert go is not None
+        go()

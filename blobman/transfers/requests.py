@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
-
 from ..errors import RetriableTransferError
-from .permits import Permits, Place
+from .permits import Permits
+from .queue import Entry
 from .retry import Jitter, retry_delay
 
 T = TypeVar("T")
@@ -28,15 +26,13 @@ class Requests:
     :ivar permits: the permits that all of them need.
     """
 
-    def __init__(self, permits: Permits, clock: IReactorTime, jitter: Jitter) -> None:
+    def __init__(self, permits: Permits, jitter: Jitter) -> None:
         """
         Nothing is under way.
 
-        :param clock: for the time until the server is asked again.
         :param jitter: see :func:`.retry_delay`.
         """
         self.permits = permits
-        self._clock = clock
         self._jitter = jitter
 
     async def make(self, priority: int, request: Callable[[], Awaitable[T]]) -> T:
@@ -48,11 +44,11 @@ class Requests:
         :raise BlobError: as the request does. ``RetriableTransferError`` with a ``retry_after`` if
             the server asks for more than :data:`PATIENCE`.
         """
-        place = Place(priority, self.permits.new_age())
+        entry = Entry(None, "request", priority, self.permits.new_age())
         failures, waited = 0, 0.0
         while True:
             try:
-                async with self.permits.hold(place):
+                async with self.permits.hold(entry):
                     return await request()
             except RetriableTransferError as error:
                 if error.retry_after is None:
@@ -62,4 +58,4 @@ class Requests:
                 waited += delay
                 if waited > PATIENCE:
                     raise
-            await deferLater(self._clock, delay)
+            await self.permits.sleep(entry, delay)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
@@ -23,6 +23,9 @@ WINDOW = 256
 REFILL = 64
 """How many of these have to end before others follow them."""
 
+MOST_RETRIES = 10_000
+"""How many blobs of a run wait for another attempt before no more are begun."""
+
 TURN = 0.004
 """Seconds for which transfers are begun before the reactor gets a turn for other things."""
 
@@ -30,8 +33,8 @@ TURN = 0.004
 Page = Callable[[QueuedTransfer | None], Deferred[list[QueuedTransfer]]]
 """Fires with the blobs that come after one, or with the first ones; none at the end."""
 
-Attempt = Callable[[QueuedTransfer], Deferred[None]]
-"""Transfers a blob, once it has a permit."""
+Attempt = Callable[[QueuedTransfer, "float | None"], Deferred[None]]
+"""Transfers a blob, at a time of the clock or at once, when it has a permit."""
 
 LookAgain = Callable[[], Deferred[bool]]
 """Fires with whether blobs may have come to the list of which its pages said nothing."""
@@ -83,13 +86,14 @@ class TransferRun:
         self._given_up = set() if given_up is None else given_up
         # Those that wait, or are under way: pages may list them again.
         self._taken: set[str] = set()
-        self._ready: list[tuple[tuple[int, int], QueuedTransfer]] = []
+        self._ready: deque[QueuedTransfer] = deque()
         self._last: QueuedTransfer | None = None
         self._exhausted = False
         self._is_refreshed = False
         self._failures: dict[str, int] = {}
-        self._delayed: dict[str, IDelayedCall] = {}
         self._in_flight: dict[Deferred[None], None] = {}
+        self._retries = 0
+        self._is_stopping = False
         self._sleeping: Deferred[None] | None = None
         self._few = 0
         self._first_error: BaseException | None = None
@@ -105,7 +109,7 @@ class TransferRun:
         try:
             turn_began = self._clock.seconds()
             while await self._has_next():
-                self._launch()
+                self._launch(self._ready.popleft())
                 if self._clock.seconds() - turn_began > TURN:
                     await deferLater(self._clock, 0)
                     turn_began = self._clock.seconds()
@@ -118,17 +122,20 @@ class TransferRun:
     def refresh(self) -> None:
         """Take in blobs that have come to the list since its pages were read."""
         self._last, self._exhausted, self._is_refreshed = None, False, True
+        # They are listed again, in the order that holds now.
+        self._taken.difference_update(queued.blob_id for queued in self._ready)
+        self._ready.clear()
         self._wake()
 
     async def _has_next(self) -> bool:
         while self._fatal is None:
-            if len(self._in_flight) >= WINDOW:
+            if self._first_attempts() >= WINDOW or self._retries >= MOST_RETRIES:
                 await self._sleep(WINDOW - REFILL)
             elif self._ready:
                 return True
             elif not self._exhausted:
                 await self._load()
-            elif self._in_flight or self._delayed:
+            elif self._in_flight:
                 await self._sleep(0)
             elif await self._look_again():
                 self._last, self._exhausted = None, False
@@ -146,28 +153,37 @@ class TransferRun:
         for queued in page:
             if queued.blob_id not in self._given_up and queued.blob_id not in self._taken:
                 self._taken.add(queued.blob_id)
-                heapq.heappush(self._ready, (queued.place, queued))
+                self._ready.append(queued)
             self._last = queued
 
-    def _launch(self) -> None:
-        _, queued = heapq.heappop(self._ready)
-        attempt = self._attempt(queued)
-        self._in_flight[attempt] = None
-        attempt.addBoth(self._landed, queued, attempt)
+    def _first_attempts(self) -> int:
+        # Retries are no reason not to begin others.
+        return len(self._in_flight) - self._retries
 
-    def _landed(self, result: object, queued: QueuedTransfer, attempt: Deferred[None]) -> None:
+    def _launch(self, queued: QueuedTransfer, due: float | None = None) -> None:
+        is_retry = due is not None
+        self._retries += is_retry
+        self._taken.add(queued.blob_id)
+        attempt = self._attempt(queued, due)
+        self._in_flight[attempt] = None
+        attempt.addBoth(self._landed, queued, attempt, is_retry)
+
+    def _landed(
+        self, result: object, queued: QueuedTransfer, attempt: Deferred[None], is_retry: bool
+    ) -> None:
         self._in_flight.pop(attempt, None)
         self._taken.discard(queued.blob_id)
+        self._retries -= is_retry
         if isinstance(result, Failure) and result.value is not None:
             self._failed(result.value, queued)
         else:
             self._failures.pop(queued.blob_id, None)
             self._ended(queued, None)
-        if self._fatal is not None or len(self._in_flight) <= self._few:
+        if self._fatal is not None or self._first_attempts() <= self._few:
             self._wake()
 
     def _failed(self, error: BaseException, queued: QueuedTransfer) -> None:
-        if isinstance(error, (DeletedMeanwhile, CancelledError)):
+        if self._is_stopping or isinstance(error, (DeletedMeanwhile, CancelledError)):
             return
         if ends_run(error):
             self._fatal = self._fatal or error
@@ -187,13 +203,7 @@ class TransferRun:
             # The application's own jitter: no other attempt would do better.
             self._fatal = self._fatal or wrong
             return
-        self._taken.add(queued.blob_id)
-        self._delayed[queued.blob_id] = self._clock.callLater(delay, self._again, queued)
-
-    def _again(self, queued: QueuedTransfer) -> None:
-        del self._delayed[queued.blob_id]
-        heapq.heappush(self._ready, (queued.place, queued))
-        self._wake()
+        self._launch(queued, self._clock.seconds() + delay)
 
     async def _sleep(self, few: int) -> None:
         """Wait until so few are in flight, or until there is another reason to go on."""
@@ -207,9 +217,7 @@ class TransferRun:
             sleeping.callback(None)
 
     async def _stop(self) -> None:
-        for call in self._delayed.values():
-            call.cancel()
-        self._delayed.clear()
+        self._is_stopping = True
         # The last ones first: a permit that is given back must not start one that waits.
         attempts = list(reversed(self._in_flight))
         for attempt in attempts:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from ..errors import (
     BlobAlreadyExistsError,
+    BlobError,
     DeletedMeanwhile,
     QuotaExceededError,
     ServerError,
 )
-from ..interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress
+from ..interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress, Sent
 from ..model import BlobKey, SyncStatus
-from .bundles import Bundlers, Outcome, Passenger
-from .permits import Permits, Place
+from .bundles import Bundle, Bundles, Outcome
+from .permits import Permits
+from .transfer import Transfer, Transferring
 
 BUNDLE_LIMIT = 64
 """How many blobs go up in one request at most."""
@@ -23,6 +25,11 @@ BUNDLE_LIMIT = 64
 SMALL = 128 * 1024
 """Bytes of the largest blob that goes up with others: beyond, a request of its own costs little."""
 
+
+_REFUSALS: dict[str | None, tuple[type[BlobError], str]] = {
+    "quota": (QuotaExceededError, "the space on the server is used up"),
+    "invalid": (ServerError, "the server does not take it"),
+}
 
 NewPreamble = Callable[[BlobKey, int], bytes]
 """Makes a raw preamble for a blob and its size in bytes. Never the same twice."""
@@ -53,25 +60,28 @@ class Uploader:
         self._permits = permits
         self._new_preamble = new_preamble
         self._note_uploaded = note_uploaded
-        self._bundlers = Bundlers(permits, self._carry, BUNDLE_LIMIT)
+        self._bundles = Bundles(permits, self._carry, BUNDLE_LIMIT, "put")
 
-    def upload(self, key: BlobKey, place: Place, report: Progress) -> Deferred[None]:
+    def start(self, transfer: Transfer) -> Transferring | None:
         """
         Upload a blob, if it is still to be.
 
-        :return: fires with None when it is SYNCED. Fails with ``BlobAlreadyExistsError``: another
-            blob has the id; it is FAILED_UPLOAD now; ``DeletedMeanwhile``: it is not to be uploaded
-            any more; or with what else the server or the store said; it is as it was.
+        The transfer ends when the blob is SYNCED. It fails with ``BlobAlreadyExistsError``: another
+        blob has the id; it is FAILED_UPLOAD now; ``DeletedMeanwhile``: it is not to be uploaded any
+        more; or with what else the server or the store said; it is as it was.
         """
         if self._stream is None:
-            return Deferred.fromCoroutine(self._upload_alone(key, place, report))
+            return self._upload_alone(transfer)
+        self._bundles.add(transfer, self._arrived)
+        return None
 
-        def arrived(is_done: bool) -> Deferred[None] | None:
-            if is_done:
-                return None
-            return Deferred.fromCoroutine(self._upload_alone(key, place, report))
-
-        return self._bundlers.transfer("put", key, place, report).addCallback(arrived)
+    def _arrived(self, transfer: Transfer, outcome: Outcome | BaseException) -> None:
+        if outcome is Outcome.DONE:
+            transfer.end()
+        elif isinstance(outcome, BaseException):
+            transfer.end(Failure(outcome))
+        else:
+            transfer.follow(self._upload_alone(transfer))
 
     async def settle(self, key: BlobKey) -> None:
         """Find out whether the server's blob of that id is ours, and record it if so."""
@@ -82,9 +92,9 @@ class Uploader:
         if tag is not None:
             await self._store.mark_uploaded({key.blob_id: tag}, key.namespace)
 
-    async def _upload_alone(self, key: BlobKey, place: Place, report: Progress) -> None:
-        async with self._permits.hold(place):
-            await self._upload_now(key, report)
+    async def _upload_alone(self, transfer: Transfer) -> None:
+        async with self._permits.hold(transfer):
+            await self._upload_now(transfer.key, transfer.report)
 
     async def _upload_now(self, key: BlobKey, report: Progress) -> None:
         remote = self._remote
@@ -130,42 +140,40 @@ class Uploader:
         # Another process may have recorded one in between.
         return await self._store.open_payload(key.blob_id, key.namespace)
 
-    async def _carry(self, namespace: str, passengers: list[Passenger]) -> None:
+    async def _carry(self, bundle: Bundle) -> None:
         assert self._stream is not None
-        by_id = {passenger.key.blob_id: passenger for passenger in passengers}
-        opened = await self._store.open_pending_uploads(list(by_id), namespace, SMALL)
+        namespace = bundle.namespace
+        ids = [transfer.key.blob_id for transfer in bundle.aboard]
+        opened = await self._store.open_pending_uploads(ids, namespace, SMALL)
         payloads = {blob_id: payload for blob_id, payload in opened.items() if payload.preamble}
-        for blob_id in by_id.keys() - payloads.keys():
-            by_id[blob_id].arrive(Outcome.ALONE)
-        if not payloads:
-            return
-        results = await self._stream.upload_many(list(payloads.items()), namespace)
+        for blob_id in ids:
+            if blob_id not in payloads:
+                bundle.arrive(blob_id, Outcome.ALONE)
+        if payloads:
+            results = await self._stream.upload_many(list(payloads.items()), namespace)
+            await self._record(bundle, payloads, results)
+
+    async def _record(
+        self, bundle: Bundle, payloads: dict[str, IPayload], results: dict[str, Sent]
+    ) -> None:
         # Of one that was cancelled meanwhile nothing is recorded: its tag will tell.
-        created = {
-            blob_id: sent.tag
-            for blob_id, sent in results.items()
-            if sent.result == "created" and not by_id[blob_id].arrived.called
-        }
+        wanted = {blob_id: it for blob_id in payloads if (it := bundle.get(blob_id)) is not None}
+        said = {blob_id: sent.result for blob_id, sent in results.items()}
+        created = {it: results[it].tag for it in wanted if said.get(it) == "created"}
         for blob_id in created:
-            self._note_uploaded(by_id[blob_id].key)
-        refused = set(await self._store.mark_uploaded(created, namespace))
-        for blob_id, payload in payloads.items():
-            passenger = by_id[blob_id]
-            result = results[blob_id].result if blob_id in results else None
+            self._note_uploaded(wanted[blob_id].key)
+        refused = set(await self._store.mark_uploaded(created, bundle.namespace))
+        for blob_id, transfer in wanted.items():
+            result, size = said.get(blob_id), payloads[blob_id].size
             if result == "created":
-                passenger.report(payload.size, payload.size)
-            passenger.arrive(Outcome.ALONE if blob_id in refused else _outcome(passenger, result))
+                transfer.report(size, size)
+            elif result in _REFUSALS:
+                kind, text = _REFUSALS[result]
+                bundle.arrive(blob_id, kind(f"{bundle.what(blob_id)}: {text}"))
+                continue
+            # It is there already, or the server does not say: alone, it is settled by its tag.
+            is_done = result == "created" and blob_id not in refused
+            bundle.arrive(blob_id, Outcome.DONE if is_done else Outcome.ALONE)
 
     async def _set_status(self, key: BlobKey, status: SyncStatus) -> None:
         await self._store.update_sync_status(key.blob_id, status, key.namespace)
-
-
-def _outcome(passenger: Passenger, result: str | None) -> Outcome | Exception:
-    if result == "created":
-        return Outcome.DONE
-    if result == "quota":
-        return QuotaExceededError(f"{passenger.what}: the space on the server is used up")
-    if result == "invalid":
-        return ServerError(f"{passenger.what}: the server does not take it")
-    # It is there already, or the server does not say: alone, it is settled by its tag.
-    return Outcome.ALONE

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman import RetriableTransferError
-from blobman.interfaces import no_progress
 from blobman.model import BlobKey
-from blobman.transfers.bundles import Bundler, Outcome, Passenger
-from blobman.transfers.permits import Permits, Place
+from blobman.transfers.bundles import Bundle, Bundles, Outcome
+from blobman.transfers.permits import Permits
+from blobman.transfers.queue import Entry
+from blobman.transfers.transfer import Transfer
 
 
 def end_quietly(deferred: Deferred[Any]) -> None:
@@ -20,17 +22,23 @@ def end_quietly(deferred: Deferred[Any]) -> None:
     deferred.cancel()
 
 
-class BundlerTests(SynchronousTestCase):
+class BundlesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.permits = Permits(lambda: 1)
-        self.bundler = Bundler(self.permits, self.carry, limit=3)
-        self.requests: list[list[Passenger]] = []
+        self.requests: list[Bundle] = []
+        self.ids: list[list[str]] = []
         self.ends: list[Deferred[None]] = []
         self.cleaning: Deferred[None] | None = None
         self.cancelled = 0
+        self.outcomes: dict[str, Outcome | BaseException] = {}
+        self.allow(1, at_once=3)
 
-    async def carry(self, passengers: list[Passenger]) -> None:
-        self.requests.append(passengers)
+    def allow(self, permits: int, at_once: int) -> None:
+        self.permits = Permits(lambda: permits, Clock())
+        self.bundles = Bundles(self.permits, self.carry, at_once, "put")
+
+    async def carry(self, bundle: Bundle) -> None:
+        self.requests.append(bundle)
+        self.ids.append([it.key.blob_id for it in bundle.aboard])
         end: Deferred[None] = Deferred()
         self.ends.append(end)
         try:
@@ -41,180 +49,183 @@ class BundlerTests(SynchronousTestCase):
                 await self.cleaning
             raise
 
-    def take(self, blob_id: str, priority: int = 2) -> Deferred[Outcome]:
-        place = Place(priority, self.permits.new_age())
-        key = BlobKey("", blob_id)
-        taken = self.bundler.take_along("put", key, place, no_progress)
-        self.addCleanup(end_quietly, taken)
-        return taken
+    def arrived(self, transfer: Transfer, outcome: Outcome | BaseException) -> None:
+        self.outcomes[transfer.key.blob_id] = outcome
 
-    def test_cancelling_what_is_left_once_some_have_arrived(self) -> None:
-        self.busy()
-        done, left = self.take("a"), self.take("b")
-        self.permits.release()
-        self.requests[0][0].arrive(Outcome.DONE)
-        self.successResultOf(done)
-        left.cancel()
-        self.failureResultOf(left, CancelledError)
-        self.assertEqual((self.cancelled, self.permits.active), (1, 0))
-
-    def ids(self) -> list[list[str]]:
-        return [[it.key.blob_id for it in passengers] for passengers in self.requests]
+    def take(self, blob_id: str, priority: int = 2, namespace: str = "") -> Transfer:
+        key, age = BlobKey(namespace, blob_id), self.permits.new_age()
+        transfer = Transfer(key, "upload", priority, age, lambda _: None)
+        self.bundles.add(transfer, self.arrived)
+        return transfer
 
     def end(self, outcome: Outcome | BaseException = Outcome.DONE) -> None:
-        for passenger in self.requests[-1]:
-            passenger.arrive(outcome)
-        self.ends[-1].callback(None)
+        bundle, end = self.requests[-1], self.ends[-1]
+        for transfer in bundle.aboard:
+            bundle.arrive(transfer.key.blob_id, outcome)
+        end.callback(None)
 
     def busy(self) -> None:
-        self.successResultOf(self.permits.acquire(4).granted)
+        self.assertTrue(self.permits.take())
+
+    def wait(self, priority: int) -> Deferred[None]:
+        granted = self.permits.acquire(Entry(None, "", priority, self.permits.new_age()))
+        self.addCleanup(end_quietly, granted)
+        return granted
+
+    def assertCancelled(self, *names: str) -> None:
+        for name in names:
+            self.assertIsInstance(self.outcomes[name], CancelledError)
 
     def test_one_alone(self) -> None:
-        going = self.take("a")
-        self.assertEqual(self.ids(), [["a"]])
+        self.take("a")
+        self.assertEqual(self.ids, [["a"]])
         self.end()
-        self.assertIs(self.successResultOf(going), Outcome.DONE)
-        self.assertEqual(self.permits.active, 0)
+        self.assertEqual((self.outcomes, self.permits.active), ({"a": Outcome.DONE}, 0))
 
     def test_those_that_wait_go_together(self) -> None:
-        going = [self.take(name) for name in "abcde"]
-        self.assertEqual(self.ids(), [["a"]])
+        for name in "abcde":
+            self.take(name)
+        self.assertEqual(self.ids, [["a"]])
         self.end()
-        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"]])
+        self.assertEqual(self.ids, [["a"], ["b", "c", "d"]])
         self.end()
         self.end()
-        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"], ["e"]])
-        self.assertEqual({self.successResultOf(it) for it in going}, {Outcome.DONE})
+        self.assertEqual(self.ids, [["a"], ["b", "c", "d"], ["e"]])
+        self.assertEqual(self.outcomes, dict.fromkeys("abcde", Outcome.DONE))
         self.assertEqual(self.permits.active, 0)
 
+    def test_those_of_another_namespace_go_elsewhere(self) -> None:
+        self.busy()
+        for name, namespace in (("a", "x"), ("b", "y"), ("c", "x")):
+            self.take(name, namespace=namespace)
+        self.permits.release()
+        self.end()
+        self.end()
+        self.assertEqual(self.ids, [["a", "c"], ["b"]])
+        self.assertEqual([it.namespace for it in self.requests], ["x", "y"])
+
     def gather(self, *names: str) -> None:
-        self.permits = Permits(lambda: 10)
-        self.bundler = Bundler(self.permits, self.carry, limit=6)
+        self.allow(10, at_once=6)
         for name in names:
             self.take(name)
 
     def test_while_one_is_under_way_others_gather(self) -> None:
         self.gather("a", "b", "c")
-        self.assertEqual(self.ids(), [["a"]])
+        self.assertEqual(self.ids, [["a"]])
         self.take("d")
-        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"]])
+        self.assertEqual(self.ids, [["a"], ["b", "c", "d"]])
 
     def test_when_one_has_ended_those_that_gathered_go(self) -> None:
         self.gather("a", "b", "c", "d", "e")
-        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"]])
+        self.assertEqual(self.ids, [["a"], ["b", "c", "d"]])
         self.end()
-        self.assertEqual(self.ids(), [["a"], ["b", "c", "d"], ["e"]])
+        self.assertEqual(self.ids, [["a"], ["b", "c", "d"], ["e"]])
 
     def test_what_is_urgent_gathers_nobody(self) -> None:
         self.gather("a", "b")
         self.take("c", 4)
-        self.assertEqual(self.ids(), [["a"], ["c", "b"]])
-
-    def test_what_waits_for_a_permit_already_becomes_more_urgent(self) -> None:
-        self.gather("a")
-        self.permits = self.bundler._permits = Permits(lambda: 1)
-        self.busy()
-        for name in "bcd":
-            self.take(name)
-        other = self.permits.acquire(3)
-        place = Place(3, 0)
-        going = self.bundler.take_along("put", BlobKey("", "e"), place, no_progress)
-        self.addCleanup(end_quietly, going)
-        self.permits.release()
-        self.assertEqual((self.ids()[1:], other.granted.called), ([["e", "b", "c", "d"]], False))
+        self.assertEqual(self.ids, [["a"], ["c", "b"]])
 
     def test_what_becomes_urgent_gathers_nobody(self) -> None:
         self.gather("a")
-        place = Place(2, self.permits.new_age())
-        going = self.bundler.take_along("put", BlobKey("", "b"), place, no_progress)
-        self.addCleanup(end_quietly, going)
-        self.assertEqual(self.ids(), [["a"]])
-        place.promote(4)
-        self.assertEqual(self.ids(), [["a"], ["b"]])
+        waiting = self.take("b")
+        self.assertEqual(self.ids, [["a"]])
+        self.permits.promote(waiting, 4)
+        self.assertEqual(self.ids, [["a"], ["b"]])
 
     def test_most_urgent_first(self) -> None:
         self.busy()
         for name, priority in zip("abcde", (1, 2, 4, 2, 3), strict=True):
             self.take(name, priority)
         self.permits.release()
-        self.assertEqual(self.ids(), [["c", "e", "b"]])
+        self.assertEqual(self.ids, [["c", "e", "b"]])
 
     def test_asks_for_its_permit_as_urgently_as_the_most_urgent(self) -> None:
         self.busy()
-        other = self.permits.acquire(3)
+        other = self.wait(3)
         self.take("a", 2)
         self.take("b", 4)
         self.permits.release()
-        self.assertEqual((self.ids(), other.granted.called), ([["b", "a"]], False))
+        self.assertEqual((self.ids, other.called), ([["b", "a"]], False))
 
     def test_promoted(self) -> None:
         self.busy()
-        other = self.permits.acquire(3)
-        place = Place(1, self.permits.new_age())
-        going = self.bundler.take_along("put", BlobKey("", "a"), place, no_progress)
-        self.addCleanup(end_quietly, going)
-        place.promote(4)
+        other = self.wait(3)
+        self.permits.promote(self.take("a", 1), 4)
         self.permits.release()
-        self.assertEqual((self.ids(), other.granted.called), ([["a"]], False))
+        self.assertEqual((self.ids, other.called), ([["a"]], False))
 
     def test_a_failure_is_each_ones_own(self) -> None:
         self.busy()
-        going = [self.take(name) for name in "ab"]
+        for name in "ab":
+            self.take(name)
         self.permits.release()
         cause = OSError("cut")
         error = RetriableTransferError("in a stream: cut", 7.0)
         error.__cause__ = cause
         self.ends[0].errback(error)
-        for name, one in zip("ab", going, strict=True):
-            failure = self.failureResultOf(one, RetriableTransferError)
-            self.assertEqual(str(failure.value), f"put blob '{name}': in a stream: cut")
-            self.assertEqual(failure.value.retry_after, 7.0)
-            self.assertIs(failure.value.__cause__, cause)
+        for name in "ab":
+            told = self.outcomes[name]
+            assert isinstance(told, RetriableTransferError)
+            self.assertEqual(str(told), f"put blob '{name}': in a stream: cut")
+            self.assertEqual(told.retry_after, 7.0)
+            self.assertIs(told.__cause__, cause)
         self.assertEqual(self.permits.active, 0)
 
-    def test_those_that_did_not_arrive(self) -> None:
+    def test_those_that_did_not_arrive_go_with_the_next(self) -> None:
         self.busy()
-        going = [self.take(name) for name in "ab"]
+        for name in "ab":
+            self.take(name)
         self.permits.release()
-        self.requests[0][0].arrive(Outcome.ALONE)
+        self.requests[0].arrive("a", Outcome.ALONE)
         self.ends[0].callback(None)
-        self.assertIs(self.successResultOf(going[0]), Outcome.ALONE)
-        self.assertIs(self.successResultOf(going[1]), Outcome.AGAIN)
+        self.assertEqual(self.outcomes, {"a": Outcome.ALONE})
+        self.assertEqual(self.ids, [["a", "b"], ["b"]])
+        self.end()
+        self.assertEqual(self.outcomes["b"], Outcome.DONE)
+
+    def test_those_that_go_again_go_with_those_that_waited(self) -> None:
+        self.busy()
+        for name in "abcd":
+            self.take(name)
+        self.permits.release()
+        self.requests[0].arrive("a", Outcome.DONE)
+        self.ends[0].callback(None)
+        self.assertEqual(self.ids, [["a", "b", "c"], ["b", "c", "d"]])
 
     def test_if_nobody_arrives_they_go_alone(self) -> None:
-        going = self.take("a")
+        self.take("a")
         self.ends[0].callback(None)
-        self.assertIs(self.successResultOf(going), Outcome.ALONE)
+        self.assertEqual(self.outcomes, {"a": Outcome.ALONE})
 
     def test_cancelled_while_it_waits(self) -> None:
         self.busy()
-        gone, stays = self.take("a"), self.take("b")
+        gone = self.take("a")
+        self.take("b")
         gone.cancel()
-        self.failureResultOf(gone, CancelledError)
+        self.assertCancelled("a")
         self.permits.release()
-        self.assertEqual(self.ids(), [["b"]])
-        self.end()
-        self.successResultOf(stays)
+        self.assertEqual(self.ids, [["b"]])
 
     def test_all_cancelled_while_they_wait(self) -> None:
         self.busy()
         for one in [self.take("a"), self.take("b")]:
             one.cancel()
-            self.failureResultOf(one, CancelledError)
+        self.assertCancelled("a", "b")
         self.permits.release()
-        self.assertEqual((self.ids(), self.permits.active), ([], 0))
+        self.assertEqual((self.ids, self.permits.active), ([], 0))
 
     def test_one_cancelled_on_its_way_leaves_the_others(self) -> None:
         self.busy()
-        gone, stays = self.take("a"), self.take("b")
+        gone = self.take("a")
+        self.take("b")
         self.permits.release()
         gone.cancel()
         # It may still get there, so it is not over.
-        self.assertNoResult(gone)
-        self.assertEqual(self.cancelled, 0)
+        self.assertEqual((self.outcomes, self.cancelled), ({}, 0))
         self.end()
-        self.failureResultOf(gone, CancelledError)
-        self.assertIs(self.successResultOf(stays), Outcome.DONE)
+        self.assertCancelled("a")
+        self.assertEqual(self.outcomes["b"], Outcome.DONE)
 
     def test_all_cancelled_on_their_way(self) -> None:
         self.busy()
@@ -223,10 +234,36 @@ class BundlerTests(SynchronousTestCase):
         self.cleaning = Deferred()
         for one in going:
             one.cancel()
-        for one in going:
-            self.assertNoResult(one)
-        self.assertEqual(self.cancelled, 1)
+        self.assertEqual((self.outcomes, self.cancelled), ({}, 1))
         self.cleaning.callback(None)
-        for one in going:
-            self.failureResultOf(one, CancelledError)
+        self.assertCancelled("a", "b")
+        self.assertEqual(self.permits.active, 0)
+
+    def test_cancelling_what_is_left_once_some_have_arrived(self) -> None:
+        self.busy()
+        self.take("a")
+        left = self.take("b")
+        self.permits.release()
+        self.requests[0].arrive("a", Outcome.DONE)
+        left.cancel()
+        self.assertCancelled("b")
+        self.assertEqual((self.cancelled, self.permits.active), (1, 0))
+
+    def test_one_who_is_told_cancels_the_others(self) -> None:
+        going: list[Transfer] = []
+
+        noted = self.arrived
+
+        def arrived(transfer: Transfer, outcome: Outcome | BaseException) -> None:
+            noted(transfer, outcome)
+            for other in going:
+                other.cancel()
+
+        self.busy()
+        self.patch(self, "arrived", arrived)
+        going += [self.take(name) for name in "abc"]
+        self.permits.release()
+        self.requests[0].arrive("b", Outcome.DONE)
+        self.assertEqual(self.outcomes["b"], Outcome.DONE)
+        self.assertCancelled("a", "c")
         self.assertEqual(self.permits.active, 0)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from blobman.errors import BlobNotFoundError, DeletedMeanwhile
-from blobman.interfaces import IRemote, IRemoteStream, no_progress
+from blobman.interfaces import IRemote, IRemoteStream
 from blobman.model import BlobKey, SyncStatus
 from blobman.testing import MemoryStore
 from blobman.transfers.downloads import Downloader
-from blobman.transfers.permits import Permits, Place
+from blobman.transfers.sharing import Transfers
 
 KEY = BlobKey("", "a")
 
@@ -40,11 +42,11 @@ class NotThereTests(TestCase):
         await self.store.update_sync_status("a", SyncStatus.PENDING_DOWNLOAD)
 
     async def download(self, meanwhile: Callable[[], Deferred[Any]]) -> None:
-        permits = Permits(lambda: 1)
+        transfers = Transfers(lambda: 1, Clock())
         stream = cast(IRemoteStream, _Stream(meanwhile))
         remote = cast(IRemote, None)
-        downloader = Downloader(self.store, remote, stream, permits, lambda: 3)
-        await downloader.download(KEY, Place(2, permits.new_age()), no_progress, False)
+        downloader = Downloader(self.store, remote, stream, transfers.permits, lambda: 3)
+        await transfers.share(KEY, "download", 2, partial(downloader.start, asked_for=False))
 
     async def test_deleted_elsewhere(self) -> None:
         with self.assertRaises(BlobNotFoundError) as caught:

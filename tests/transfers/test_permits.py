@@ -1,24 +1,28 @@
-"""Permits by priority and age."""
+"""Permits by priority and age, and what waits for its time."""
 
 from __future__ import annotations
 
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.transfers.permits import Permits, Waiter
+from blobman.transfers.permits import Permits
+from blobman.transfers.queue import Entry
 
 
 class PermitsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.limit = 1
-        self.permits = Permits(lambda: self.limit)
+        self.clock = Clock()
+        self.permits = Permits(lambda: self.limit, self.clock)
         self.started: list[str] = []
+        self.granted: dict[str, Deferred[None]] = {}
 
-    def wait(self, name: str, priority: int, age: int | None = None) -> Waiter:
-        waiter = self.permits.acquire(priority, age)
-        waiter.granted.addCallbacks(lambda _: self.started.append(name), lambda _: None)
-        return waiter
+    def wait(self, name: str, priority: int, age: int | None = None) -> Entry:
+        entry = Entry(None, name, priority, self.permits.new_age() if age is None else age)
+        granted = self.granted[name] = self.permits.acquire(entry)
+        granted.addCallbacks(lambda _: self.started.append(name), lambda _: None)
+        return entry
 
     def drain(self) -> None:
         while self.permits.active:
@@ -69,15 +73,15 @@ class PermitsTests(SynchronousTestCase):
     def test_promoted(self) -> None:
         self.wait("first", 2)
         low, high = self.wait("low", 1), self.wait("high", 3)
-        low.promote(4)
-        high.promote(1)
+        self.permits.promote(low, 4)
+        self.permits.promote(high, 1)
         self.drain()
         self.assertEqual(self.started, ["first", "low", "high"])
 
     def test_promotion_keeps_the_age(self) -> None:
         self.wait("first", 2)
         old, _ = self.wait("old", 1), self.wait("young", 3)
-        old.promote(3)
+        self.permits.promote(old, 3)
         self.drain()
         self.assertEqual(self.started, ["first", "old", "young"])
 
@@ -85,33 +89,35 @@ class PermitsTests(SynchronousTestCase):
         self.wait("first", 2)
         waiter = self.wait("gone", 4)
         self.wait("next", 1)
-        waiter.granted.cancel()
-        waiter.promote(4)
+        self.granted["gone"].cancel()
+        self.permits.promote(waiter, 4)
         self.drain()
         self.assertEqual(self.started, ["first", "next"])
 
     def test_any_number_may_end_at_once(self) -> None:
         self.wait("first", 2)
         for number in range(5000):
-            waiter = self.wait(str(number), 2)
-            waiter.granted.addCallback(lambda _: self.permits.release())
+            self.wait(str(number), 2)
+            self.granted[str(number)].addCallback(lambda _: self.permits.release())
         self.permits.release()
         self.assertEqual(self.started, ["first", *map(str, range(5000))])
         self.assertEqual(self.permits.active, 0)
 
     def test_one_who_asks_while_another_is_granted(self) -> None:
         self.wait("first", 2)
-        self.wait("second", 2).granted.addCallback(lambda _: self.wait("urgent", 4))
+        self.wait("second", 2)
+        self.granted["second"].addCallback(lambda _: self.wait("urgent", 4))
         self.wait("third", 2)
         self.drain()
         self.assertEqual(self.started, ["first", "second", "urgent", "third"])
 
     def test_held_back(self) -> None:
         self.wait("first", 2)
-        waiters = [self.wait(name, 2) for name in ("gone", "kept")]
+        for name in ("gone", "kept"):
+            self.wait(name, 2)
         with self.permits.held_back():
             self.permits.release()
-            waiters[0].granted.cancel()
+            self.granted["gone"].cancel()
             self.wait("urgent", 4)
             self.assertFalse(self.permits.take())
             self.assertEqual(self.started, ["first"])
@@ -127,64 +133,38 @@ class PermitsTests(SynchronousTestCase):
         self.drain()
         self.assertEqual(self.started, ["first", "old", "young"])
 
+    def test_a_limit_that_has_changed(self) -> None:
+        for number in range(3):
+            self.wait(str(number), 2)
+        self.limit = 3
+        self.permits.limit_changed()
+        self.assertEqual(self.started, ["0", "1", "2"])
 
-class PermitsMachine(RuleBasedStateMachine):
-    """Against a model: a list that is sorted anew each time."""
+    def sleep(self, seconds: float) -> Deferred[None]:
+        return self.permits.sleep(Entry(None, "", 2, self.permits.new_age()), seconds)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.limit = 2
-        self.permits = Permits(lambda: self.limit)
-        self.waiting: list[Waiter] = []
-        self.granted: list[Waiter] = []
-        self.expected: list[Waiter] = []
+    def test_what_waits_for_a_time(self) -> None:
+        self.wait("first", 2)
+        late, early, gone = (self.sleep(seconds) for seconds in (0.3, 0.1, 0.05))
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        # However many wait.
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(0.1)
+        self.successResultOf(early)
+        self.assertNoResult(late)
+        self.clock.advance(0.2)
+        self.successResultOf(late)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def settle(self) -> None:
-        while self.waiting and len(self.expected) < max(1, self.limit):
-            first = min(self.waiting, key=lambda waiter: (-waiter.priority, waiter.age))
-            self.waiting.remove(first)
-            self.expected.append(first)
+    def test_one_who_waits_again_when_its_time_has_come(self) -> None:
+        times: list[float] = []
 
-    @rule(priority=st.integers(1, 4))
-    def acquire(self, priority: int) -> None:
-        waiter = self.permits.acquire(priority)
-        self.waiting.append(waiter)
-        self.settle()
+        def again(_: None) -> None:
+            times.append(self.clock.seconds())
+            if len(times) < 3:
+                self.sleep(1).addCallback(again)
 
-    @precondition(lambda self: self.expected)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        self.expected.remove(data.draw(st.sampled_from(self.expected)))
-        # The model is told first: it has to foresee who is next.
-        self.settle()
-        self.permits.release()
-
-    @precondition(lambda self: self.waiting)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        waiter = data.draw(st.sampled_from(self.waiting))
-        self.waiting.remove(waiter)
-        waiter.granted.addErrback(lambda _: None)
-        waiter.granted.cancel()
-
-    @precondition(lambda self: self.waiting)
-    @rule(data=st.data(), priority=st.integers(1, 4))
-    def promote(self, data: st.DataObject, priority: int) -> None:
-        data.draw(st.sampled_from(self.waiting)).promote(priority)
-
-    @rule(limit=st.integers(0, 4))
-    def change_limit(self, limit: int) -> None:
-        self.limit = limit
-        waiter = self.permits.acquire(1)
-        self.waiting.append(waiter)
-        self.settle()
-
-    @invariant()
-    def agree(self) -> None:
-        assert self.permits.active == len(self.expected)
-        assert all(waiter.granted.called for waiter in self.expected)
-        assert not any(waiter.granted.called for waiter in self.waiting)
-
-
-PermitsModelTests = PermitsMachine.TestCase
-PermitsModelTests.__module__ = __name__
+        self.sleep(1).addCallback(again)
+        self.clock.pump([0.5] * 10)
+        self.assertEqual(times, [1, 2, 3])

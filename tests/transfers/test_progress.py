@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from blobman.interfaces import Progress
 from blobman.model import BlobKey
-from blobman.transfers.progress import INTERVAL, Reporter
+from blobman.transfers.progress import INTERVAL, Reporter, Reports
 
 from ..test_sync import Observer
 
@@ -28,15 +31,19 @@ class ReporterTests(SynchronousTestCase):
     def heard(self) -> list[tuple[str, int]]:
         return [(it.state, it.done) for it in self.observer.heard]
 
+    def follow(self, transfer: Callable[[Progress], Awaitable[None]]) -> Deferred[None]:
+        reports = Reports(self.clock, self.observer)
+        return Deferred.fromCoroutine(reports.of_part(transfer, BlobKey("ns", "x"), "upload"))
+
     def test_states(self) -> None:
         end: Deferred[None] = Deferred()
 
-        async def transfer() -> None:
-            self.report(5, 10)
+        async def transfer(report: Progress) -> None:
+            report(5, 10)
             await end
-            self.report(10, 10)
+            report(10, 10)
 
-        following = Deferred.fromCoroutine(self.report.follow(transfer()))
+        following = self.follow(transfer)
         self.assertEqual(self.heard(), [])
         self.clock.advance(0)
         self.assertEqual(self.heard(), [("running", 5)])
@@ -47,10 +54,10 @@ class ReporterTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_cancelled(self) -> None:
-        async def transfer() -> None:
+        async def transfer(report: Progress) -> None:
             await Deferred()
 
-        following = Deferred.fromCoroutine(self.report.follow(transfer()))
+        following = self.follow(transfer)
         following.cancel()
         self.failureResultOf(following, CancelledError)
         self.assertEqual([it.state for it in self.observer.heard], ["running", "cancelled"])

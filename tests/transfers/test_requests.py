@@ -16,7 +16,7 @@ from .test_bundles import end_quietly
 class RequestsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.requests = Requests(Permits(lambda: 2), self.clock, lambda seconds: seconds)
+        self.requests = Requests(Permits(lambda: 2, self.clock), lambda seconds: seconds)
         self.under_way: dict[str, Deferred[str]] = {}
         self.made: list[str] = []
 

@@ -18,9 +18,11 @@ from blobman import (
     UnauthorizedError,
 )
 from blobman.model import BlobKey, QueuedTransfer
-from blobman.transfers.permits import Place
+from blobman.transfers import runs
+from blobman.transfers.queue import Entry
 from blobman.transfers.runs import PAGE_SIZE, TURN, TransferRun, pages_of
-from blobman.transfers.sharing import Start, Transfers
+from blobman.transfers.sharing import Transfers
+from blobman.transfers.transfer import Start, Transfer
 
 from .test_bundles import end_quietly
 
@@ -41,7 +43,7 @@ class PagesTests(SynchronousTestCase):
 class RunTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.transfers = Transfers(lambda: 3)
+        self.transfers = Transfers(lambda: 3, self.clock)
         self.permits = self.transfers.permits
         self.blobs: list[QueuedTransfer] = []
         self.page_size = 4
@@ -65,18 +67,19 @@ class RunTests(SynchronousTestCase):
         start = 0 if after is None else self.blobs.index(after) + 1
         return succeed(self.blobs[start : start + self.page_size])
 
-    def attempt(self, queued: QueuedTransfer) -> Deferred[None]:
+    def attempt(self, queued: QueuedTransfer, due: float | None) -> Deferred[None]:
         return self.transfers.share(
             BlobKey("", queued.blob_id),
             "upload",
             queued.priority,
             self.start(queued.blob_id),
             self.age,
+            due,
         )
 
     def start(self, blob_id: str) -> Start:
-        async def work(place: Place) -> None:
-            async with self.permits.hold(place):
+        async def work(transfer: Transfer) -> None:
+            async with self.permits.hold(transfer):
                 self.attempts.append(blob_id)
                 self.under_way[blob_id] = Deferred(lambda _: self.cancelled.append(blob_id))
                 try:
@@ -93,6 +96,9 @@ class RunTests(SynchronousTestCase):
         running = Deferred.fromCoroutine(run.run())
         self.addCleanup(end_quietly, running)
         return running
+
+    def wait(self, priority: int) -> Deferred[None]:
+        return self.permits.acquire(Entry(None, "", priority, self.permits.new_age()))
 
     def finish(self, *blob_ids: str) -> None:
         for blob_id in blob_ids:
@@ -122,10 +128,10 @@ class RunTests(SynchronousTestCase):
         begun: list[str] = []
         attempt = self.attempt
 
-        def slow(queued: QueuedTransfer) -> Deferred[None]:
+        def slow(queued: QueuedTransfer, due: float | None) -> Deferred[None]:
             begun.append(queued.blob_id)
             self.clock.rightNow += TURN * 0.3
-            return attempt(queued)
+            return attempt(queued, due)
 
         turns: list[int] = []
         later = self.clock.callLater
@@ -148,9 +154,9 @@ class RunTests(SynchronousTestCase):
         self.queue(*[2] * 30)
         attempt = self.attempt
 
-        def slow(queued: QueuedTransfer) -> Deferred[None]:
+        def slow(queued: QueuedTransfer, due: float | None) -> Deferred[None]:
             self.clock.rightNow += 2 * TURN
-            return attempt(queued)
+            return attempt(queued, due)
 
         self.patch(self, "attempt", slow)
         running = self.run_it()
@@ -161,9 +167,9 @@ class RunTests(SynchronousTestCase):
     def test_an_urgent_one_from_elsewhere_overtakes(self) -> None:
         self.queue(*[3] * 10)
         running = self.run_it()
-        urgent = self.permits.acquire(4)
+        urgent = self.wait(4)
         self.finish("3-00")
-        self.assertTrue(urgent.granted.called)
+        self.assertTrue(urgent.called)
         self.assertEqual(self.attempts, ["3-00", "3-01", "3-02"])
         self.permits.release()
         self.finish_all()
@@ -172,11 +178,11 @@ class RunTests(SynchronousTestCase):
     def test_a_late_one_of_the_same_priority_waits(self) -> None:
         self.queue(*[2] * 10)
         running = self.run_it()
-        late = self.permits.acquire(2)
+        late = self.wait(2)
         self.finish("2-00", "2-01", "2-02")
-        self.assertFalse(late.granted.called)
+        self.assertFalse(late.called)
         self.finish_all()
-        self.assertTrue(late.granted.called)
+        self.assertTrue(late.called)
         self.permits.release()
         self.successResultOf(running)
 
@@ -289,6 +295,45 @@ class RunTests(SynchronousTestCase):
         self.failureResultOf(running, CancelledError)
         self.assertEqual(sorted(self.cancelled), ["2-01", "2-02", "2-03"])
 
+    def test_no_more_are_begun_while_very_many_wait_for_their_retry(self) -> None:
+        for name, count in (("WINDOW", 4), ("REFILL", 2), ("MOST_RETRIES", 5)):
+            self.patch(runs, name, count)
+        self.queue(*[2] * 30)
+        running = self.run_it()
+        while self.under_way:
+            self.fail_with(RetriableTransferError("cut"), next(iter(self.under_way)))
+        # What had been begun, has been tried; what the next pages have, has not.
+        self.assertLess(len(self.attempts), 15)
+        while not running.called:
+            self.clock.advance(1)
+            self.finish_all()
+        self.assertIsNone(self.successResultOf(running))
+        self.assertEqual(set(self.attempts), {it.blob_id for it in self.blobs})
+
+    def test_what_fails_while_the_run_is_cancelled_is_not_tried_again(self) -> None:
+        async def work(transfer: Transfer) -> None:
+            try:
+                await Deferred()
+            except CancelledError:
+                raise RetriableTransferError("cut") from None
+
+        self.queue(2)
+        self.patch(self, "start", lambda _: work)
+        running = self.run_it()
+        running.cancel()
+        self.failureResultOf(running, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_many_retries_take_one_delayed_call(self) -> None:
+        self.queue(*[2] * 30)
+        running = self.run_it()
+        while self.under_way:
+            self.fail_with(RetriableTransferError("cut"), next(iter(self.under_way)))
+        self.assertEqual((len(self.attempts), len(self.clock.getDelayedCalls())), (30, 1))
+        self.clock.advance(1)
+        self.finish_all()
+        self.assertIsNone(self.successResultOf(running))
+
     def test_cancelled_while_all_wait_for_their_retry(self) -> None:
         self.queue(2)
         running = self.run_it()
@@ -305,7 +350,7 @@ class RunTests(SynchronousTestCase):
         undone: Deferred[None] = Deferred()
         undone.addCallback(lambda _: setattr(self, "blobs", [QueuedTransfer("undone", 2, 99)]))
 
-        async def work(place: Place) -> None:
+        async def work(transfer: Transfer) -> None:
             try:
                 await Deferred()
             finally:

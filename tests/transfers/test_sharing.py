@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman import BlobNotFoundError
 from blobman.model import BlobKey
-from blobman.transfers.permits import Permits, Place
-from blobman.transfers.sharing import Start, Transfers
+from blobman.transfers.sharing import Transfers
+from blobman.transfers.transfer import Next, Start, Transfer
 
 from .test_bundles import end_quietly
 
@@ -18,13 +20,14 @@ OTHER = BlobKey("", "other")
 
 class TransfersTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.transfers = Transfers(lambda: 1)
+        self.clock = Clock()
+        self.transfers = Transfers(lambda: 1, self.clock)
         self.under_way: dict[BlobKey, Deferred[None]] = {}
         self.starts: list[BlobKey] = []
 
     def start(self, key: BlobKey) -> Start:
-        async def work(place: Place) -> None:
-            async with self.transfers.permits.hold(place):
+        async def work(transfer: Transfer) -> None:
+            async with self.transfers.permits.hold(transfer):
                 self.starts.append(key)
                 self.under_way[key] = Deferred()
                 await self.under_way[key]
@@ -46,8 +49,8 @@ class TransfersTests(SynchronousTestCase):
         self.successResultOf(third)
 
     def test_many_that_end_at_once(self) -> None:
-        async def work(place: Place) -> None:
-            async with self.transfers.permits.hold(place):
+        async def work(transfer: Transfer) -> None:
+            async with self.transfers.permits.hold(transfer):
                 pass
 
         self.share()
@@ -61,7 +64,7 @@ class TransfersTests(SynchronousTestCase):
         self.assertEqual(self.transfers.permits.active, 0)
 
     def test_a_start_that_fails_at_once(self) -> None:
-        def broken(_: Place) -> Deferred[None]:
+        def broken(_: Transfer) -> Deferred[None]:
             raise BlobNotFoundError("no")
 
         for _ in range(2):
@@ -84,10 +87,10 @@ class TransfersTests(SynchronousTestCase):
         self.assertEqual(self.transfers.permits.active, 0)
 
     def test_one_that_ends_at_once(self) -> None:
-        async def work(place: Place) -> None:
+        async def work(transfer: Transfer) -> None:
             self.starts.append(KEY)
 
-        async def broken(place: Place) -> None:
+        async def broken(transfer: Transfer) -> None:
             raise BlobNotFoundError("gone")
 
         self.successResultOf(self.transfers.share(KEY, "upload", 2, work))
@@ -115,7 +118,7 @@ class TransfersTests(SynchronousTestCase):
     def cancelled_while_cleaning(self) -> tuple[Deferred[None], Deferred[None]]:
         cleaning: Deferred[None] = Deferred()
 
-        async def work(place: Place) -> None:
+        async def work(transfer: Transfer) -> None:
             try:
                 await Deferred()
             except CancelledError:
@@ -192,10 +195,91 @@ class TransfersTests(SynchronousTestCase):
         for one in deleting:
             self.successResultOf(one)
 
-    def test_the_limit_is_asked_for_when_it_changed(self) -> None:
-        limit = 1
-        permits = Permits(lambda: limit)
-        waiters = [permits.acquire(2) for _ in range(3)]
-        limit = 3
-        permits.limit_changed()
-        self.assertTrue(all(waiter.granted.called for waiter in waiters))
+    def postpone(self, seconds: float, kind: str = "upload") -> Deferred[None]:
+        due = self.clock.seconds() + seconds
+        sharing = self.transfers.share(KEY, kind, 2, self.start(KEY), due=due)
+        self.addCleanup(end_quietly, sharing)
+        return sharing
+
+    def end(self) -> None:
+        self.under_way[KEY].callback(None)
+
+    def test_postponed(self) -> None:
+        sharing = self.postpone(10)
+        self.clock.advance(9)
+        self.assertEqual((self.starts, self.transfers.permits.active), ([], 0))
+        self.clock.advance(1)
+        self.assertEqual(self.starts, [KEY])
+        self.end()
+        self.successResultOf(sharing)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_does_not_want_to_wait_begins_what_was_postponed(self) -> None:
+        for kind in ("upload", "download"):
+            self.starts.clear()
+            waiting, other = self.postpone(10), self.share(kind=kind)
+            self.assertEqual(self.starts, [KEY])
+            self.end()
+            self.successResultOf(waiting)
+            if kind == "download":
+                self.end()
+            self.successResultOf(other)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_earliest_time_counts(self) -> None:
+        for times in ((10, 5), (5, 10)):
+            self.starts.clear()
+            both = [self.postpone(seconds) for seconds in times]
+            self.clock.advance(4)
+            self.assertEqual(self.starts, [])
+            self.clock.advance(1)
+            self.assertEqual(self.starts, [KEY])
+            self.end()
+            for one in both:
+                self.successResultOf(one)
+
+    def test_cancelled_while_it_is_postponed(self) -> None:
+        sharing = self.postpone(10)
+        sharing.cancel()
+        self.failureResultOf(sharing, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.share(OTHER)
+        self.assertEqual(self.starts, [OTHER])
+
+    def test_replaced_while_it_is_postponed(self) -> None:
+        sharing, gone = self.postpone(10), BlobNotFoundError("deleted")
+        deleting = self.replace(gone)
+        self.assertIs(self.failureResultOf(sharing).value, gone)
+        self.end()
+        self.successResultOf(deleting)
+
+    def test_work_that_is_cancelled_by_itself(self) -> None:
+        """As when an observer or a store cancels what has just called it."""
+
+        async def work(transfer: Transfer) -> None:
+            transfer.cancel()
+            await Deferred()
+
+        self.failureResultOf(self.transfers.share(KEY, "upload", 2, work), CancelledError)
+
+    def test_taken_over(self) -> None:
+        """Work can hand a transfer to somebody else."""
+        taken: list[Transfer] = []
+
+        async def work(transfer: Transfer) -> Next:
+            return lambda: taken.append(transfer)
+
+        sharing = self.transfers.share(KEY, "upload", 2, work)
+        self.assertNoResult(sharing)
+        taken[0].end()
+        self.successResultOf(sharing)
+
+    def test_cancelled_while_it_is_taken_over(self) -> None:
+        def take_over(transfer: Transfer) -> None:
+            transfer.stop = lambda _: transfer.end(Failure(CancelledError()))
+
+        async def work(transfer: Transfer) -> Next:
+            transfer.cancel()
+            return lambda: take_over(transfer)
+
+        self.failureResultOf(self.transfers.share(KEY, "upload", 2, work), CancelledError)
