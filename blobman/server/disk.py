@@ -23,13 +23,41 @@ _PROBE = 4096
 _PIECES = 1024  # IOV_MAX of all systems
 
 
-def sync_folder(path: str) -> None:
-    """Make the entries of a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+"""For reading what may be anything: no link is followed, and no pipe waited for."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+
+
+@contextmanager
+def opened(path: str, flags: int = READ, folder: int | None = None) -> Iterator[int]:
+    """
+    Open a file for the block, which gets its descriptor.
+
+    :param folder: the descriptor of the folder that the path begins in; the current one if None.
+    """
+    descriptor = os.open(path, flags, dir_fd=folder)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def read_part(descriptor: int, start: int, end: int) -> bytes:
+    """Read the bytes from ``start`` to before ``end``; fewer if the file ends before."""
+    data = os.pread(descriptor, end - start, start)
+    while len(data) < end - start:
+        more = os.pread(descriptor, end - start - len(data), start + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def sync_folder(path: str, folder: int | None = None) -> None:
+    """Make the entries of a folder durable; see :func:`opened`."""
+    with opened(path, _FOLDER, folder) as descriptor:
+        os.fsync(descriptor)
 
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
@@ -45,13 +73,10 @@ def sync_file_system(path: str) -> None:
     if _syncfs is None:
         os.sync()
         return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
+    with opened(path, os.O_RDONLY) as descriptor:
         if _syncfs(descriptor):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
-    finally:
-        os.close(descriptor)
 
 
 class Heirs:
@@ -78,11 +103,8 @@ class Heirs:
             return
         owner = self._owners[path] = self._owner_of(parent)
         if owner is not None:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
+            with opened(path, _FOLDER | os.O_NOFOLLOW) as descriptor:
                 _hand_over(descriptor, owner)
-            finally:
-                os.close(descriptor)
 
     def _owner_of(self, folder: str) -> tuple[int, int] | None:
         """Give a folder's owner and group, if it is not root's as well."""
@@ -154,6 +176,27 @@ def create(path: str, heirs: Heirs | None = None) -> int:
 
 
 @contextmanager
+def creating(path: str, heirs: Heirs | None = None) -> Iterator[int]:
+    """
+    Make a file, which is written in the block, durably but for the entry of its folder. If that
+    fails, it is removed.
+
+    :return: its descriptor; see :func:`create`.
+    :raise OSError: it can't be written.
+    """
+    descriptor = create(path, heirs)
+    try:
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        remove(path)
+        raise
+
+
+@contextmanager
 def locked(path: str) -> Iterator[None]:
     """
     Let one process at a time into the block.
@@ -209,14 +252,10 @@ def replace_file(path: str, data: bytes) -> None:
     """
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, secrets.token_hex(16))
-    descriptor = create(temporary)
+    with creating(temporary) as descriptor:
+        _take_after(descriptor, path)
+        write_all(descriptor, data)
     try:
-        try:
-            _take_after(descriptor, path)
-            write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:
         remove(temporary)
@@ -293,14 +332,11 @@ def read_regular_file(path: str) -> bytes:
     :raise OSError: it can't be read.
     """
     # Opening a pipe would wait for somebody who writes.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
+    with opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise StoreError(f"{path} is not a regular file")
         with open(descriptor, "rb", closefd=False) as file:
             return file.read()
-    finally:
-        os.close(descriptor)
 
 
 def version_of(path: str) -> tuple[int, ...]:

@@ -26,13 +26,10 @@ def read_marker(path: str) -> int | None:
     :return: the number in it; None if it can't be read, or is not as it was written.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with disk.opened(path) as descriptor:
+            return _read(descriptor)
     except OSError:
         return None
-    try:
-        return _read(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(descriptor: int) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 
 import apsw
@@ -47,13 +46,9 @@ class Manifest:
 
 def write_manifest(path: str, manifest: Manifest) -> None:
     """Write it, durably but for the entry of its folder."""
-    descriptor = disk.create(path)
-    try:
-        text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1)
+    text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1)
+    with disk.creating(path) as descriptor:
         disk.write_all(descriptor, text.encode("ascii") + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_manifest(path: str) -> Manifest:

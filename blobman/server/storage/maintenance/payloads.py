@@ -21,8 +21,6 @@ from ..payloads.folder import FOLDER, path_of
 AT_ONCE = 500
 """Rows that are read together. None are held longer than that, so that the log can be emptied."""
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-
 _ROWS = """
     SELECT b.blob, p.user, p.namespace, b.id, b.key, b.size, b.tag, d.digests
     FROM blobs AS b JOIN places AS p USING (place) LEFT JOIN digests AS d USING (blob)
@@ -76,19 +74,12 @@ def fault_of(root: str, payload: Payload, deep: bool) -> str | None:
     :return: what is wrong with it; None if nothing is.
     """
     try:
-        descriptor = os.open(os.path.join(root, payload.path), _READ)
+        with disk.opened(os.path.join(root, payload.path)) as descriptor:
+            return _fault_of(descriptor, payload, deep)
+    except FileNotFoundError:
+        return "it is missing"
     except OSError as error:
-        return "it is missing" if error.errno == errno.ENOENT else _unreadable(error)
-    try:
-        return _fault_of(descriptor, payload, deep)
-    except OSError as error:
-        return _unreadable(error)
-    finally:
-        os.close(descriptor)
-
-
-def _unreadable(error: OSError) -> str:
-    return f"it can't be read: {error.strerror}"
+        return f"it can't be read: {error.strerror}"
 
 
 def _fault_of(descriptor: int, payload: Payload, deep: bool) -> str | None:
@@ -149,11 +140,8 @@ class Carrier:
         return True
 
     def _copy(self, source: str, target: str) -> None:
-        reading = os.open(source, _READ)
-        try:
+        with disk.opened(source) as reading:
             copy_file(reading, target, self._heirs)
-        finally:
-            os.close(reading)
 
 
 def _has_size(path: str, size: int) -> bool:
@@ -171,17 +159,9 @@ def copy_file(reading: int, target: str, heirs: disk.Heirs | None = None) -> Non
 
     :raise OSError: it can't be read or written; then there is no copy.
     """
-    writing = disk.create(target, heirs)
-    try:
-        try:
-            while data := os.read(reading, 1024 * 1024):
-                disk.write_all(writing, data)
-            os.fsync(writing)
-        finally:
-            os.close(writing)
-    except BaseException:
-        disk.remove(target)
-        raise
+    with disk.creating(target, heirs) as writing:
+        while data := os.read(reading, 1024 * 1024):
+            disk.write_all(writing, data)
 
 
 class Keys:

@@ -183,11 +183,8 @@ class _Repair:
     def _save_content(self, connection: apsw.Connection, row: int) -> None:
         statement = "SELECT content FROM contents WHERE blob = ?"
         for (content,) in ask(connection, statement, (row,)):
-            descriptor = disk.create(self._place_of(os.path.join("contents", str(row))))
-            try:
+            with disk.creating(self._place_of(os.path.join("contents", str(row)))) as descriptor:
                 disk.write_all(descriptor, content)
-            finally:
-                os.close(descriptor)
 
     def _move_aside(self, path: str) -> None:
         """Move a file, if it is there."""
@@ -201,10 +198,6 @@ class _Repair:
         return place
 
     def _write_report(self, findings: Iterable[Finding]) -> None:
-        descriptor = disk.create(os.path.join(self._found, "report.json"))
-        try:
+        with disk.creating(os.path.join(self._found, "report.json")) as descriptor:
             for finding in findings:
                 disk.write_all(descriptor, json.dumps(finding.fields()).encode("ascii") + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

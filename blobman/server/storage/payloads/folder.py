@@ -82,11 +82,7 @@ class _Root:
             raise UnavailableError("the data folder has been replaced by another one")
 
     def sync_folder(self, path: str) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        disk.sync_folder(path, self.descriptor)
 
     def read_mark(self) -> str | None:
         self.check()
@@ -250,12 +246,9 @@ def _close(file: _Descriptor, workers: Worker) -> Deferred[None]:
 
 
 def _read_exactly(number: int, start: int, end: int) -> bytes:
-    data = os.pread(number, end - start, start)
-    while len(data) < end - start:
-        more = os.pread(number, end - start - len(data), start + len(data))
-        if not more:
-            raise DamagedError("a payload is shorter than it was")
-        data += more
+    data = disk.read_part(number, start, end)
+    if len(data) < end - start:
+        raise DamagedError("a payload is shorter than it was")
     return data
 
 

@@ -22,7 +22,7 @@ from ... import disk
 from ..catalogue.connection import connect, store_errors, upgrade
 from ..catalogue.filling import Filling, Kept
 from . import layout
-from .files import odd, opened, read_part, reading
+from .files import odd, read_part, reading
 from .intake import JournalIntake, files_in
 from .quotas import read_quotas
 from .records import LastRecords
@@ -92,7 +92,7 @@ class Adoption:
         path = os.path.join(self._root, layout.QUOTAS)
         with reading(path):
             try:
-                with opened(path) as descriptor:
+                with disk.opened(path) as descriptor:
                     end = os.fstat(descriptor).st_size
                     quotas = read_quotas(read_part(descriptor, 0, end))
             except FileNotFoundError:

@@ -12,13 +12,12 @@ from typing import NamedTuple
 from ....errors import InvalidFlagsError, StoreError
 from ....model import Flags
 from ....protocol import read_flags
+from ... import disk
 from ..interface import BlobName
 from . import layout
 
 _MOST_FLAGS = 4096
 """Bytes of a file of flags."""
-
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Odd(NamedTuple):
@@ -52,28 +51,15 @@ def reading(path: str) -> Iterator[None]:
         raise StoreError(f"{odd(path, '').path} can't be read: {error.strerror}") from error
 
 
-@contextmanager
-def opened(path: str) -> Iterator[int]:
-    """Open a file for the block, which gets its descriptor. A pipe does not make it wait."""
-    descriptor = os.open(path, _FLAGS)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def read_part(descriptor: int, start: int, end: int) -> bytes:
     """
     Read the bytes from ``start`` to before ``end``.
 
     :raise OSError: the file ends before that, or can't be read.
     """
-    data = os.pread(descriptor, end - start, start)
-    while len(data) < end - start:
-        more = os.pread(descriptor, end - start - len(data), start + len(data))
-        if not more:
-            raise OSError(errno.EIO, "it is shorter than it was")
-        data += more
+    data = disk.read_part(descriptor, start, end)
+    if len(data) < end - start:
+        raise OSError(errno.EIO, "it is shorter than it was")
     return data
 
 
@@ -87,7 +73,7 @@ def flags_beside(root: str, name: BlobName) -> tuple[Flags, ...] | None:
     path = os.path.join(root, layout.path_of(name, layout.FLAGS))
     with reading(path):
         try:
-            with opened(path) as descriptor:
+            with disk.opened(path) as descriptor:
                 status = os.fstat(descriptor)
                 is_file = stat.S_ISREG(status.st_mode)
                 text = os.read(descriptor, _MOST_FLAGS) if is_file else b""

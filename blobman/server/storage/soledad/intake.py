@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ....protocol import TAG_SIZE
+from ... import disk
 from ..catalogue.filling import Kept
 from . import layout
-from .files import date_beside, odd, opened, read_part, reading
+from .files import date_beside, odd, read_part, reading
 from .journal import Gap, read_segment
 from .records import LastRecords, Put
 from .taking import Taking
@@ -96,7 +97,7 @@ class JournalIntake:
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:
         full_path = os.path.join(self._root, path)
-        with reading(full_path), opened(full_path) as descriptor:
+        with reading(full_path), disk.opened(full_path) as descriptor:
             yield descriptor
 
     def _are_files_newer(self, put: Put) -> bool:

@@ -12,9 +12,10 @@ from typing import NamedTuple, TypeAlias
 
 from ....model import MAX_NAME_LENGTH, Flags, is_name
 from ....protocol import TAG_SIZE
+from ... import disk
 from ..interface import BlobName
 from . import layout
-from .files import Odd, flags_beside, odd, opened, reading
+from .files import Odd, flags_beside, odd, reading
 
 _LINK = "it is a symbolic link"
 _SHARED = "it leads to what belongs to another user"
@@ -173,7 +174,7 @@ def _read_start(path: str) -> str:
 
 def _read_blob(root: str, name: BlobName, path: str) -> BlobFile:
     full_path = os.path.join(root, path)
-    with reading(full_path), opened(full_path) as descriptor:
+    with reading(full_path), disk.opened(full_path) as descriptor:
         status = os.fstat(descriptor)
         tag = os.pread(descriptor, TAG_SIZE, max(status.st_size - TAG_SIZE, 0))
     flags = flags_beside(root, name)
