@@ -21,6 +21,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
@@ -140,7 +142,7 @@ class ObjectStore:
         while time.monotonic() < end:
             if self._process is None or self._process.poll() is not None:
                 self._spawn()
-            if self._answers():
+            if self._works():
                 return
             time.sleep(0.05)
         with open(os.path.join(self.folder, "log")) as log:
@@ -159,15 +161,26 @@ class ObjectStore:
         with open(os.path.join(self.folder, "pid"), "w") as file:
             file.write(str(self._process.pid))
 
-    def _answers(self) -> bool:
+    def _works(self) -> bool:
+        """Make the bucket, and write something: what does that comes up last."""
         try:
-            urllib.request.urlopen(f"http://{self.address}/", timeout=5).close()
-        except urllib.error.HTTPError:
-            # It is there, and knows nobody without a signature.
-            return True
+            self._put("")
+            self._put("/works")
         except OSError:
             return False
         return True
+
+    def _put(self, path: str) -> None:
+        url = f"http://{self.address}/tests{path}"
+        signed = AWSRequest("PUT", url, data=b"x" if path else b"")
+        S3SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "s3", REGION).add_auth(signed)
+        request = urllib.request.Request(url, signed.data, dict(signed.headers), method="PUT")
+        try:
+            urllib.request.urlopen(request, timeout=5).close()
+        except urllib.error.HTTPError as error:
+            # The bucket is there.
+            if error.code != 409:
+                raise
 
     def kill(self) -> None:
         """End it at once, without a word."""
@@ -220,11 +233,9 @@ def _started() -> ObjectStore:
     return ObjectStore()
 
 
-async def object_store() -> ObjectStore:
+def object_store() -> ObjectStore:
     """Give the store of this process, which has the bucket ``tests``."""
-    store = _started()
-    await make_bucket(store.bucket())
-    return store
+    return _started()
 
 
 async def make_bucket(bucket: Bucket) -> None:

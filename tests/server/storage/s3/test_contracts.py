@@ -16,7 +16,7 @@ class S3PayloadsTests(PayloadsContract, TestCase):
     keeps_what_is_open = False
 
     async def setUp(self) -> None:  # type: ignore[override]
-        store = await object_store()
+        store = object_store()
         self.payloads = payloads(store.bucket())
         await self.payloads.open()
         self.addCleanup(lambda: self.payloads.close())
@@ -28,7 +28,7 @@ class PrivateS3PayloadsTests(PayloadsContract, TestCase):
     keeps_what_is_open = False
 
     async def setUp(self) -> None:  # type: ignore[override]
-        store = await object_store()
+        store = object_store()
         self.payloads = payloads(store.private_bucket())
         await self.payloads.open()
         self.addCleanup(lambda: self.payloads.close())
@@ -36,7 +36,7 @@ class PrivateS3PayloadsTests(PayloadsContract, TestCase):
 
 class S3BackendTests(BackendContract, TestCase):
     async def setUp(self) -> None:  # type: ignore[override]
-        store = await object_store()
+        store = object_store()
         objects = payloads(store.bucket())
         self.backend = Backend(SQLiteCatalogue(self.mktemp()), objects, reactor)
         await self.backend.open()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
 
@@ -86,6 +87,8 @@ class Client:
 
     :param patience: seconds without any progress after which a request is given up.
     :param signer: the one that goes by the ``AWS_*`` variables and files if None.
+    :param jitter: says how long to wait before a request is made again.
+    :param clock: that of the reactor if None.
     :ivar observers: called with each :class:`Asked`.
     :raise OSError: the bucket's file of authorities can't be read.
     :raise ValueError: there is no certificate in it.
@@ -98,13 +101,14 @@ class Client:
         patience: float = PATIENCE,
         signer: Signer | None = None,
         jitter: Jitter = half_or_more,
+        clock: IReactorTime | None = None,
     ) -> None:
         self.bucket = bucket
         self.observers: list[Callable[[Asked], object]] = []
         self._patience = patience
         self._jitter = jitter
         self._reactor = reactor
-        self._clock = steady_clock(reactor)
+        self._clock = clock or steady_clock(reactor)
         self._signer = signer or Signer(reactor, bucket)
         self._pool: HTTPConnectionPool = Pool(reactor)
         self._pool.maxPersistentPerHost = CONNECTIONS

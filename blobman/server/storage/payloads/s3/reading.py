@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from .....errors import ClosedError
@@ -44,14 +44,9 @@ class S3Payload:
             raise DamagedError("a payload is shorter than it was")
         if start == end:
             return b""
-        try:
-            if self._ahead is not None and self._ahead.can_give(start, end):
-                return await self._ahead.read(end - start)
-            return await self._read_alone(self._stream(start, end), end - start)
-        except CancelledError:
-            if self._is_closed:
-                raise ClosedError("the payload was closed") from None
-            raise
+        if self._ahead is not None and self._ahead.can_give(start, end):
+            return await self._ahead.read(end - start)
+        return await self._read_alone(self._stream(start, end), end - start)
 
     async def _read_alone(self, stream: Stream, size: int) -> bytes:
         self._open.add(stream)

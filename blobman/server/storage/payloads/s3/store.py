@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -18,7 +19,7 @@ from ..interface import IPayload, IPayloads, IPayloadWriter
 from ..memory import MemoryPayload
 from .answers import SOON, Answer, refusal
 from .bucket import Bucket
-from .client import PATIENCE, Asked, Client, Request
+from .client import PATIENCE, Asked, Client, Jitter, Request, half_or_more
 from .parts import abort_parts, find_begun
 from .reading import S3Payload
 from .removing import MANY, remove_objects
@@ -55,6 +56,8 @@ class S3Payloads:
     :param reactor: the global one if None.
     :param patience: seconds without any progress after which the store counts as unavailable.
     :param signer: signs requests; the one that goes by the ``AWS_*`` variables and files if None.
+    :param jitter: says how long to wait before a request is made again.
+    :param clock: that of the reactor if None.
     :ivar observers: called with each :class:`~.client.Asked`.
     :raise OSError: the bucket's file of authorities can't be read.
     :raise ValueError: there is no certificate in it.
@@ -69,11 +72,13 @@ class S3Payloads:
         reactor: Any = None,
         patience: float = PATIENCE,
         signer: Signer | None = None,
+        jitter: Jitter = half_or_more,
+        clock: IReactorTime | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        self._clock = steady_clock(reactor)
-        self._client = Client(reactor, bucket, patience, signer)
+        self._clock = clock or steady_clock(reactor)
+        self._client = Client(reactor, bucket, patience, signer, jitter, self._clock)
         self._mark: str | None = None
         self._is_open = False
         self._probed_at: float | None = None
@@ -107,6 +112,10 @@ class S3Payloads:
         if not self._is_open:
             work.close()
             return fail(ClosedError("the storage is not open"))
+        return self._track(work)
+
+    def _track(self, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+        """Do something that is waited for in the end."""
         doing = Deferred.fromCoroutine(work)
         ended: Deferred[None] = Deferred()
         self._working.add(ended)
@@ -128,7 +137,7 @@ class S3Payloads:
         # It tells as well that the store answers, before anybody sends what can't be sent again.
         if (await self._head(key)).status != 404:
             raise UnavailableError("the key of a payload has been used")
-        writer = Writer(self._client, key, size)
+        writer = Writer(self._client, key, size, self._track)
         await writer.begin()
         return writer
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
-from .....errors import StoreError
+from .....errors import ClosedError, StoreError
 from .....wire.idle import IdleTimer
 from .....wire.receivers import Receiver
 from ...interface import DamagedError, UnavailableError
@@ -109,7 +109,7 @@ class Stream:
         self._missing = missing
         self._exchange: Exchange | None = None
         self._buffer: _Buffer | None = None
-        self._is_busy = False
+        self._is_busy = self._is_stopped = False
 
     def can_give(self, start: int, end: int) -> bool:
         """Tell whether these bytes are the next ones, and nobody waits for others."""
@@ -124,9 +124,14 @@ class Stream:
         self._is_busy = True
         try:
             data = await self._read(size)
+        except CancelledError:
+            self._disconnect()
+            if self._is_stopped:
+                raise ClosedError("the payload was closed") from None
+            raise
         except BaseException:
             # Whoever is told that this failed does not know where it goes on.
-            self.close()
+            self._disconnect()
             raise
         self._is_busy = False
         self._place += size
@@ -134,19 +139,22 @@ class Stream:
 
     async def _read(self, size: int) -> bytes:
         attempt = 1
-        while True:
+        while not self._is_stopped:
             try:
                 buffer = self._buffer or await self._begin(attempt)
                 await buffer.fill(size)
                 return buffer.pop(size)
             except MaybeLaterError as error:
-                self.close()
+                self._disconnect()
                 await self._client.pause_after(attempt, error)
             attempt += 1
+        raise ClosedError("the payload was closed")
 
     async def _begin(self, attempt: int) -> _Buffer:
         request = range_request(self._name, self._place, self._end)
         exchange = self._exchange = await self._client.begin(request, attempt=attempt)
+        if self._is_stopped:
+            self._disconnect()
         response = await exchange.response()
         if response.code != 206:
             raise await self._refused(await exchange.answer())
@@ -172,7 +180,11 @@ class Stream:
             raise DamagedError("a payload is shorter than it was")
 
     def close(self) -> None:
-        """Close its connection. It may be read all the same, and goes on from the same place."""
+        """Close its connection. A read that is under way fails with ``ClosedError``."""
+        self._is_stopped = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         exchange, self._exchange, self._buffer = self._exchange, None, None
         if exchange is not None:
             exchange.abort()

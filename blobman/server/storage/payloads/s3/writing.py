@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -36,17 +37,22 @@ DOUBLED_AFTER = 2000
 """After so many parts, those that are collected have twice as many bytes."""
 
 
+Track = Callable[[Coroutine[Deferred[Any], Any, None]], Deferred[None]]
+
+
 @implementer(IPayloadWriter)
 class Writer:
     """
     Writes an object: by one request if it can, else in parts.
 
     :param size: the payload's bytes; None if nobody knows.
+    :param track: does what has to be done before the store is closed.
     """
 
     _log = Logger()
 
-    def __init__(self, client: Client, name: str, size: int | None) -> None:
+    def __init__(self, client: Client, name: str, size: int | None, track: Track) -> None:
+        self._track = track
         self._client = client
         self._name = name
         self._expected = size
@@ -129,9 +135,11 @@ class Writer:
     async def _commit(self) -> None:
         try:
             await self._store()
-        except BaseException:
-            # Whoever has been told that this failed has the key removed.
+        except CancelledError:
             self.discard()
+            raise
+        except BaseException:
+            await self.discard()
             raise
         self._put = self._begun = None
 
@@ -146,7 +154,7 @@ class Writer:
 
     def discard(self) -> Deferred[None]:
         """End without keeping it; see :class:`IPayloadWriter`."""
-        return Deferred.fromCoroutine(self._discard())
+        return self._track(self._discard())
 
     async def _discard(self) -> None:
         put, self._put = self._put, None
