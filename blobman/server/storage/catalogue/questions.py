@@ -8,8 +8,8 @@ other threads from running.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import apsw
@@ -21,15 +21,13 @@ from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableErro
 from .interface import LAST, PAGE, Change, Entry, History, Page, StoreMark
 from .rows import check_entry, digit_of, read_flags
 
-TOGETHER = 20
-"""How many names are looked up at once; of more, most would be looked up in vain."""
-
-_LOOK_UP = """
-    SELECT w.key, b.blob, b.size, b.tag, b.date, b.key, b.digest, d.digests
+_FIND = """
+    SELECT w.key, b.size, b.tag, b.date, b.key, b.digest, d.digests, c.content
     FROM json_each(?) AS w
     CROSS JOIN places AS p ON p.user = w.value ->> 0 AND p.namespace = w.value ->> 1
     CROSS JOIN blobs AS b ON b.place = p.place AND b.id = w.value ->> 2
     LEFT JOIN digests AS d ON d.blob = b.blob
+    LEFT JOIN contents AS c ON c.blob = b.blob
 """
 
 _CHANGES = """
@@ -89,59 +87,13 @@ class Questions:
     def find(self, names: Sequence[BlobName], most: int) -> list[Entry | None]:
         """Look names up; see :class:`~.interface.ICatalogue`."""
         try:
-            with self._snapshot():
-                return self._find(names, most)
+            with closing(self._connection.execute(_FIND, (json.dumps(names),))) as rows:
+                return _take(names, rows, most)
         except (apsw.CorruptError, DamagedError):
             if len(names) == 1:
                 raise
         # It is told when it is the turn of the damaged one.
         return self.find(names[:1], most)
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        """Have all statements in the block see the same."""
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.execute("ROLLBACK")
-
-    def _find(self, names: Sequence[BlobName], most: int) -> list[Entry | None]:
-        taken = self._take(names, most)
-        contents = self._contents([row[0] for row in taken if row and row[4] is None])
-        return [
-            None if row is None else _checked_entry(name, row, contents)
-            for name, row in zip(names, taken, strict=False)
-        ]
-
-    def _take(self, names: Sequence[BlobName], most: int) -> list[tuple[Any, ...] | None]:
-        """Give the rows that are to be answered with; see :meth:`.interface.ICatalogue.find`."""
-        taken: list[tuple[Any, ...] | None] = []
-        for start in range(0, len(names), TOGETHER):
-            for row in self._look_up(names[start : start + TOGETHER]):
-                taken.append(row)
-                if row is not None:
-                    most -= row[1]
-                    if most <= 0 or (row[4] is not None and row[1] > SMALL):
-                        return taken
-        return taken
-
-    def _look_up(self, names: Sequence[BlobName]) -> list[tuple[Any, ...] | None]:
-        rows: list[tuple[Any, ...] | None] = [None] * len(names)
-        for found in self._ask(_LOOK_UP, (json.dumps(names),)):
-            rows[found[0]] = found[1:]
-        return rows
-
-    def _contents(self, blobs: Sequence[int]) -> dict[int, bytes]:
-        if not blobs:
-            return {}
-        return dict(
-            self._ask(
-                "SELECT c.blob, c.content FROM json_each(?) AS w"
-                " CROSS JOIN contents AS c ON c.blob = w.value",
-                (json.dumps(blobs),),
-            )
-        )
 
     def get_flags(self, name: BlobName) -> FlagList:
         """Read flags; see :class:`~.interface.ICatalogue`."""
@@ -289,12 +241,22 @@ class Questions:
         return [TokenInfo(*row) for row in rows]
 
 
-def _checked_entry(name: BlobName, row: tuple[Any, ...], contents: Mapping[int, bytes]) -> Entry:
-    blob, size, tag, date, key, digest, digests = row
-    content = contents.get(blob, b"") if key is None else None
-    entry = Entry(size, tag, date, content, key, digests or b"")
-    check_entry(name, entry, digest)
-    return entry
+def _take(
+    names: Sequence[BlobName], rows: Iterable[tuple[Any, ...]], most: int
+) -> list[Entry | None]:
+    """Read no more rows than are wanted, so that no content is read in vain."""
+    found: list[Entry | None] = []
+    for number, size, tag, date, key, digest, digests, content in rows:
+        found += [None] * (number - len(found))
+        entry = Entry(
+            size, tag, date, (content or b"") if key is None else None, key, digests or b""
+        )
+        check_entry(names[number], entry, digest)
+        found.append(entry)
+        most -= size
+        if most <= 0 or (key is not None and size > SMALL):
+            return found
+    return found + [None] * (len(names) - len(found))
 
 
 def _sources(query: ListQuery) -> list[tuple[str, tuple[str, ...]]]:
