@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError
 
 from ...protocol import TAG_SIZE, ProtocolError, read_range, write_tag
 from ..storage.interface import IStoredBlob
-from .answers import PacedWriter, check_present, set_head
+from .answers import PacedWriter, answer, check_present, set_head
 from .body import ClientGoneError
 from .refusals import Refusal
 from .request import BlobsRequest
@@ -25,7 +25,11 @@ async def send_blob(request: BlobsRequest, blob: IStoredBlob) -> None:
         check_present(request)
         part = _read_range(request, blob.size)
         start, end = part or (0, blob.size)
-        code, headers = 206 if part else 200, _headers(blob, start, end, part is not None)
+        code, headers = 206 if part else 200, _headers(blob, part)
+        if blob.content is not None:
+            await answer(request, code, blob.content[start:end], headers=headers)
+            return
+        headers.append(("Content-Length", str(end - start)))
         if request.method == b"HEAD":
             set_head(request, code, headers)
             request.finish()
@@ -37,14 +41,10 @@ async def send_blob(request: BlobsRequest, blob: IStoredBlob) -> None:
         blob.close()
 
 
-def _headers(blob: IStoredBlob, start: int, end: int, is_part: bool) -> list[tuple[str, str]]:
-    headers = [
-        ("Accept-Ranges", "bytes"),
-        ("Content-Type", "application/octet-stream"),
-        ("Content-Length", str(end - start)),
-    ]
-    if is_part:
-        headers.append(("Content-Range", f"bytes {start}-{end - 1}/{blob.size}"))
+def _headers(blob: IStoredBlob, part: tuple[int, int] | None) -> list[tuple[str, str]]:
+    headers = [("Accept-Ranges", "bytes"), ("Content-Type", "application/octet-stream")]
+    if part:
+        headers.append(("Content-Range", f"bytes {part[0]}-{part[1] - 1}/{blob.size}"))
     if len(blob.tag) == TAG_SIZE:
         headers.append(("Tag", write_tag(blob.tag)))
     return headers
