@@ -59,11 +59,12 @@ class FileAccounts:
 
     def check(self, user: str, token: str) -> Deferred[bool]:
         """Tell whether a token is one of a user's; see :class:`.IAccounts`."""
-        return Deferred.fromCoroutine(self._check(user, token))
-
-    async def _check(self, user: str, token: str) -> bool:
+        is_read: Deferred[None] = succeed(None)
         if self._is_to_be_read(self._look()):
-            await self._reading.run(self._read_again)
+            is_read = self._reading.run(self._read_again)
+        return is_read.addCallback(lambda _: self._is_known(user, token))
+
+    def _is_known(self, user: str, token: str) -> bool:
         if self._now() >= self._known_at + KEPT:
             raise StoreError("the token file can't be read")
         return is_one_of(token, self._digests.get(user, ()))
