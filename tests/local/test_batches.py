@@ -46,7 +46,9 @@ class BatchesTestCase(SynchronousTestCase):
     def open(self) -> apsw.Connection:
         folder = Path(self.mktemp())
         folder.mkdir()
-        connection = connect(str(folder / "db"), b"k" * 32, pragmas=("foreign_keys=ON",))
+        connection = connect(
+            str(folder / "db"), b"k" * 32, pragmas=("foreign_keys=ON", "synchronous=OFF")
+        )
         self.addCleanup(connection.close)
         schema.upgrade(connection, "db")
         return connection
