@@ -8,18 +8,23 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 
-def own_port(case: SynchronousTestCase, host: str = "127.0.0.1") -> int:
+def hold_port(host: str = "127.0.0.1") -> socket.socket:
     """
-    Give a port that nobody else is given until the test has ended.
+    Take a port that nobody else is given until what this returns has been closed.
 
-    Servers of the test may listen on it, one after another. In between, connections to it are
-    refused: a port that is only given back may be somebody's, of another test run, the next moment.
+    Servers may listen on it, one after another. In between, connections to it are refused: a port
+    that is only given back may be somebody's, of another test run, the next moment.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    holder = socket.socket(family)
+    holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     # Who asks for this port may bind it, too, if this is set; who asks for any gets another one.
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind((host, 0))
+    return holder
+
+
+def own_port(case: SynchronousTestCase, host: str = "127.0.0.1") -> int:
+    """Give a port that is held until the test has ended."""
+    holder = hold_port(host)
     port: int = holder.getsockname()[1]
     if sys.platform == "linux":
         case.addCleanup(holder.close)

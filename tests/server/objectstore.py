@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from blobman.server.storage.payloads.s3 import Bucket, S3Payloads
 from blobman.server.storage.payloads.s3.client import Client, Request
 from blobman.server.storage.payloads.s3.signing import Signer
 
+from ..ports import hold_port
 from ..support import authority
 
 ACCESS_KEY = "access-key-of-the-tests"
@@ -100,11 +100,8 @@ class ObjectStore:
             json.dump({"identities": [identity]}, file)
 
     def _choose_ports(self) -> None:
-        # They stay this store's, also while it does not run: nobody else is given them.
-        self._holders = [socket.socket() for _ in PORTS]
-        for holder in self._holders:
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            holder.bind(("127.0.0.1", 0))
+        # They stay this store's, also while it does not run.
+        self._holders = [hold_port() for _ in PORTS]
         numbers = [holder.getsockname()[1] for holder in self._holders]
         self._ports = dict(zip(PORTS, numbers, strict=True))
         self.address = f"127.0.0.1:{self._ports['s3']}"
