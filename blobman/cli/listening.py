@@ -18,7 +18,7 @@ from .waiting import until_ended
 
 
 async def run_server(
-    reactor: Any, data: str, tokens: str | None, listen: Sequence[str], **options: Any
+    reactor: Any, data: str | None, tokens: str | None, listen: Sequence[str], **options: Any
 ) -> None:
     """
     Run a server until this is cancelled, and show where it listens.

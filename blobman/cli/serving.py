@@ -20,12 +20,26 @@ from .work import Work
     "--data",
     metavar="DIR",
     shell_complete=complete_folder,
-    required=True,
     envvar="BLOBMAN_DATA",
     show_envvar=True,
     help="The folder of the blobs; made if there is none.",
 )
 @catalogue_option
+@click.option(
+    "--payloads",
+    metavar="URL",
+    envvar="BLOBMAN_PAYLOADS",
+    show_envvar=True,
+    help="Where large blobs are, if not there: DIR, or s3://BUCKET/PREFIX?endpoint=...&region=...",
+)
+@click.option(
+    "--keep-payloads",
+    metavar="DAYS",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="For how long the bytes of deleted large blobs stay: longer than you go back to a backup "
+    "of the catalogue.",
+)
 @click.option(
     "--listen",
     metavar="ENDPOINT",
@@ -62,8 +76,10 @@ from .work import Work
     help="How long requests under way may take when it stops.",
 )
 def serve(
-    data: str,
+    data: str | None,
     catalogue: str | None,
+    payloads: str | None,
+    keep_payloads: float,
     listen: tuple[str, ...],
     tokens: str | None,
     incoming: tuple[str, ...],
@@ -90,10 +106,12 @@ def serve(
     for path in filter(None, (tokens, incoming_tokens)):
         if not os.path.exists(path):
             tell(f"There are no tokens yet: {path} is not there. blobman token add makes it.")
+    if data is None and (catalogue is None or payloads is None):
+        raise click.UsageError("give --data, or both --catalogue and --payloads")
     if catalogue is not None:
         check_catalogue(catalogue)
     if tokens is None:
-        _tell_of_catalogue(data if catalogue is None else catalogue)
+        _tell_of_catalogue(catalogue or data or "")
 
     async def work(reactor: Any) -> None:
         from .listening import run_server
@@ -108,6 +126,8 @@ def serve(
             incoming_tokens=incoming_tokens,
             metrics=metrics,
             catalogue=catalogue,
+            payloads=payloads,
+            keep_payloads=keep_payloads,
         )
 
     return Work(work, logs=True)

@@ -163,6 +163,18 @@ class ServeTests(CommandCase):
         )  # fmt: skip
         self.assertIn(f"There are no tokens yet: {self.path('nosuch')} is not", outcome.err)
 
+    async def test_where_blobs_can_not_be(self) -> None:
+        settings = "--tokens", self.path("tokens.json"), "--listen", "tcp:0:interface=127.0.0.1"
+        for options, words in (
+            ((), "give --data, or both --catalogue and --payloads"),
+            (("--payloads", "s3://bucket"), "give --data, or both"),
+            (("--data", self.path("data"), "--payloads", "s3://u:hidden@b"), "--payloads: s3://"),
+            (("--data", self.path("data"), "--payloads", "nfs://b"), "--payloads: a store"),
+        ):
+            line = await self.refuse(2, "serve", *settings, *options)
+            self.assertIn(words, line)
+            self.assertNotIn("hidden", line)
+
     async def test_what_cant_be_listened_on(self) -> None:
         settings = "--data", self.path("data"), "--tokens", self.path("tokens.json")
         for endpoint in ("nonsense", "tcp", "nonsense:1", "tcp:x", "tcp:1:nonsense=1"):

@@ -24,7 +24,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from twisted.internet import reactor
-from twisted.trial.unittest import SkipTest
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from blobman.server.storage.payloads.s3 import Bucket, S3Payloads
 from blobman.server.storage.payloads.s3.client import Client, Request
@@ -210,9 +210,34 @@ class ObjectStore:
         }
         return Bucket(**{**given, **fields})
 
+    @staticmethod
+    def credentials() -> dict[str, str]:
+        """Give the variables by which a program may do all."""
+        return {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+
     def private_bucket(self) -> Bucket:
         """Give one that is reached over TLS."""
         return self.bucket(scheme="https", host=self.private_address, ca=self.ca)
+
+
+def url_of(bucket: Bucket) -> str:
+    """Name a place on a command line."""
+    ca = f"&ca={bucket.ca}" if bucket.ca else ""
+    return f"{bucket}?endpoint={bucket.scheme}://{bucket.host}&region={bucket.region}{ca}"
+
+
+def environment(case: SynchronousTestCase, **variables: str | None) -> None:
+    """Change variables of the environment until a test has ended; None removes one."""
+
+    def put(name: str, value: str | None) -> None:
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+    for name, value in variables.items():
+        case.addCleanup(put, name, os.environ.get(name))
+        put(name, value)
 
 
 def signer(bucket: Bucket, secret_key: str = SECRET_KEY) -> Signer:

@@ -63,8 +63,12 @@ class Place(Protocol):
 
     shown: str
 
-    def make(self, reactor: Any) -> ICatalogue:
-        """Make the catalogue, for a server."""
+    def make(self, reactor: Any, linger: int) -> ICatalogue:
+        """
+        Make the catalogue, for a server.
+
+        :param linger: seconds for which the payloads of deleted blobs are kept.
+        """
         ...
 
     def asking(self) -> AbstractContextManager[Questions]:
@@ -100,9 +104,9 @@ class FolderPlace:
         self.shown = f"sqlite:{data}"
         self._folder = os.path.join(self.data, OWN_FOLDER)
 
-    def make(self, reactor: Any) -> ICatalogue:
+    def make(self, reactor: Any, linger: int) -> ICatalogue:
         """Make the catalogue, of payloads that are elsewhere; see :class:`Place`."""
-        return SQLiteCatalogue(self._folder, reactor, adopt=self._refuse_older)
+        return SQLiteCatalogue(self._folder, reactor, adopt=self._refuse_older, linger=linger)
 
     def asking(self) -> AbstractContextManager[Questions]:
         """Ask it something; see :class:`Place`."""
@@ -158,11 +162,11 @@ class DatabasePlace:
         self._conninfo = read_url(f"postgresql:{rest}")
         self.shown = without_password(rest)
 
-    def make(self, reactor: Any) -> ICatalogue:
+    def make(self, reactor: Any, linger: int) -> ICatalogue:
         """Make the catalogue; see :class:`Place`."""
         from ..storage.catalogue.postgres.catalogue import PostgresCatalogue
 
-        return PostgresCatalogue(self._conninfo, reactor)
+        return PostgresCatalogue(self._conninfo, reactor, linger=linger)
 
     def asking(self) -> AbstractContextManager[Questions]:
         """Ask it something; see :class:`Place`."""

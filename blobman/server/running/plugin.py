@@ -27,6 +27,8 @@ class Options(BaseOptions):
     optParameters = [  # noqa: RUF012
         ["data", "d", None, "The folder of the blobs; made if there is none."],
         ["catalogue", None, None, "Where the catalogue is, as a URL; without one, in that folder."],
+        ["payloads", None, None, "Where large blobs are, as a URL; without one, in that folder."],
+        ["keep-payloads", None, 0.0, "Days for which those of deleted blobs stay.", float],
         [
             "tokens",
             "t",
@@ -61,9 +63,12 @@ class Options(BaseOptions):
 
         :raise UsageError: something is; or an endpoint can't be one.
         """
-        for needed in ("data", "listen"):
-            if not self[needed]:
-                raise UsageError(f"--{needed} is needed")
+        if not self["listen"]:
+            raise UsageError("--listen is needed")
+        if not (self["data"] or (self["catalogue"] and self["payloads"])):
+            raise UsageError("--data is needed, or both --catalogue and --payloads")
+        if not self["keep-payloads"] >= 0:
+            raise UsageError("--keep-payloads must be a number of days")
         if self["incoming"] and not self["incoming-tokens"]:
             raise UsageError("--incoming needs --incoming-tokens")
         try:
@@ -85,6 +90,8 @@ def _make_service(options: Options) -> BlobsService:
         incoming_tokens=options["incoming-tokens"] or "",
         metrics=options["metrics"],
         catalogue=options["catalogue"],
+        payloads=options["payloads"],
+        keep_payloads=options["keep-payloads"],
     )
 
 

@@ -9,6 +9,7 @@ from ...clocks import steady_clock
 from .backend import Backend
 from .catalogue.sqlite import SQLiteCatalogue
 from .payloads.folder import FolderPayloads
+from .payloads.interface import LINGER
 from .payloads.memory import MemoryPayloads
 from .soledad.adoption import Adoption
 
@@ -16,19 +17,22 @@ OWN_FOLDER = ".blobman"
 """The folder in a data folder where all that the server makes is. No user has a name like it."""
 
 
-def folder_backend(data: str, reactor: Any = None) -> Backend:
+def folder_backend(data: str, reactor: Any = None, linger: int = LINGER) -> Backend:
     """
     Make a backend that keeps its blobs in a folder.
 
     :param data: the folder; it is made if need be. One server at a time. One that has blobs, but
         no catalogue, is taken over; see ``soledad``.
     :param reactor: the global one if None.
+    :param linger: seconds for which the payloads of deleted blobs are kept at least.
     """
     if reactor is None:
         from twisted.internet import reactor
     own = os.path.join(data, OWN_FOLDER)
-    catalogue = SQLiteCatalogue(own, reactor, adopt=Adoption(data))
-    return Backend(catalogue, FolderPayloads(data, reactor), steady_clock(reactor))
+    payloads = FolderPayloads(data, reactor)
+    linger = max(linger, payloads.linger)
+    catalogue = SQLiteCatalogue(own, reactor, adopt=Adoption(data), linger=linger)
+    return Backend(catalogue, payloads, steady_clock(reactor))
 
 
 def memory_backend() -> Backend:

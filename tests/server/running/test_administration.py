@@ -219,6 +219,13 @@ class PluginTests(SynchronousTestCase):
         options.parseOptions(["--data", self.mktemp(), "--listen", "tcp:0"])
         self.assertIsInstance(options["service"], BlobsService)
 
+    def test_payloads_elsewhere(self) -> None:
+        options = Options()
+        options.parseOptions(
+            ["--catalogue", self.mktemp(), "--payloads", self.mktemp(), "--listen", "tcp:0"]
+        )
+        self.assertIsInstance(options["service"], BlobsService)
+
     def test_what_is_missing(self) -> None:
         for arguments in (
             [],
@@ -226,5 +233,9 @@ class PluginTests(SynchronousTestCase):
             ["-l", "tcp:0"],
             ["--data", "d", "--tokens", "", "-l", "tcp:0"],
             ["--data", "d", "--tokens", "t", "-l", "tcp:0", "--incoming", "tcp:0"],
+            ["--catalogue", "sqlite:d", "-l", "tcp:0"],
+            ["--data", "d", "--payloads", "s3://", "-l", "tcp:0"],
+            ["--data", "d", "--keep-payloads", "-1", "-l", "tcp:0"],
+            ["--data", "d", "--keep-payloads", "nan", "-l", "tcp:0"],
         ):
             self.assertRaises(UsageError, Options().parseOptions, arguments)

@@ -19,10 +19,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import BlobAlreadyExistsError, BlobNotFoundError, QuotaExceededError
 from blobman.model import Flags
-from blobman.server.storage.catalogue.interface import LEASE, LINGER, Publication
+from blobman.server.storage.catalogue.interface import LEASE, Publication
 from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
 from blobman.server.storage.catalogue.transaction import SECOND
 from blobman.server.storage.interface import BlobName, UnavailableError
+from blobman.server.storage.payloads.interface import LINGER
 from blobman.testing.contracts.support import query, sealed
 
 T = TypeVar("T")

@@ -11,10 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import BlobAlreadyExistsError, StoreError
 from blobman.server.storage.backend import Backend
-from blobman.server.storage.catalogue.interface import LEASE, LINGER, POSTPONED
+from blobman.server.storage.catalogue.interface import LEASE, POSTPONED
 from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
 from blobman.server.storage.interface import IUpload, UnavailableError
 from blobman.server.storage.janitor import AT_ONCE, EVERY
+from blobman.server.storage.payloads.interface import LINGER
 from blobman.server.storage.payloads.memory import MemoryPayloads
 from blobman.testing.contracts.support import name, sealed
 

@@ -33,9 +33,6 @@ LAST = 2**63 - 1
 LEASE = 600
 """Seconds after which an upload whose lease nobody renews has ended."""
 
-LINGER = 60
-"""Seconds after which nobody can be about to open the payload of a deleted blob any more."""
-
 POSTPONED = 3600
 """Seconds after which it is tried again to remove what could not be removed."""
 

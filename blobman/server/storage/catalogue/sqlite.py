@@ -15,11 +15,12 @@ from zope.interface import implementer
 
 from ....threads import Work
 from ..interface import Outcomes
+from ..payloads.interface import LINGER
 from ..threads import CLOSED, Ending, Inline, Threads, Worker
 from ..waking import Waiters
 from .connection import Adopt, connect, store_errors
 from .folder import CatalogueFolder
-from .interface import LINGER, ICatalogue, Publication
+from .interface import ICatalogue, Publication
 from .questions import Questions
 from .transaction import Transaction
 from .writer import Growing, Publishing, Writer

@@ -22,7 +22,8 @@ from ....errors import (
 )
 from ....model import Flags
 from ..interface import BlobName, Outcomes, UnavailableError
-from .interface import LEASE, LINGER, POSTPONED, Publication, StoreMark
+from ..payloads.interface import LINGER
+from .interface import LEASE, POSTPONED, Publication, StoreMark
 from .places import Place, Places
 from .rows import row_digest, write_flags
 

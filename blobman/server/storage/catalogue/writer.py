@@ -20,6 +20,7 @@ from ....errors import BlobError
 from ....threads import Work
 from ... import disk
 from ..interface import DamagedError, UnavailableError
+from ..payloads.interface import LINGER
 from .connection import (
     Adopt,
     as_store_error,
@@ -30,7 +31,7 @@ from .connection import (
 )
 from .folder import CatalogueFolder, take_lock
 from .history import begin_generation, begin_only_generation, forget_tombstones
-from .interface import LINGER, Publication
+from .interface import Publication
 from .log import WriteAheadLog
 from .marker import Marker
 from .pairing import check_pairing, first_transaction

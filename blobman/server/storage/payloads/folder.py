@@ -28,7 +28,7 @@ from ... import disk
 from ..faults import told
 from ..interface import DamagedError, UnavailableError
 from ..threads import CLOSED, Ending, Threads, Worker
-from .interface import IPayload, IPayloads, IPayloadWriter
+from .interface import LINGER, IPayload, IPayloads, IPayloadWriter
 from .memory import MemoryPayload
 
 T = TypeVar("T")
@@ -262,6 +262,7 @@ class FolderPayloads:
     :param is_apart: whether the catalogue is elsewhere.
     """
 
+    linger = LINGER
     late = 0
 
     def __init__(self, root: str, reactor: Any = None, is_apart: bool = False) -> None:

@@ -16,6 +16,9 @@ from zope.interface import Attribute, Interface
 
 from ....errors import StoreError
 
+LINGER = 60
+"""Seconds after which nobody can be about to open the payload of a deleted blob any more."""
+
 
 class IPayloadWriter(Interface):
     """A payload that is being written. It ends with exactly one of ``commit`` and ``discard``."""
@@ -66,6 +69,7 @@ class IPayloads(Interface):
     late: int = Attribute(
         "Seconds for which a payload may still turn up, though writing it has failed."
     )
+    linger: int = Attribute("Seconds for which deleted ones must stay, for those who read them.")
     is_apart: bool = Attribute("Whether it has a mark, since it is not where the catalogue is.")
 
     def open() -> Deferred[None]:

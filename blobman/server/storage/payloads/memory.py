@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from ....errors import StoreError
 from ..interface import DamagedError, UnavailableError
-from .interface import IPayload, IPayloads, IPayloadWriter
+from .interface import LINGER, IPayload, IPayloads, IPayloadWriter
 
 
 @implementer(IPayloadWriter)
@@ -67,6 +67,7 @@ class MemoryPayloads:
     :ivar mark: the one that was written; None if none was.
     """
 
+    linger = LINGER
     late = 0
     is_apart = False
 

@@ -24,6 +24,8 @@ from blobman.server.storage.payloads.s3.signing import (
     framed_size,
 )
 
+from ...objectstore import environment
+
 # The example of Amazon's documentation, "Signature Calculations: Transferring Payload in Chunks".
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -134,27 +136,16 @@ class CredentialsTests(TestCase):
     """They are where everybody's are."""
 
     def setUp(self) -> None:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            self.change(name, None)
+        environment(self, **dict.fromkeys(it for it in os.environ if it.startswith("AWS_")))
         self.folder = self.mktemp()
         os.mkdir(self.folder)
-        for name in ("config", "credentials"):
-            file = "AWS_CONFIG_FILE" if name == "config" else "AWS_SHARED_CREDENTIALS_FILE"
-            self.change(file, os.path.join(self.folder, name))
-        self.change("AWS_EC2_METADATA_DISABLED", "true")
+        environment(
+            self,
+            AWS_CONFIG_FILE=os.path.join(self.folder, "config"),
+            AWS_SHARED_CREDENTIALS_FILE=os.path.join(self.folder, "credentials"),
+            AWS_EC2_METADATA_DISABLED="true",
+        )
         self.signer = Signer(reactor, BUCKET)
-
-    def change(self, name: str, value: str | None) -> None:
-        before = os.environ.get(name)
-
-        def put(value: str | None) -> None:
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-        self.addCleanup(put, before)
-        put(value)
 
     def write(self, name: str, text: str) -> None:
         with open(os.path.join(self.folder, name), "w") as file:
@@ -166,8 +157,8 @@ class CredentialsTests(TestCase):
         return authorization.partition("Credential=")[2].partition("/")[0]
 
     async def test_variables(self) -> None:
-        self.change("AWS_ACCESS_KEY_ID", "from-variables")
-        self.change("AWS_SECRET_ACCESS_KEY", "s")
+        environment(self, AWS_ACCESS_KEY_ID="from-variables")
+        environment(self, AWS_SECRET_ACCESS_KEY="s")
         self.assertEqual(await self.used(), "from-variables")
 
     async def test_files_and_profiles(self) -> None:
@@ -176,7 +167,7 @@ class CredentialsTests(TestCase):
             "credentials", f"[default]\n{keys.format('mine')}[other]\n{keys.format('others')}"
         )
         self.assertEqual(await self.used(), "mine")
-        self.change("AWS_PROFILE", "other")
+        environment(self, AWS_PROFILE="other")
         self.signer.forget()
         self.assertEqual(await self.used(), "others")
 

@@ -14,8 +14,9 @@ from .....errors import BlobNotFoundError
 from .....model import Flags
 from .....threads import Work
 from ...interface import BlobName, Outcomes
+from ...payloads.interface import LINGER
 from ...threads import CLOSED, Ending, Threads, Worker
-from ..interface import LINGER, History, ICatalogue, Publication
+from ..interface import History, ICatalogue, Publication
 from .changes import Changes
 from .pool import Pool
 from .publishing import Publisher, Publishing

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .bucket import Bucket
 from .client import Asked
+from .signing import default_region
 from .store import S3Payloads
 
-__all__ = ["Asked", "Bucket", "S3Payloads"]
+__all__ = ["Asked", "Bucket", "S3Payloads", "default_region"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import botocore.exceptions
@@ -152,5 +154,8 @@ class Signer:
 
 def default_region() -> str | None:
     """Give the region that the ``AWS_*`` variables and files name, if they do. This blocks."""
-    region: str | None = botocore.session.Session().get_config_variable("region")
-    return region
+    if region := os.environ.get("AWS_REGION"):
+        return region
+    with suppress(botocore.exceptions.BotoCoreError):
+        region = botocore.session.Session().get_config_variable("region")
+    return region or None

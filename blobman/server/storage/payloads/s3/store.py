@@ -35,6 +35,9 @@ Seconds for which an upload that failed may still end well: the store may have g
 have stood still since.
 """
 
+LINGER = 3600
+"""Seconds that a download may take whose blob is deleted when it begins."""
+
 MARK = "mark"
 """The object that tells whose store it is."""
 
@@ -63,6 +66,7 @@ class S3Payloads:
     :raise ValueError: there is no certificate in it.
     """
 
+    linger = LINGER
     late = LATE
     is_apart = True
 
