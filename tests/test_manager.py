@@ -529,7 +529,7 @@ class GetTests(ServerTestCase):
             phone = self.manager(secret=VECTOR_SECRET)
             await phone.get(blob_id)
             self.remove_from_server(blob_id)
-            await phone.sync()
+            await phone.sync(full=True)
             self.assertEqual(self.on_server(blob_id), stored)
 
     async def test_server_is_down(self) -> None:
