@@ -46,10 +46,10 @@ class Action(Enum):
 
     LEAVE = "nothing"
     NOTE = "the tag and the size are noted"
-    FETCH = "it is `PENDING_DOWNLOAD`, without failed attempts; the tag and the size are noted"
+    FETCH = "it is ``PENDING_DOWNLOAD``, without failed attempts; the tag and the size are noted"
     REPLACE = "the new blob is fetched; the copy here stays readable until that has verified"
     COMPARE = "it is found out whether the server's blob is the one that is here"
-    SETTLE = "it is `SYNCED`"
+    SETTLE = "it is ``SYNCED``"
     REMOVE = "the local copy goes away"
     FORGET = "the record goes away"
     COMPLETE = "the deletion is done: no trace is left"

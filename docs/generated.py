@@ -21,6 +21,7 @@ from blobman.cli.failures import EXIT_CODES
 from blobman.cli.root import root
 from blobman.interfaces import content, observers, remote, store
 from blobman.model import STATUS_CHANGES, SyncStatus
+from blobman.reconciliation import RECONCILIATION
 
 
 class _Generated(SphinxDirective):
@@ -41,17 +42,26 @@ def _table(*rows: tuple[str, ...]) -> Iterator[str]:
     yield ""
 
 
+def _status(status: SyncStatus | None) -> str:
+    return "\\-" if status is None else f"``{status.name}``"
+
+
 class StatusChanges(_Generated):
     """The table of ``model.STATUS_CHANGES``."""
 
     def lines(self) -> Iterator[str]:
         """Give a row for each change."""
-
-        def name(status: SyncStatus | None) -> str:
-            return "\\-" if status is None else f"``{status.name}``"
-
-        rows = [(name(it.before), it.operation, name(it.after)) for it in STATUS_CHANGES]
+        rows = [(_status(it.before), it.operation, _status(it.after)) for it in STATUS_CHANGES]
         yield from _table(("before", "what happens", "after"), *rows)
+
+
+class Reconciliations(_Generated):
+    """The table of ``reconciliation.RECONCILIATION``."""
+
+    def lines(self) -> Iterator[str]:
+        """Give a row for each status and each thing that the server can tell."""
+        rows = [(_status(it.before), it.told.value, it.action.value) for it in RECONCILIATION]
+        yield from _table(("here", "on the server", "what follows"), *rows)
 
 
 class ExitCodes(_Generated):
@@ -127,6 +137,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Make the directives known."""
     app.connect("autodoc-process-signature", name_interfaces)
     app.add_directive("status-changes", StatusChanges)
+    app.add_directive("reconciliation", Reconciliations)
     app.add_directive("exit-codes", ExitCodes)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("interfaces", Interfaces)
