@@ -102,7 +102,7 @@ class Comparer:
         """
         async with self._locked(namespace):
             if full or is_due(await self._store.get_feed(namespace), self._now()):
-                await self._store.begin_comparison(namespace)
+                await self._store.begin_comparison(namespace, is_refused=False)
             return await self._read(namespace)
 
     async def _read(self, namespace: str) -> Differences:

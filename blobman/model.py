@@ -163,6 +163,7 @@ STATUS_CHANGES: tuple[StatusChange, ...] = (
         if status not in (_S.PENDING_DELETE, _S.LOCAL_ONLY)
     ),
     StatusChange("delete, local only", _S.LOCAL_ONLY, None),
+    StatusChange("delete, and the server has another blob", _S.LOCAL_ONLY, _S.PENDING_DOWNLOAD),
     StatusChange("delete done", _S.PENDING_DELETE, None),
     *(
         StatusChange("delete cancelled", _S.PENDING_DELETE, status)

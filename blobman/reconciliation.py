@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from .errors import InvalidBlob, ReplacedMeanwhile, describe
-from .model import FIRST_CURSOR, BlobKey, Flags, RemoteChange, SyncStatus
+from .model import FIRST_CURSOR, BlobKey, ChangesPage, Flags, RemoteChange, SyncStatus
 
 __all__ = [
     "RECONCILIATION",
@@ -19,6 +19,7 @@ __all__ = [
     "AppliedChanges",
     "EndedComparison",
     "Expected",
+    "Feed",
     "FeedState",
     "Known",
     "Told",
@@ -87,12 +88,12 @@ _BY_STATUS: dict[SyncStatus | None, tuple[Action, Action, Action, Action, Action
     # what a server says that was restored from a backup, and does not know of a later put.
     None: (_A.FETCH, _A.FETCH, _A.FETCH, _A.LEAVE, _A.LEAVE),
     SyncStatus.SYNCED: (_A.NOTE, _A.REPLACE, _A.COMPARE, _A.REMOVE, _A.LEAVE),
-    SyncStatus.PENDING_UPLOAD: (_A.SETTLE, _A.LEAVE, _A.COMPARE, _A.LEAVE, _A.LEAVE),
+    SyncStatus.PENDING_UPLOAD: (_A.SETTLE, _A.NOTE, _A.COMPARE, _A.LEAVE, _A.LEAVE),
     SyncStatus.PENDING_DOWNLOAD: (_A.NOTE, _A.FETCH, _A.NOTE, _A.FORGET, _A.FORGET),
     SyncStatus.FAILED_UPLOAD: (_A.NOTE, _A.NOTE, _A.NOTE, _A.LEAVE, _A.LEAVE),
     SyncStatus.FAILED_DOWNLOAD: (_A.NOTE, _A.FETCH, _A.NOTE, _A.FORGET, _A.FORGET),
     SyncStatus.PENDING_DELETE: (_A.NOTE, _A.NOTE, _A.NOTE, _A.COMPLETE, _A.COMPLETE),
-    SyncStatus.LOCAL_ONLY: (_A.LEAVE, _A.LEAVE, _A.LEAVE, _A.LEAVE, _A.LEAVE),
+    SyncStatus.LOCAL_ONLY: (_A.NOTE, _A.NOTE, _A.NOTE, _A.LEAVE, _A.LEAVE),
 }
 
 
@@ -199,6 +200,42 @@ class FeedState(NamedTuple):
     def may_end_at(self, cursor: str) -> bool:
         """Whether a full comparison is under way that has come to this cursor."""
         return self.is_comparing and self.cursor == cursor != FIRST_CURSOR
+
+
+class Feed(NamedTuple):
+    """
+    What a store records of the changes of a namespace. It changes as the methods say.
+
+    :ivar number: that of the full comparison that was begun last.
+    :ivar resume: the cursor to go on with when everything has been read from ``FIRST_CURSOR`` on;
+        None if there is none. From there on deletions are told that were before that reading.
+    """
+
+    state: FeedState = FeedState()
+    number: int = 1
+    resume: str | None = None
+
+    def begun(self, is_refused: bool) -> Feed:
+        """
+        Begin a full comparison.
+
+        :param is_refused: whether the server has refused the cursor.
+        """
+        cursor = self.state.cursor
+        resume = self.resume if cursor == FIRST_CURSOR else cursor
+        state = self.state._replace(cursor=FIRST_CURSOR, is_comparing=True)
+        return Feed(state, self.number + 1, None if is_refused else resume)
+
+    def moved(self, page: ChangesPage) -> Feed:
+        """Come to the cursor of a page."""
+        is_read = self.state.is_comparing and not page.more
+        if is_read and self.resume is not None:
+            return Feed(self.state._replace(cursor=self.resume), self.number)
+        return self._replace(state=self.state._replace(cursor=page.cursor))
+
+    def ended(self, now: float) -> Feed:
+        """End the full comparison, at a time in seconds since the epoch."""
+        return self._replace(state=self.state._replace(is_comparing=False, compared=now))
 
 
 class AppliedChanges(NamedTuple):

@@ -114,10 +114,20 @@ class IBlobStore(Interface):
     def delete(blob_id: str, namespace: str = "") -> Deferred[bool]:
         """
         Remove the local copy and the status: no trace is left. But if the server's changes have
-        told of another blob under the id since it was PENDING_DELETE, that is PENDING_DOWNLOAD.
+        told of another blob under the id (since it was PENDING_DELETE, or if it was LOCAL_ONLY),
+        that is PENDING_DOWNLOAD.
 
         :return: fires with whether there was a local copy. Fails with ``IllegalStatusChange`` if
             the blob has not been uploaded (PENDING_UPLOAD, FAILED_UPLOAD).
+        """
+
+    def fetch_instead(blob_id: str, namespace: str = "") -> Deferred[None]:
+        """
+        Remove the local copy of a blob that is PENDING_DELETE, and make it PENDING_DOWNLOAD.
+
+        The server has another blob under its id. Any other blob stays as it is.
+
+        :return: fires when it is durable.
         """
 
     def list(namespace: str = "") -> Deferred[Ids]:
@@ -291,13 +301,16 @@ class IBlobStore(Interface):
             nothing has: ask again with that one.
         """
 
-    def begin_comparison(namespace: str = "") -> Deferred[None]:
+    def begin_comparison(namespace: str = "", is_refused: bool = True) -> Deferred[None]:
         """
         Begin a full comparison: come back to ``FIRST_CURSOR``, and forget what has been seen.
 
         Do so when the server refuses a cursor. What is recorded of blobs stays as it is. If it is
         interrupted, it can be gone on with from where :meth:`get_feed` says.
 
+        :param is_refused: whether the server has refused the cursor. If it has not,
+            :meth:`apply_changes` comes back to that cursor after the last page from the start: from
+            there on come the deletions that had not been told. Then the comparison can end.
         :return: fires when it is durable.
         """
 

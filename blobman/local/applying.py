@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 import apsw
 
 from ..model import ChangesPage, Flags, Priority, RemoteChange, SyncStatus
-from ..reconciliation import Action, AppliedChanges, Known, reconcile
+from ..reconciliation import Action, AppliedChanges, Feed, Known, reconcile
 from .batches import portions, values_table
-from .feed import Feed, find_feed, record_feed
+from .feed import find_feed, record_feed
 from .payload_rows import remove_payload
 
 __all__ = ["Applied", "apply_page"]
@@ -50,8 +50,7 @@ def apply_page(
     if feed.state.cursor != since:
         return Applied(AppliedChanges.nothing(is_current=False), [])
     applied = _Page(connection, namespace, feed).apply(page.changes)
-    state = feed.state._replace(cursor=page.cursor)
-    record_feed(connection, namespace, feed._replace(state=state))
+    record_feed(connection, namespace, feed.moved(page))
     return applied
 
 

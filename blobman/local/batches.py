@@ -108,6 +108,12 @@ _IS_ONE = "namespace = column1 AND blob_id = column2"
 _NUMBER = "ifnull((SELECT comparison FROM feeds WHERE feeds.namespace = blobs.namespace), seen)"
 """The number of the full comparison that was begun last: the server has it, so it has been seen."""
 
+_TOLD_BY_COMING = (
+    "(SELECT column4, column5 WHERE told_tag IS NOT NULL"
+    " OR EXISTS (SELECT 1 FROM feeds WHERE feeds.namespace = blobs.namespace))"
+)
+"""A blob that comes tells as much as a change does, where the server tells of changes."""
+
 
 def _flat(rows: Sequence[Sequence[T]]) -> tuple[T | None, ...]:
     """Give the values of a table."""
@@ -229,11 +235,15 @@ def _are_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> bo
 
 def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> list[int]:
     payloads = _add_payloads(connection, [it.payload for it in arrivals])
-    rows = [(*it.key, payload, it.tag) for it, payload in zip(arrivals, payloads, strict=True)]
+    rows = [
+        (*it.key, payload, it.tag, it.sealed_size)
+        for it, payload in zip(arrivals, payloads, strict=True)
+    ]
     for part in portions(rows):
         connection.execute(
             "UPDATE blobs SET status = ?, retries = 0, payload = column3, tag = column4,"
-            f" seen = {_NUMBER} FROM {_table(len(part), 4)} WHERE {_IS_ONE}",
+            f" seen = {_NUMBER}, (told_tag, told_size) = {_TOLD_BY_COMING}"
+            f" FROM {_table(len(part), 5)} WHERE {_IS_ONE}",
             (SyncStatus.SYNCED, *_flat(part)),
         )
     return payloads

@@ -124,9 +124,11 @@ def settle_missing(connection: apsw.Connection, missing: Sequence[Known], delete
         "UPDATE blobs SET status = ? WHERE id = ?",
         [(_S.PENDING_UPLOAD, it.row) for it in (*lost, *refused)],
     )
+    # A copy that stays has not to be replaced, but it may still be told that it was deleted.
     connection.executemany(
-        "UPDATE blobs SET told_tag = NULL, told_size = NULL WHERE id = ?",
-        [(it.row,) for it in missing],
+        "UPDATE blobs SET told_tag = iif(status = ? AND told_tag IS NOT NULL, tag, NULL)"
+        " WHERE id = ?",
+        [(_S.SYNCED, it.row) for it in missing],
     )
     connection.executemany(
         "DELETE FROM blobs WHERE id = ?", [(it.row,) for it in missing if it.status in _MISSING]

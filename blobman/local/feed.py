@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
-from ..model import FIRST_CURSOR, SyncStatus
-from ..reconciliation import FeedState
+from ..model import SyncStatus
+from ..reconciliation import Feed, FeedState
 
-__all__ = ["Feed", "begin_comparison", "find_feed", "record_feed", "retry_refused"]
-
-
-class Feed(NamedTuple):
-    """
-    How far a namespace has been followed.
-
-    :ivar number: that of the full comparison that was begun last.
-    """
-
-    state: FeedState
-    number: int
+__all__ = ["begin_comparison", "find_feed", "record_feed", "retry_refused"]
 
 
 def find_feed(connection: apsw.Connection, namespace: str) -> Feed:
     """Look up how far a namespace has been followed."""
-    query = "SELECT cursor, is_comparing, compared, comparison FROM feeds WHERE namespace = ?"
-    for cursor, is_comparing, compared, number in _rows(connection, query, (namespace,)):
-        return Feed(FeedState(cursor, bool(is_comparing), compared), number)
-    return Feed(FeedState(), 1)
+    query = (
+        "SELECT cursor, is_comparing, compared, comparison, resume FROM feeds WHERE namespace = ?"
+    )
+    for cursor, is_comparing, compared, *rest in _rows(connection, query, (namespace,)):
+        return Feed(FeedState(cursor, bool(is_comparing), compared), *rest)
+    return Feed()
 
 
 def record_feed(connection: apsw.Connection, namespace: str, feed: Feed) -> None:
     """Record how far a namespace has been followed."""
-    state = feed.state
     connection.execute(
-        "INSERT OR REPLACE INTO feeds (namespace, cursor, comparison, is_comparing, compared)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (namespace, state.cursor, feed.number, state.is_comparing, state.compared),
+        "INSERT OR REPLACE INTO feeds"
+        " (namespace, cursor, is_comparing, compared, comparison, resume)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (namespace, *feed.state, feed.number, feed.resume),
     )
 
 
-def begin_comparison(connection: apsw.Connection, namespace: str) -> None:
+def begin_comparison(connection: apsw.Connection, namespace: str, is_refused: bool) -> None:
     """Begin a full comparison; nothing has been seen."""
-    state, number = find_feed(connection, namespace)
-    begun = state._replace(cursor=FIRST_CURSOR, is_comparing=True)
-    record_feed(connection, namespace, Feed(begun, number + 1))
+    record_feed(connection, namespace, find_feed(connection, namespace).begun(is_refused))
 
 
 def retry_refused(connection: apsw.Connection, namespace: str) -> int:

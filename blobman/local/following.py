@@ -50,12 +50,13 @@ class FollowingStore(StatusStore):
         await remove_files(applied)
         return applied.changes
 
-    def begin_comparison(self, namespace: str = "") -> Deferred[None]:
+    def begin_comparison(self, namespace: str = "", is_refused: bool = True) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.begin_comparison`."""
-        return self._database.write(
-            lambda connection: feed.begin_comparison(connection, check_namespace(namespace)),
-            uses_reserve=True,
-        )
+
+        def work(connection: apsw.Connection) -> None:
+            feed.begin_comparison(connection, check_namespace(namespace), is_refused)
+
+        return self._database.write(work, uses_reserve=True)
 
     def has_unseen(self, namespace: str = "") -> Deferred[bool]:
         """See :meth:`blobman.interfaces.IBlobStore.has_unseen`."""

@@ -27,6 +27,7 @@ __all__ = [
     "check_absent",
     "check_change",
     "count_retry",
+    "fetch_instead",
     "find",
     "forget",
     "forget_missing",
@@ -231,18 +232,34 @@ def remove(connection: apsw.Connection, key: BlobKey) -> Removed:
     check_change(key, record.status, None)
     if record.status is SyncStatus.PENDING_DELETE:
         note_tombstone(connection, key)
-        if _has_successor(connection, record.row):
-            return _wait_again(connection, record)
+    if _has_successor(connection, record):
+        return _wait_again(connection, record)
     return forget(connection, record.row)
 
 
-def _has_successor(connection: apsw.Connection, row: int) -> bool:
-    """Whether another blob has come under the id since this one was to be deleted."""
+def _has_successor(connection: apsw.Connection, record: Record) -> bool:
+    """Whether the server has another blob under the id than this one, which is deleted."""
     query = (
-        "SELECT 1 FROM blobs WHERE id = ?"
-        " AND told_tag IS NOT NULL AND told_tag IS NOT former_tag AND told_tag IS NOT tag"
+        "SELECT told_tag IS NOT former_tag AND told_tag IS NOT tag FROM blobs"
+        " WHERE id = ? AND told_tag IS NOT NULL"
     )
-    return bool(_rows(connection, query, (row,)))
+    for (is_news,) in _rows(connection, query, (record.row,)):
+        is_deleted_there = record.status is SyncStatus.PENDING_DELETE
+        return record.status is SyncStatus.LOCAL_ONLY or (is_deleted_there and bool(is_news))
+    return False
+
+
+def fetch_instead(connection: apsw.Connection, key: BlobKey) -> Removed:
+    """Remove the payload of a blob that is to be deleted: another one is to be downloaded."""
+    record = find(connection, key)
+    if record is None or record.status is not SyncStatus.PENDING_DELETE:
+        return Removed(False, None)
+    note_tombstone(connection, key)
+    connection.execute(
+        "UPDATE blobs SET told_tag = NULL, told_size = NULL WHERE id = ? AND told_tag IS tag",
+        (record.row,),
+    )
+    return _wait_again(connection, record)
 
 
 def _wait_again(connection: apsw.Connection, record: Record) -> Removed:

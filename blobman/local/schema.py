@@ -169,15 +169,16 @@ UPGRADES = (
         5,
         "the server's changes are followed, and blobs are known by their tags",
         (
-            # Where each namespace has come to. A comparison has a number: what was seen since it
-            # began has it, too.
+            # Where each namespace has come to, and where it goes on after reading everything from
+            # the start. A comparison has a number: what was seen since it began has it, too.
             """
             CREATE TABLE feeds (
                 namespace TEXT PRIMARY KEY,
                 cursor TEXT NOT NULL,
                 comparison INTEGER NOT NULL,
                 is_comparing INTEGER NOT NULL CHECK (is_comparing IN (0, 1)),
-                compared REAL
+                compared REAL,
+                resume TEXT
             ) WITHOUT ROWID
             """,
             # Of the copy here, sealed; NULL if it is not known, or there is no copy.

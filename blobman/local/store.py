@@ -267,11 +267,20 @@ class BlobStore(FollowingStore):
 
     def delete(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
         """See :meth:`blobman.interfaces.IBlobStore.delete`."""
+        return self._remove(blob_id, namespace, records.remove)
 
+    def fetch_instead(self, blob_id: str, namespace: str = "") -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.fetch_instead`."""
+        removing = self._remove(blob_id, namespace, records.fetch_instead)
+        return removing.addCallback(lambda _: None)
+
+    def _remove(
+        self, blob_id: str, namespace: str, remove: Callable[[apsw.Connection, BlobKey], Removed]
+    ) -> Deferred[bool]:
         def remove_files(removed: Removed | None) -> Deferred[bool]:
             if removed is None or removed.file is None:
                 return succeed(removed is not None and removed.had_copy)
             return self._database.remove_files([removed.file]).addCallback(lambda _: True)
 
-        removing = self._write_about(blob_id, namespace, records.remove, remove_files)
+        removing = self._write_about(blob_id, namespace, remove, remove_files)
         return removing.addCallback(remove_files)

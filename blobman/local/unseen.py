@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import apsw
 
 from ..model import SyncStatus
+from ..reconciliation import Feed
 from .batches import portions, values_table
 from .comparison import Known, Swept, apply_tombstones, settle_missing
-from .feed import Feed, find_feed, record_feed
+from .feed import find_feed, record_feed
 
 __all__ = ["Settled", "has_unseen", "settle_part"]
 
@@ -72,8 +73,7 @@ def settle_part(
         dead = dead[: bisect_right(dead, end)]
     settled = _settle(connection, namespace, begun.number, dead, behind, end)
     if end is None:
-        state = begun.state._replace(is_comparing=False, compared=now)
-        record_feed(connection, namespace, begun._replace(state=state))
+        record_feed(connection, namespace, begun.ended(now))
     return settled
 
 

@@ -8,7 +8,6 @@ from twisted.internet.defer import Deferred
 
 from ..interfaces import Queue
 from ..model import (
-    FIRST_CURSOR,
     BlobKey,
     ChangesPage,
     QueuedTransfer,
@@ -21,11 +20,12 @@ from ..reconciliation import (
     Action,
     AppliedChanges,
     EndedComparison,
+    Feed,
     FeedState,
     Known,
     reconcile,
 )
-from .statuses import MemoryFeed, MemoryStatusStore, Record
+from .statuses import MemoryStatusStore, Record
 
 __all__ = ["MemoryFollowingStore"]
 
@@ -39,8 +39,8 @@ class MemoryFollowingStore(MemoryStatusStore):
         """See :meth:`blobman.interfaces.IBlobStore.get_feed`."""
         return self._do(lambda: self._feed(namespace).state)
 
-    def _feed(self, namespace: str) -> MemoryFeed:
-        return self._feeds.get(check_namespace(namespace)) or MemoryFeed()
+    def _feed(self, namespace: str) -> Feed:
+        return self._feeds.get(check_namespace(namespace), Feed())
 
     def apply_changes(
         self, page: ChangesPage, since: str, namespace: str = ""
@@ -51,8 +51,7 @@ class MemoryFollowingStore(MemoryStatusStore):
             feed = self._feed(namespace)
             applied = AppliedChanges.nothing(is_current=feed.state.cursor == since)
             if applied.is_current:
-                self._feeds[namespace] = feed
-                feed.state = feed.state._replace(cursor=page.cursor)
+                self._feeds[namespace] = feed.moved(page)
                 for change in page.changes:
                     self._apply(check_key(change.blob_id, namespace), change, applied, feed)
             return applied
@@ -60,7 +59,7 @@ class MemoryFollowingStore(MemoryStatusStore):
         return self._do(work)
 
     def _apply(
-        self, key: BlobKey, change: RemoteChange, applied: AppliedChanges, feed: MemoryFeed
+        self, key: BlobKey, change: RemoteChange, applied: AppliedChanges, feed: Feed
     ) -> None:
         record = self._records.get(key)
         known = None
@@ -111,13 +110,11 @@ class MemoryFollowingStore(MemoryStatusStore):
 
     # Full comparisons
 
-    def begin_comparison(self, namespace: str = "") -> Deferred[None]:
+    def begin_comparison(self, namespace: str = "", is_refused: bool = True) -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.begin_comparison`."""
 
         def work() -> None:
-            state, number = self._feed(namespace).state, self._feed(namespace).number
-            state = state._replace(cursor=FIRST_CURSOR, is_comparing=True)
-            self._feeds[namespace] = MemoryFeed(state, number + 1)
+            self._feeds[namespace] = self._feed(namespace).begun(is_refused)
 
         return self._do(work)
 
@@ -142,7 +139,7 @@ class MemoryFollowingStore(MemoryStatusStore):
             feed = self._feed(namespace)
             if not feed.state.may_end_at(since):
                 return EndedComparison(False, [], 0)
-            feed.state = feed.state._replace(is_comparing=False, compared=now)
+            self._feeds[namespace] = feed.ended(now)
             here = list(self._in(namespace))
             seen = {key.blob_id for key, record in here if record.seen >= feed.number}
             for key, record in here:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
@@ -22,24 +22,12 @@ from ..model import (
     check_namespace,
     is_legal_change,
 )
-from ..reconciliation import FeedState
+from ..reconciliation import Feed
 
-__all__ = ["MemoryFeed", "MemoryStatusStore", "Record", "illegal_change"]
+__all__ = ["MemoryStatusStore", "Record", "illegal_change"]
 
 T = TypeVar("T")
 _S = SyncStatus
-
-
-@dataclass
-class MemoryFeed:
-    """
-    How far a namespace has been followed.
-
-    :ivar number: that of the full comparison that was begun last.
-    """
-
-    state: FeedState = field(default_factory=FeedState)
-    number: int = 1
 
 
 @dataclass
@@ -71,9 +59,16 @@ class Record:
 
     @property
     def has_successor(self) -> bool:
-        """Whether another blob has come under the id since this one was to be deleted."""
+        """Whether the server has another blob under the id than this one, which is deleted."""
+        if self.status is _S.LOCAL_ONLY:
+            return self.told_tag is not None
         is_news = self.told_tag not in (None, self.former_tag, self.tag)
         return self.status is _S.PENDING_DELETE and is_news
+
+    def wait_again(self) -> None:
+        """Drop the copy, and wait for the download of what the server has."""
+        self.status, self.retries = _S.PENDING_DOWNLOAD, 0
+        self.content = self.tag = None
 
     @property
     def is_unconfirmed(self) -> bool:
@@ -93,7 +88,7 @@ class MemoryStatusStore:
         self._records: dict[BlobKey, Record] = {}
         # Those that are older than any blob to come.
         self._tombstones: set[BlobKey] = set()
-        self._feeds: dict[str, MemoryFeed] = {}
+        self._feeds: dict[str, Feed] = {}
         self._ages = count(1)
         self._closed = False
 
@@ -338,10 +333,11 @@ class MemoryStatusStore:
 
     def _settle_missing(self, key: BlobKey, record: Record, deleted: Set[str]) -> bool:
         """Settle what the server does not have, and tell whether it has lost it."""
-        record.told_tag = None
         is_lost = record.status is _S.SYNCED and key.blob_id not in deleted
         if is_lost or record.status is _S.FAILED_UPLOAD:
             record.status = _S.PENDING_UPLOAD
+        if record.told_tag is not None:
+            record.told_tag = record.tag if record.status is _S.SYNCED else None
         self._forget_missing(key)
         return is_lost
 

@@ -196,6 +196,9 @@ class MemoryStore(MemoryFollowingStore):
         record.status, record.retries = _S.SYNCED, 0
         record.content, record.preamble = arrival.content, arrival.preamble
         record.external, record.tag = arrival.external, arrival.tag
+        if key.namespace in self._feeds:
+            # It tells as much as a change does.
+            record.told_tag, record.told_size = arrival.tag, arrival.sealed_size
         self._see(key, record)
 
     def exists(self, blob_id: str, namespace: str = "") -> Deferred[bool]:
@@ -217,10 +220,22 @@ class MemoryStore(MemoryFollowingStore):
             if record.status is _S.PENDING_DELETE:
                 self._tombstones.add(key)
             if record.has_successor:
-                record.status, record.retries = _S.PENDING_DOWNLOAD, 0
-                record.content = record.tag = None
+                record.wait_again()
             else:
                 del self._records[key]
             return had_copy
+
+        return self._about(blob_id, namespace, work)
+
+    def fetch_instead(self, blob_id: str, namespace: str = "") -> Deferred[None]:
+        """See :meth:`blobman.interfaces.IBlobStore.fetch_instead`."""
+
+        def work(key: BlobKey) -> None:
+            record = self._records.get(key)
+            if record is not None and record.status is _S.PENDING_DELETE:
+                self._tombstones.add(key)
+                if record.told_tag == record.tag:
+                    record.told_tag = None
+                record.wait_again()
 
         return self._about(blob_id, namespace, work)

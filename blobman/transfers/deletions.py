@@ -66,10 +66,7 @@ class Deleter:
         if payload is None or not await self._is_another(key, payload, priority):
             await self._complete(key, priority)
             return False
-        await self._store.delete(key.blob_id, key.namespace)
-        await self._store.update_sync_status(
-            key.blob_id, SyncStatus.PENDING_DOWNLOAD, key.namespace
-        )
+        await self._store.fetch_instead(key.blob_id, key.namespace)
         return True
 
     async def _is_another(self, key: BlobKey, payload: IPayload, priority: int) -> bool:

@@ -359,6 +359,13 @@ class FeedContract(StoreTestCase):
         changes = there("c", "two"), there("d", "two")
         self.assertEqual((await self.apply(*changes)).outdated, ["c", "d"])
 
+    async def test_what_was_downloaded_can_be_deleted(self) -> None:
+        """Also if its id had been used before, and it was fetched before it was told of."""
+        await self.apply(gone("a"))
+        await self.store.update_sync_status("a", S.PENDING_DOWNLOAD)
+        await self.publish("a", "one")
+        self.assertEqual((await self.apply(gone("a"))).deleted, ["a"])
+
     async def test_what_arrives_is_what_was_told(self) -> None:
         for size in (10, 2_000_000):
             blob_id, data = f"b{size}", bytes(size)
@@ -440,6 +447,37 @@ class FeedContract(StoreTestCase):
                 await self.publish(blob_id, "one")
             await self.publish(blob_id, "two")
 
+    async def test_a_blob_of_this_machine_gives_way_to_that_of_the_server(self) -> None:
+        await self.bring_to(S.LOCAL_ONLY)
+        await self.apply(there("a"))
+        self.assertEqual(await self.status(), S.LOCAL_ONLY)
+        self.assertTrue(await self.store.delete("a"))
+        self.assertEqual(await self.status(), S.PENDING_DOWNLOAD)
+
+    async def test_what_is_fetched_instead_of_being_deleted(self) -> None:
+        for size in (10, 2_000_000):
+            blob_id = f"b{size}"
+            await self.put(blob_id, bytes(size))
+            await self.store.mark_uploaded({blob_id: tag("one")}, "")
+            await self.apply(there(blob_id, "two"))
+            await self.store.fetch_instead(blob_id)
+            self.assertEqual(await self.status(blob_id), S.SYNCED)
+            await self.store.update_sync_status(blob_id, S.PENDING_DELETE)
+            await self.store.fetch_instead(blob_id)
+            self.assertEqual(await self.status(blob_id), S.PENDING_DOWNLOAD)
+            with self.assertRaises(InvalidBlob):
+                await self.publish(blob_id, "one")
+            await self.publish(blob_id, "two")
+
+    async def test_what_is_fetched_instead_and_has_not_been_told_of(self) -> None:
+        await self.put("a")
+        await self.store.mark_uploaded({"a": tag("one")}, "")
+        await self.apply(there("a"))
+        await self.store.update_sync_status("a", S.PENDING_DELETE)
+        await self.store.fetch_instead("a")
+        await self.publish("a", "two")
+        self.assertEqual(await self.status(), S.SYNCED)
+
     async def test_a_deletion_of_what_was_told(self) -> None:
         await self.apply(there("a"))
         await self.store.update_sync_status("a", S.PENDING_DELETE)
@@ -447,12 +485,33 @@ class FeedContract(StoreTestCase):
         self.assertFalse(await self.store.delete("a"))
         self.assertIsNone(await self.status("a"))
 
+    async def test_a_comparison_that_was_not_needed(self) -> None:
+        """It goes on where the changes had been followed to: so no deletion is left out."""
+        await self.apply(gone("a"))
+        await self.apply(there("a"))
+        await self.publish("a", "one")
+        await self.end()
+        await self.store.begin_comparison(is_refused=False)
+        self.assertEqual((await self.store.get_feed()).cursor, FIRST_CURSOR)
+        page = ChangesPage([], "of the start", more=True)
+        await self.store.apply_changes(page, FIRST_CURSOR)
+        await self.store.apply_changes(page._replace(cursor="its end", more=False), page.cursor)
+        self.assertEqual(await self.store.get_feed(), FeedState("cursor.2", True, 1e9))
+        for cursor in ("of the start", "its end"):
+            ended = await self.store.end_comparison(cursor, frozenset("a"), 2e9)
+            self.assertFalse(ended.is_current)
+        self.assertEqual((await self.apply(gone("a"))).deleted, ["a"])
+        self.assertEqual(await self.end(["a"], 2e9), EndedComparison(True, [], 0))
+        self.assertEqual(await self.store.get_feed(), FeedState("cursor.3", False, 2e9))
+
     # What was refused
 
     async def test_what_was_refused_is_tried_again(self) -> None:
-        for blob_id in "abc":
+        await self.bring_to(S.PENDING_UPLOAD, "a")
+        for blob_id in "bc":
             await self.bring_to(S.FAILED_UPLOAD, blob_id)
         await self.apply(there("a"), there("b"))
+        await self.store.update_sync_status("a", S.FAILED_UPLOAD)
         await self.apply(gone("b"))
         self.assertEqual(await self.store.retry_refused("mail"), 0)
         self.assertEqual(await self.store.retry_refused(), 2)
