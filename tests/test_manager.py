@@ -391,6 +391,9 @@ class AtOnceTests(ServerTestCase):
         putting = [laptop.put(doc(content(300_000), name), 300_000) for name in "abc"]
         while len(await laptop.local_list()) < len(putting):
             pass
+        # They are stored, and are told so before another write is.
+        assert laptop.local is not None
+        await laptop.local.forget("another")
         await laptop.delete("c")
         await self.assertFailure(putting.pop(), BlobNotFoundError)
         permits.release()

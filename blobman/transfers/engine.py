@@ -33,7 +33,7 @@ from .operations import Operations, in_parallel, together
 from .own_changes import Changes
 from .permits import Permits
 from .progress import Reports
-from .puts import new_preamble, put
+from .puts import Writer, new_preamble
 from .requests import Requests
 from .retry import Jitter, ends_run
 from .runs import Ended, LookAgain, Page, TransferRun
@@ -107,6 +107,7 @@ class Engine:
         self._transfers = Transfers(lambda: limits.concurrent_transfers_limit, clock)
         self.permits = self._transfers.permits
         self.writes = Permits(lambda: limits.concurrent_writes_limit, clock)
+        self._writer = Writer(self.writes)
         permits = Permits(lambda: limits.concurrent_transfers_limit, clock)
         self.requests = Requests(permits, jitter)
 
@@ -169,18 +170,20 @@ class Engine:
 
     # -- one blob ----------------------------------------------------------------------
 
-    async def put(
+    def put(
         self, doc: BlobDoc, key: BlobKey, size: int, priority: Priority, local_only: bool
-    ) -> None:
+    ) -> Deferred[None]:
         """
         Store a blob, and upload it unless it is local only.
 
-        :raise BlobError: as storing or uploading it does.
+        :return: fires with None when that is done. Fails as storing or uploading it does.
         """
-        await put(self.need_store(), self.writes, doc, key, size, priority, local_only)
-        if not local_only:
-            self.need_remote()
-            await self.upload(key, priority)
+        storing = self._writer.write(self.need_store(), doc, key, size, priority, local_only)
+        return storing if local_only else storing.addCallback(self._send, key, priority)
+
+    def _send(self, _: None, key: BlobKey, priority: Priority) -> Deferred[None]:
+        self.need_remote()
+        return self.upload(key, priority)
 
     def upload(
         self, key: BlobKey, priority: int, age: int | None = None, due: float | None = None

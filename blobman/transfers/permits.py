@@ -19,12 +19,11 @@ class Permits:
         """
         All permits are there.
 
-        :param limit: asked each time for how many permits there are; less than 1 counts as 1.
+        :param limit: asked each time for how many permits there are; 0 counts as 1.
         :param clock: for what waits for a time.
         """
         self._queue = Queue(limit)
         self._clock = clock
-        self._alone = Group(1, _go)
         self._held_back = 0
         self._due: float | None = None
         self._call: IDelayedCall | None = None
@@ -42,7 +41,7 @@ class Permits:
 
     def take(self) -> bool:
         """Take a permit if one is there and nobody waits; who got it must ``release`` it."""
-        return not self._held_back and self._queue.take(self._alone)
+        return not self._held_back and self._queue.take()
 
     def acquire(self, entry: Entry) -> Deferred[None]:
         """
@@ -52,7 +51,7 @@ class Permits:
         """
         granted: Deferred[None] = Deferred(lambda _: self.remove(entry))
         entry.go = partial(granted.callback, None)
-        self.add(entry, self._alone)
+        self.add(entry)
         return granted
 
     @asynccontextmanager
@@ -71,13 +70,17 @@ class Permits:
 
         :param group: whose it was; None if it was of one alone.
         """
-        self._queue.release(group or self._alone)
+        self._queue.release(group)
         self._grant()
 
     # -- what waits --------------------------------------------------------------------
 
-    def add(self, entry: Entry, group: Group) -> None:
-        """Have an entry wait for a permit with others of its group, which will be started."""
+    def add(self, entry: Entry, group: Group | None = None) -> None:
+        """
+        Have an entry wait for a permit; then it goes.
+
+        :param group: with whom; this starts those that have been granted one. None for alone.
+        """
         self._queue.add(entry, group)
         self._grant()
 
@@ -142,7 +145,7 @@ class Permits:
         self._held_back += 1
         try:
             while (granted := self._queue.grant()) is not None:
-                granted.group.start(granted.entries)
+                (_go if granted.group is None else granted.group.start)(granted.entries)
         finally:
             self._held_back -= 1
 

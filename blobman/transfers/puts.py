@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from ssl import RAND_bytes
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
 
 from ..crypto import IV_SIZE, Preamble
 from ..document import BlobDoc
@@ -11,6 +14,8 @@ from ..interfaces import IBlobStore
 from ..model import BlobKey, Priority, SyncStatus
 from .permits import Permits
 from .queue import Entry
+
+T = TypeVar("T")
 
 
 def new_preamble(key: BlobKey, size: int) -> bytes:
@@ -23,23 +28,46 @@ def new_preamble(key: BlobKey, size: int) -> bytes:
     return Preamble.for_blob(key.blob_id, size, RAND_bytes(IV_SIZE), time.time()).encode()
 
 
-async def put(
-    store: IBlobStore,
-    permits: Permits,
-    doc: BlobDoc,
-    key: BlobKey,
-    size: int,
-    priority: Priority,
-    local_only: bool,
-) -> None:
-    """
-    Store a blob: LOCAL_ONLY, or PENDING_UPLOAD with the preamble that it will be sealed with.
+class Writer:
+    """Writes new blobs to a store, some at a time, the most urgent first."""
 
-    :param permits: which of those that wait is written next.
-    :raise BlobError: as ``store.put`` does.
-    """
-    async with permits.hold(Entry(key, "put", priority, permits.new_age())):
-        status, preamble = SyncStatus.LOCAL_ONLY, b""
-        if not local_only:
-            status, preamble = SyncStatus.PENDING_UPLOAD, new_preamble(key, size)
-        await store.put(key.blob_id, doc.blob_fd, size, key.namespace, status, priority, preamble)
+    def __init__(self, permits: Permits) -> None:
+        """
+        Nothing is under way.
+
+        :param permits: those that all writes need.
+        """
+        self._permits = permits
+
+    def write(
+        self,
+        store: IBlobStore,
+        doc: BlobDoc,
+        key: BlobKey,
+        size: int,
+        priority: Priority,
+        local_only: bool,
+    ) -> Deferred[None]:
+        """
+        Store a blob: LOCAL_ONLY, or PENDING_UPLOAD with the preamble that it will be sealed with.
+
+        :return: fires with None, or fails, as ``store.put`` does.
+        """
+
+        def begin(_: object = None) -> Deferred[None]:
+            status, preamble = SyncStatus.LOCAL_ONLY, b""
+            if not local_only:
+                status, preamble = SyncStatus.PENDING_UPLOAD, new_preamble(key, size)
+            return store.put(
+                key.blob_id, doc.blob_fd, size, key.namespace, status, priority, preamble
+            ).addBoth(self._written)
+
+        # No coroutine: of small blobs there are many, and the disk is fast.
+        if self._permits.take():
+            return begin()
+        entry = Entry(key, "put", priority, self._permits.new_age())
+        return self._permits.acquire(entry).addCallback(begin)
+
+    def _written(self, result: T) -> T:
+        self._permits.release()
+        return result

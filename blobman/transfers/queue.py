@@ -31,29 +31,30 @@ S = TypeVar("S", bound=_Sorted)
 
 
 class _Heap(Generic[S]):
-    """The smallest first, then who came first. What is taken out leaves an empty item behind."""
+    """
+    The smallest first, then who came first. What is taken out leaves an empty item behind.
+
+    :ivar size: how many it holds.
+    """
 
     def __init__(self) -> None:
         self._items: list[list[Any]] = []
         self._numbers = itertools.count()
-        self._size = 0
+        self.size = 0
 
-    def __len__(self) -> int:
-        return self._size
-
-    def add(self, one: S, *order: float) -> None:
-        """Put one in, which no heap holds."""
-        one.item = [*order, next(self._numbers), one]
-        heapq.heappush(self._items, one.item)
-        self._size += 1
+    def add(self, one: S, first: float, second: float) -> None:
+        """Put one in, which no heap holds, by two numbers."""
+        one.item = item = [first, second, next(self._numbers), one]
+        heapq.heappush(self._items, item)
+        self.size += 1
 
     def remove(self, one: S) -> None:
         """Take one out that it holds."""
         item, one.item = one.item, None
         assert item is not None
         item[-1] = None
-        self._size -= 1
-        if len(self._items) > 2 * self._size + _MANY:
+        self.size -= 1
+        if len(self._items) > 2 * self.size + _MANY:
             self._items = [item for item in self._items if item[-1] is not None]
             heapq.heapify(self._items)
 
@@ -77,7 +78,7 @@ class Entry:
     :ivar priority: the larger goes first. See :meth:`Queue.promote`.
     :ivar age: the smaller goes first among equals. See :meth:`Queue.new_age`.
     :ivar due: the time that it waits for; None if it waits for none.
-    :ivar group: where it waits for a permit; None if it waits for none.
+    :ivar group: with whom it waits for a permit; None if it waits alone, or for none.
     :ivar go: not used by the queue: called when its time has come, or it has a permit of its own.
     """
 
@@ -96,7 +97,7 @@ class Entry:
 
 class Group:
     """
-    Entries that can go together, such as small blobs of one namespace: one permit is for many.
+    Entries that go together, such as small blobs of one namespace: one permit is for many.
 
     One request for many costs less than many. So while some are under way, others gather, and go
     at the latest when one of those has ended, or one of them is urgent.
@@ -110,7 +111,7 @@ class Group:
         """
         Nothing waits.
 
-        :param limit: how many go together at most. With 1, nothing gathers.
+        :param limit: how many go together at most.
         """
         self.start = start
         self.item: list[Any] | None = None
@@ -128,17 +129,13 @@ class Group:
     def remove(self, entry: Entry) -> None:
         """Have one wait no more."""
         self._waiting.remove(entry)
-        self._asks = self._asks and len(self._waiting) > 0
+        self._asks = self._asks and self._waiting.size > 0
 
     def move(self, entry: Entry) -> None:
         """Have one that waits do so in the place that its priority gives it now."""
         self._waiting.remove(entry)
         self._waiting.add(entry, -entry.priority, entry.age)
         self._asks = self._asks or entry.priority >= Priority.URGENT
-
-    def go_past(self) -> None:
-        """Have one go that has not waited."""
-        self._under_way += 1
 
     def first(self) -> Entry | None:
         """Give the one whose turn is next, if a permit is asked for."""
@@ -158,17 +155,21 @@ class Group:
     def came_back(self) -> None:
         """Take note that those who went on one permit have ended."""
         self._under_way -= 1
-        self._asks = len(self._waiting) > 0
+        self._asks = self._waiting.size > 0
 
     def _are_enough(self) -> bool:
-        waiting = len(self._waiting)
-        return waiting > 0 and (self._limit == 1 or waiting >= self._under_way * self._limit // 2)
+        waiting = self._waiting.size
+        return waiting > 0 and waiting >= self._under_way * self._limit // 2
 
 
 class Grant(NamedTuple):
-    """A permit, and who has it."""
+    """
+    A permit, and who has it.
 
-    group: Group
+    :ivar group: None if it is one that goes alone.
+    """
+
+    group: Group | None
     entries: list[Entry]
 
 
@@ -185,31 +186,40 @@ class Queue:
         """
         Nothing waits.
 
-        :param limit: asked each time for how many permits there are; less than 1 counts as 1.
+        :param limit: asked each time for how many permits there are; 0 counts as 1.
         """
         self.active = 0
         self._limit = limit
         self._ages = itertools.count()
-        self._groups: _Heap[Group] = _Heap()
+        # Those who ask for a permit: each who goes alone, and each group once.
+        self._asking: _Heap[Entry | Group] = _Heap()
         self._later: _Heap[Entry] = _Heap()
 
     def new_age(self) -> int:
         """Take a number that is higher than all before: a place among equals, kept for later."""
         return next(self._ages)
 
-    def add(self, entry: Entry, group: Group) -> None:
-        """Have an entry, which does not wait, wait for a permit with others of a group."""
+    def add(self, entry: Entry, group: Group | None = None) -> None:
+        """
+        Have an entry, which does not wait, wait for a permit.
+
+        :param group: with whom it goes; None if it goes alone.
+        """
+        if group is None:
+            self._asking.add(entry, -entry.priority, entry.age)
+            return
         entry.group = group
         group.add(entry)
-        self._show(group)
+        if group.shown is None or (-entry.priority, entry.age) < group.shown:
+            self._show(group)
 
     def postpone(self, entry: Entry, due: float) -> None:
         """Have an entry, which does not wait, wait for a time. It needs no permit then."""
         entry.due = due
-        self._later.add(entry, due, -entry.priority, entry.age)
+        self._later.add(entry, due, -entry.priority)
 
     def remove(self, entry: Entry) -> None:
-        """Have an entry that waits, for whatever, wait no more."""
+        """Have an entry wait no more, if it does."""
         if entry.due is not None:
             entry.due = None
             self._later.remove(entry)
@@ -217,38 +227,50 @@ class Queue:
             entry.group = None
             group.remove(entry)
             self._show(group)
+        elif entry.item is not None:
+            self._asking.remove(entry)
 
     def promote(self, entry: Entry, priority: int) -> None:
         """Move an entry up to a priority, keeping its age; never down."""
         if priority <= entry.priority:
             return
         entry.priority = priority
-        if (group := entry.group) is not None:
-            group.move(entry)
-            self._show(group)
+        if entry.group is not None:
+            entry.group.move(entry)
+            self._show(entry.group)
+        elif entry.item is not None and entry.due is None:
+            self._asking.remove(entry)
+            self.add(entry)
 
-    def take(self, group: Group) -> bool:
+    def take(self) -> bool:
         """Take a permit if one is there and nothing waits for it."""
-        if self._groups or not self._has_permit():
+        if self._asking.size or not self._has_permit():
             return False
         self.active += 1
-        group.go_past()
         return True
 
     def grant(self) -> Grant | None:
         """Grant a permit that is there to who is next. It must be given back by :meth:`release`."""
-        if not self._has_permit() or (group := self._groups.first()) is None:
+        if not self._has_permit() or (first := self._asking.first()) is None:
             return None
         self.active += 1
-        grant = Grant(group, group.leave())
-        self._show(group)
-        return grant
+        if isinstance(first, Entry):
+            self._asking.remove(first)
+            return Grant(None, [first])
+        going = first.leave()
+        self._show(first)
+        return Grant(first, going)
 
-    def release(self, group: Group) -> None:
-        """Take back a permit that was granted to some of a group."""
+    def release(self, group: Group | None) -> None:
+        """
+        Take back a permit.
+
+        :param group: who had it; None if it was one alone.
+        """
         self.active -= 1
-        group.came_back()
-        self._show(group)
+        if group is not None:
+            group.came_back()
+            self._show(group)
 
     def wake(self, now: float) -> Entry | None:
         """Give an entry that has been postponed until now, or earlier; it waits no more."""
@@ -264,7 +286,7 @@ class Queue:
         return None if entry is None else entry.due
 
     def _has_permit(self) -> bool:
-        return self.active < max(1, self._limit())
+        return self.active < (self._limit() or 1)
 
     def _show(self, group: Group) -> None:
         """Have a group wait in the place of its first entry, if it asks for a permit."""
@@ -273,7 +295,7 @@ class Queue:
         if order == group.shown:
             return
         if group.shown is not None:
-            self._groups.remove(group)
+            self._asking.remove(group)
         if order is not None:
-            self._groups.add(group, *order)
+            self._asking.add(group, *order)
         group.shown = order

@@ -86,7 +86,8 @@ class Transfers:
                 lambda _: self.share(key, kind, priority, start, age, due)
             )
         else:
-            self.permits.promote(transfer, priority)
+            if priority > transfer.priority:
+                self.permits.promote(transfer, priority)
             if due is None:
                 self.permits.hasten(transfer)
             elif transfer.due is not None and due < transfer.due:

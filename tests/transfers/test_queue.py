@@ -22,11 +22,10 @@ class QueueTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.limit = 1
         self.queue = Queue(lambda: self.limit)
-        self.alone = Group(1, nothing)
 
     def add(self, name: str, priority: int = 2, group: Group | None = None) -> Entry:
         entry = Entry(BlobKey("", name), "put", priority, self.queue.new_age())
-        self.queue.add(entry, group or self.alone)
+        self.queue.add(entry, group)
         return entry
 
     def grant(self) -> list[str]:
@@ -90,7 +89,7 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(self.grant(), ["b"])
 
     def test_what_waits_for_a_time_needs_no_permit(self) -> None:
-        self.assertTrue(self.queue.take(self.alone))
+        self.assertTrue(self.queue.take())
         late, early, gone = (Entry(None, "retry", 2, self.queue.new_age()) for _ in range(3))
         self.queue.postpone(late, 7.0)
         self.queue.postpone(early, 5.0)
@@ -141,8 +140,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.limit = 2
         self.now = 0.0
         self.queue = Queue(lambda: self.limit)
-        self.groups: dict[str | None, Group] = {
-            None: Group(1, nothing),
+        self.groups: dict[str | None, Group | None] = {
+            None: None,
             "x": Group(LIMIT, nothing),
             "y": Group(LIMIT, nothing),
         }
@@ -239,10 +238,10 @@ class QueueMachine(RuleBasedStateMachine):
     def take(self) -> None:
         is_free = len(self.granted) < max(1, self.limit)
         asks = any(it.due is None and it.namespace is None for it in self.waiting) or self.asking
-        taken = self.queue.take(self.groups[None])
+        taken = self.queue.take()
         assert taken == (is_free and not asks)
         if taken:
-            self.granted.append(Grant(self.groups[None], []))
+            self.granted.append(Grant(None, []))
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data())
