@@ -18,6 +18,7 @@ from blobman.protocol import write_authorization
 from blobman.server.accounts.file import FileAccounts
 from blobman.server.accounts.tokens import TokenFile
 from blobman.server.running.sites import make_site
+from blobman.server.storage.backend import Backend
 from blobman.server.storage.backends import folder_backend
 
 from .certificates import write_certificate
@@ -60,7 +61,7 @@ class ServerMixin(Base):
         self.root = os.path.join(folder, "data")
         self.tokens = TokenFile(os.path.join(folder, "tokens"))
         self.alice, self.bob = self.tokens.add("alice"), self.tokens.add("bob")
-        self.backend = folder_backend(self.root)
+        self.backend = self.make_backend()
         await self.backend.open()
         self.site = make_site(self.backend, FileAccounts(self.tokens), **self.site_options)
         self.certificate = ""
@@ -72,6 +73,9 @@ class ServerMixin(Base):
         self.pool = HTTPConnectionPool(reactor)
         self.client = HTTPClient(self.make_agent())
         self.addCleanup(self.stop_server)
+
+    def make_backend(self) -> Backend:
+        return folder_backend(self.root)
 
     def make_agent(self) -> Agent:
         if self.scheme == "http":

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ..storage.interface import IBlobsBackend
+from ..storage.interface import AwayError, IBlobsBackend
 from .answers import answer, answer_errors
 from .refusals import Refusal
 from .request import BlobsRequest
@@ -99,7 +99,7 @@ class HealthResource(OpenResource):
         check_reading(method)
         await self._checking.run(lambda: Deferred.fromCoroutine(self._check_writing()))
         if self._trouble is not None:
-            raise Refusal(503, "no blobs can be written") from self._trouble
+            raise Refusal(503, _describe(self._trouble)) from self._trouble
         return "", b"ok\n"
 
     async def _check_writing(self) -> None:
@@ -113,3 +113,9 @@ class HealthResource(OpenResource):
             if before is None:
                 self._log.error("No blobs can be written: {reason}", reason=str(error))
         self._checked_at = self._clock.seconds()
+
+
+def _describe(trouble: Exception) -> str:
+    """Say what is away; why, is for the log."""
+    text = "no blobs can be written"
+    return f"{text}: {' and '.join(trouble.parts)}" if isinstance(trouble, AwayError) else text

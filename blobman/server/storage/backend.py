@@ -18,6 +18,7 @@ from .catalogue.interface import Entry, ICatalogue, Publication
 from .feed import read_changes
 from .interface import (
     SMALL,
+    AwayError,
     BlobName,
     DamagedError,
     FlagList,
@@ -108,8 +109,18 @@ class Backend:
         await self.catalogue.close()
 
     async def _check_writing(self) -> None:
-        await self.catalogue.check_writing()
-        await self._payloads.check_writing()
+        parts = {
+            "catalogue": self.catalogue.check_writing(),
+            "payloads": self._payloads.check_writing(),
+        }
+        checking = DeferredList(list(parts.values()), consumeErrors=True)
+        outcomes: list[tuple[bool, Any]] = await checking
+        away = {
+            part: it for part, (is_well, it) in zip(parts, outcomes, strict=True) if not is_well
+        }
+        if away:
+            reasons = "; ".join(failure.getErrorMessage() for failure in away.values())
+            raise AwayError([*away], reasons)
 
     def check_writing(self) -> Deferred[None]:
         """Make a small change; see :class:`IBlobsBackend`."""

@@ -57,6 +57,18 @@ class UnavailableError(StoreError):
         self.retry_after = retry_after
 
 
+class AwayError(UnavailableError):
+    """
+    Something that keeps blobs can't be used at the moment.
+
+    :ivar parts: which part, or both: ``catalogue`` and ``payloads``.
+    """
+
+    def __init__(self, parts: Sequence[str], reason: str) -> None:
+        super().__init__(f"{' and '.join(parts)}: {reason}")
+        self.parts = parts
+
+
 class DamagedError(StoreError):
     """Stored bytes are not those that were stored. None of them has been handed out."""
 
@@ -179,7 +191,7 @@ class IBlobsBackend(Interface):
         """
         Make a small durable change, to see whether that is possible.
 
-        :return: fires if it is. Fails with ``StoreError`` if not.
+        :return: fires if it is. Fails with :class:`AwayError` if not.
         """
 
     def list(user: str, query: ListQuery) -> Pages:

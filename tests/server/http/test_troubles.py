@@ -87,8 +87,15 @@ class HealthTests(ServerMixin, TestCase):
     async def test_a_folder_that_is_gone(self) -> None:
         os.rename(self.root, self.root + "-away")
         answer = await self.expect(503, "GET", "health")
-        self.assertNotIn(b"/", answer.body)
+        self.assertEqual(answer.body, b"no blobs can be written: catalogue and payloads\n")
         os.rename(self.root + "-away", self.root)
+
+    async def test_payloads_that_are_gone(self) -> None:
+        payloads = os.path.join(self.root, ".blobman", "payloads")
+        os.rename(payloads, payloads + "-away")
+        answer = await self.expect(503, "GET", "health")
+        self.assertEqual(answer.body, b"no blobs can be written: payloads\n")
+        os.rename(payloads + "-away", payloads)
 
     async def test_it_leaves_nothing_behind(self) -> None:
         await self.expect(200, "GET", "health")

@@ -29,14 +29,17 @@ ATTEMPTS = 3
 """How often something is tried at most."""
 
 PAUSE = 1.0
-"""Seconds after which it is tried again to reach a database that was away."""
+"""Seconds after which it is tried again to reach a database that did not answer."""
+
+QUICK = 0.5
+"""Seconds within which nobody minds being refused."""
 
 
 class Pool:
     """
     Sessions, of which as many are open as have been used at once.
 
-    While the database is away, all that waits fails at once, and not each after its own time.
+    While the database does not answer, all that waits fails at once, not each after its own time.
 
     :param conninfo: see :func:`.sessions.read_url`.
     :param now: gives seconds.
@@ -129,10 +132,12 @@ class Pool:
     def _connect(self) -> Session:
         if self._trouble is not None and self._now() < self._trouble_until:
             raise UnavailableError(str(self._trouble), self._trouble.retry_after)
+        began = self._now()
         try:
             return connect(self._conninfo)
         except UnavailableError as error:
-            self._note(error)
+            if self._now() - began > QUICK:
+                self._note(error)
             raise
 
     def _note(self, error: StoreError) -> None:
