@@ -22,9 +22,10 @@ It is given and gives
 the timeouts that take none anyway.
 
 ``protocol`` is what client and server agree on. They share ``wire``, to ask somebody over HTTP,
-``sqlite``, to open a database, and ``threads``, to do what blocks. ``server`` is the other end,
-``cli`` the ``blobman`` command. ``queries`` has what a manager asks of the server alone;
-``arguments`` and ``limits`` check what it is given. ``comparing`` serves the synchronizer.
+``sqlite``, to open a database, ``disk``, for files that outlive a power cut, and ``threads``, to do
+what blocks. ``server`` is the other end, ``cli`` the ``blobman`` command. ``queries`` has what a
+manager asks of the server alone; ``arguments`` and ``limits`` check what it is given. ``comparing``
+serves the synchronizer.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ STANDS_ON: dict[str, set[str]] = {
     "protocol": {"errors", "model"},
     "wire": {"errors", "model", "protocol"},
     # What a client and a server have in common.
+    "disk": {"errors"},
     "sqlite": {"errors"},
     "threads": {"errors"},
     "crypto": {"errors", "model"},
@@ -54,6 +55,7 @@ STANDS_ON: dict[str, set[str]] = {
         "namespaces",
     },
     "local": {
+        "disk",
         "sqlite",
         "threads",
         "errors",
@@ -94,6 +96,7 @@ STANDS_ON: dict[str, set[str]] = {
     # It could not decrypt if it wanted to.
     "server": {
         "clocks",
+        "disk",
         "sqlite",
         "threads",
         "errors",
@@ -101,7 +104,8 @@ STANDS_ON: dict[str, set[str]] = {
         "protocol",
         "wire",
     },
-    "cli": {"", "server"},
+    # What works on blobs has public names only.
+    "cli": {"", "disk", "server"},
     "__main__": {"cli"},
     "testing": {
         "",
@@ -346,7 +350,7 @@ class RuleTests(SynchronousTestCase):
         self.assertFalse({"local", "remote"} & STANDS_ON["sync"])
         self.assertNotIn("remote", STANDS_ON["local"])
         self.assertNotIn("local", STANDS_ON["remote"])
-        self.assertEqual(STANDS_ON["cli"], {"", "server"})
+        self.assertEqual(STANDS_ON["cli"], {"", "disk", "server"})
 
     def test_the_synchronizer_s_private_parts_are_its_own(self) -> None:
         for name in ("blobman.queries", "blobman.manager"):
@@ -442,7 +446,7 @@ class ImportReaderTests(SynchronousTestCase):
         for name, room in (
             ("blobman.server.http.site.BlobsSite", "http"),
             ("blobman.server.http", "http"),
-            ("blobman.server.disk", None),
+            ("blobman.server.notes", None),
             ("blobman.server", None),
             ("blobman.local.http", None),
         ):

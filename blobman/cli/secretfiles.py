@@ -13,6 +13,8 @@ from pathlib import Path
 
 import click
 
+from blobman import disk
+
 from .terminal import tell
 
 RANDOM_BYTES = 96
@@ -123,14 +125,8 @@ def write_secret(path: str, content: str) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise FileExistsError(errno.EEXIST, "it exists, and is not overwritten", path) from error
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(content + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        os.unlink(path)
-        raise
+    with disk.finishing(descriptor, path):
+        disk.write_all(descriptor, f"{content}\n".encode("ascii"))
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
@@ -139,21 +135,12 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
     :raise OSError: it can't be written; nothing has changed.
     """
-    from blobman.server.disk import sync_folder
-
-    path = Path(os.path.realpath(path))
+    target = os.path.realpath(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    descriptor, temporary = tempfile.mkstemp(".part", ".blobman-", path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    sync_folder(str(path.parent))
+    descriptor, temporary = tempfile.mkstemp(".part", ".blobman-", os.path.dirname(target))
+    with disk.finishing(descriptor, temporary):
+        disk.write_all(descriptor, data)
+    disk.put_in_place(temporary, target)
 
 
 def new_secret() -> str:

@@ -12,13 +12,14 @@ from uuid import uuid4
 
 import apsw
 
+from .. import disk
 from ..errors import ClosedError, StoreError
 from ..sqlite import KEY_SIZE, file_uri, transaction
 from .connection import connect
 from .digests import Digests
 from .faults import store_error, store_errors
 
-__all__ = ["PART", "FileKey", "PayloadWriter", "fsync"]
+__all__ = ["PART", "FileKey", "PayloadWriter"]
 
 PART = ".part"
 """Follows the name of a file that is not whole yet: nobody has recorded it."""
@@ -134,7 +135,7 @@ class PayloadWriter:
         self._flushed = self._count
         with self._flush_lock:
             try:
-                fsync(self._path)
+                disk.sync(self._path)
             except FileNotFoundError:
                 pass  # It was discarded.
             except OSError as error:
@@ -155,9 +156,9 @@ class PayloadWriter:
             with self._flush_lock:
                 if self._flush_error is not None:
                     raise self._flush_error
-            fsync(self._path)
+            disk.sync(self._path)
             self._path = self._path.rename(self._path.with_name(self.file.name))
-            fsync(self._path.parent)
+            disk.sync(self._path.parent)
             self._finished = True
 
     def abandon(self) -> None:
@@ -177,12 +178,3 @@ class PayloadWriter:
             self._connection = None
             with suppress(OSError):
                 self._path.unlink()
-
-
-def fsync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apsw
 
+from .. import disk
 from ..errors import ClosedError, StoreError
 from ..model import BlobKey
 from ..sqlite import pragma, transaction
@@ -18,7 +19,7 @@ from .connection import connect
 from .faults import store_errors
 from .mapping import NewBlob, Tally
 from .payload_rows import Payload
-from .payload_writer import PayloadWriter, fsync
+from .payload_writer import PayloadWriter
 from .payloads import PayloadFiles
 from .reader import Chunks
 from .schema import CHUNK_SIZE
@@ -73,7 +74,7 @@ class Rebuilding:
                         self._copy_blob(connection, old, blob, new)
             finally:
                 connection.close()
-            fsync(self._path)
+            disk.sync(self._path)
 
     def _copy_blob(
         self, connection: apsw.Connection, old: OldDatabase, blob: OldBlob, new: NewBlob

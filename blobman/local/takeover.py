@@ -18,6 +18,7 @@ from pathlib import Path
 import apsw
 from twisted.logger import Logger
 
+from .. import disk
 from ..errors import ClosedError, StoreError, WrongKeyError
 from ..sqlite import file_uri
 from . import strays
@@ -26,7 +27,6 @@ from .faults import store_errors
 from .journal import journal_of
 from .lock import StoreLock
 from .mapping import SoledadReport, Tally
-from .payload_writer import fsync
 from .payloads import PayloadFiles
 from .rebuilding import Rebuilding
 from .soledad import OldDatabase, is_soledads
@@ -196,9 +196,9 @@ class TakeOver:
 
     def _swap(self) -> None:
         # A journal of the old one that came back after a power cut would spoil the new one.
-        fsync(self.path.parent)
+        disk.sync(self.path.parent)
         os.replace(self._built, self.path)
-        fsync(self.path.parent)
+        disk.sync(self.path.parent)
 
     def _keep(self) -> None:
         try:
@@ -206,7 +206,7 @@ class TakeOver:
         except OSError:
             # Not every file system can give a file a second name.
             shutil.copyfile(self.path, self._part)
-            fsync(self._part)
+            disk.sync(self._part)
             os.replace(self._part, self.kept)
 
     def rehearse(self) -> SoledadReport:

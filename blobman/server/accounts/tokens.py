@@ -20,9 +20,9 @@ from dataclasses import asdict
 
 from zope.interface import implementer
 
+from ... import disk
 from ...errors import StoreError
 from ...model import check_name
-from .. import disk
 from .interface import ITokens, TokenInfo, Tokens
 
 TOKEN_BYTES = 32

@@ -6,8 +6,8 @@ import fcntl
 import os
 import time
 
+from .... import disk
 from ....errors import StoreError
-from ... import disk
 from ..interface import UnavailableError
 
 BACKUP = "backup.json"

@@ -14,7 +14,7 @@ import struct
 import zlib
 from contextlib import suppress
 
-from ... import disk
+from .... import disk
 
 _FORMAT = struct.Struct("<QI")
 

@@ -16,8 +16,8 @@ from contextlib import suppress
 
 import apsw
 
+from .... import disk
 from ....sqlite import Frame, Preallocator, ask
-from ... import disk
 from .connection import PAGE_SIZE
 
 RESERVE = 2 * 1024 * 1024

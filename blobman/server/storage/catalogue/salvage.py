@@ -9,8 +9,8 @@ from typing import Any
 
 import apsw
 
+from .... import disk
 from ....sqlite import ask, transaction
-from ... import disk
 from .connection import connect_copy, upgrade
 
 Row = tuple[Any, ...]

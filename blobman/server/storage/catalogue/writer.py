@@ -16,9 +16,9 @@ from typing import Any
 import apsw
 from twisted.logger import Logger
 
+from .... import disk
 from ....errors import BlobError
 from ....threads import Work
-from ... import disk
 from ..interface import DamagedError, UnavailableError
 from ..payloads.interface import LINGER
 from .connection import (
@@ -178,7 +178,7 @@ class Writer:
                 raise DamagedError("the catalogue is gone, or empty, and has been neither")
             if not os.path.exists(path):
                 os.close(disk.create(path))
-            disk.sync_folder(self._folder.folder)
+            disk.sync(self._folder.folder)
         upgrade(self.connection(), self._adopt)
 
     def _check_history(self, acknowledged: int) -> None:

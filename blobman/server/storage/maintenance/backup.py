@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import apsw
 
+from .... import disk
 from ....errors import StoreError
-from ... import disk
 from ..catalogue.connection import connect_copy, store_errors
 from ..catalogue.visiting import visiting
 from ..interface import DamagedError, UnavailableError
@@ -79,7 +79,7 @@ def _make(data: str, draft: str, folder: str, connection: apsw.Connection) -> Ba
     try:
         made = _Draft(data, draft, connection).fill()
         os.rename(draft, folder)
-        disk.sync_folder(os.path.dirname(folder))
+        disk.sync(os.path.dirname(folder))
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -104,7 +104,7 @@ class _Draft:
         manifest = self._describe()
         sync_folders(self._draft)
         write_manifest(os.path.join(self._draft, MANIFEST), manifest)
-        disk.sync_folder(os.path.join(self._draft, OWN_FOLDER))
+        disk.sync(os.path.join(self._draft, OWN_FOLDER))
         return Backup(manifest, self._carrier.linked, self._carrier.copied)
 
     def _try_to_finish(self) -> bool:

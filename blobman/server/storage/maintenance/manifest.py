@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 
 import apsw
 
+from .... import disk
 from ....errors import StoreError
 from ....sqlite import ask
-from ... import disk
 from ..catalogue.questions import Questions
 from ..interface import DamagedError
 

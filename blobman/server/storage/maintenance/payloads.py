@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import apsw
 
+from .... import disk
 from ....protocol import TAG_SIZE
 from ....sqlite import ask
-from ... import disk
 from ..digests import CHUNK, is_chunk
 from ..interface import BlobName
 from ..payloads.folder import FOLDER, path_of
@@ -220,4 +220,4 @@ def sync_folders(root: str) -> None:
     """Make the entries of a folder, and of all below it, durable."""
     for top, _, _ in os.walk(root, topdown=False):
         with suppress(FileNotFoundError):
-            disk.sync_folder(top)
+            disk.sync(top)

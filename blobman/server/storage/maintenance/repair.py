@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import apsw
 
+from .... import disk
 from ....errors import StoreError
 from ....sqlite import ask
-from ... import disk
 from ..catalogue.connection import connect_copy, connect_damaged, store_errors
 from ..catalogue.folder import CatalogueFolder
 from ..catalogue.history import begin_only_generation, forget_tombstones
@@ -99,7 +99,7 @@ class _Repair:
 
     def run(self, findings: list[Finding]) -> Repaired:
         for changed in disk.make_folders(self._found):
-            disk.sync_folder(changed)
+            disk.sync(changed)
         is_catalogue_damaged = any(it.kind in (Kind.CATALOGUE, Kind.LOG) for it in findings)
         if is_catalogue_damaged:
             self._repair_catalogue()
@@ -147,7 +147,7 @@ class _Repair:
     def _move_log_aside(self) -> None:
         self._move_aside(LOG)
         disk.remove(os.path.join(self._data, CATALOGUE + "-shm"))
-        disk.sync_folder(os.path.join(self._data, OWN_FOLDER))
+        disk.sync(os.path.join(self._data, OWN_FOLDER))
 
     def _make_catalogue_anew(self, acknowledged: int) -> None:
         """Put another catalogue, with what can be read of the damaged one, in its place."""
@@ -164,7 +164,7 @@ class _Repair:
         # A log belongs to one catalogue: the new one must never be there beside the old log.
         self._move_log_aside()
         os.replace(draft, path)
-        disk.sync_folder(os.path.dirname(path))
+        disk.sync(os.path.dirname(path))
 
     # -- blobs and files ---------------------------------------------------------------
 

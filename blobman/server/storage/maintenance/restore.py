@@ -7,9 +7,9 @@ import os
 import shutil
 from contextlib import closing
 
+from .... import disk
 from ....errors import StoreError
 from ....sqlite import transaction
-from ... import disk
 from ..catalogue.connection import connect_copy, store_errors
 from ..catalogue.history import begin_only_generation, forget_tombstones
 from ..catalogue.questions import Questions
@@ -73,7 +73,7 @@ def _make(folder: str, data: str, manifest: Manifest) -> None:
     own = os.path.join(data, OWN_FOLDER)
     try:
         for changed in disk.make_folders(own):
-            disk.sync_folder(changed)
+            disk.sync(changed)
         with alone(own):
             _fill(folder, data, manifest)
     except BaseException:
@@ -102,4 +102,4 @@ def _put_catalogue(source: str, target: str) -> None:
         forget_tombstones(copy)
         begin_only_generation(copy, Questions(copy).last_number() + 1)
     os.rename(draft, target)
-    disk.sync_folder(os.path.dirname(target))
+    disk.sync(os.path.dirname(target))

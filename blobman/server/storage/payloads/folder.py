@@ -23,8 +23,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from .... import disk
 from ....errors import ClosedError, StoreError
-from ... import disk
 from ..faults import told
 from ..interface import DamagedError, UnavailableError
 from ..threads import CLOSED, Ending, Threads, Worker
@@ -82,7 +82,7 @@ class _Root:
             raise UnavailableError("the data folder has been replaced by another one")
 
     def sync_folder(self, path: str) -> None:
-        disk.sync_folder(path, self.descriptor)
+        disk.sync(path, self.descriptor)
 
     def read_mark(self) -> str | None:
         self.check()

@@ -16,9 +16,9 @@ from contextlib import suppress
 
 import apsw
 
+from .... import disk
 from ....model import is_name
 from ....protocol import MIN_SEALED_SIZE
-from ... import disk
 from ..catalogue.connection import connect, store_errors, upgrade
 from ..catalogue.filling import Filling, Kept
 from . import layout

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from .... import disk
 from ....errors import InvalidFlagsError, StoreError
 from ....model import Flags
 from ....protocol import read_flags
-from ... import disk
 from ..interface import BlobName
 from . import layout
 

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .... import disk
 from ....protocol import TAG_SIZE
-from ... import disk
 from ..catalogue.filling import Kept
 from . import layout
 from .files import date_beside, odd, read_part, reading

@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
+from .... import disk
 from ....model import MAX_NAME_LENGTH, Flags, is_name
 from ....protocol import TAG_SIZE
-from ... import disk
 from ..interface import BlobName
 from . import layout
 from .files import Odd, flags_beside, odd, reading

@@ -7,9 +7,9 @@ import stat
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.server import disk
+from blobman import disk
 
-from .owners import owners_below, work_as_root
+from .server.owners import owners_below, work_as_root
 
 
 class OwnerTests(SynchronousTestCase):

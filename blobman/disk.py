@@ -14,8 +14,9 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from ..errors import StoreError
+from .errors import StoreError
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -30,7 +31,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
 
 @contextmanager
-def opened(path: str, flags: int = READ, folder: int | None = None) -> Iterator[int]:
+def opened(path: str | Path, flags: int = READ, folder: int | None = None) -> Iterator[int]:
     """
     Open a file for the block, which gets its descriptor.
 
@@ -54,9 +55,9 @@ def read_part(descriptor: int, start: int, end: int) -> bytes:
     return data
 
 
-def sync_folder(path: str, folder: int | None = None) -> None:
-    """Make the entries of a folder durable; see :func:`opened`."""
-    with opened(path, _FOLDER, folder) as descriptor:
+def sync(path: str | Path, folder: int | None = None) -> None:
+    """Make a file, or the entries of a folder, durable; see :func:`opened`."""
+    with opened(path, os.O_RDONLY, folder) as descriptor:
         os.fsync(descriptor)
 
 
@@ -160,7 +161,7 @@ def make_durable_folder(path: str, above: int) -> None:
     for folder in changed:
         # What was there all the time may be somebody else's.
         with suppress(PermissionError):
-            sync_folder(folder)
+            sync(folder)
 
 
 def create(path: str, heirs: Heirs | None = None) -> int:
@@ -178,16 +179,27 @@ def create(path: str, heirs: Heirs | None = None) -> int:
 @contextmanager
 def creating(path: str, heirs: Heirs | None = None) -> Iterator[int]:
     """
-    Make a file, which is written in the block, durably but for the entry of its folder. If that
-    fails, it is removed.
+    Make a file, which is written in the block; see :func:`create` and :func:`finishing`.
 
-    :return: its descriptor; see :func:`create`.
+    :return: its descriptor.
     :raise OSError: it can't be written.
     """
     descriptor = create(path, heirs)
+    with finishing(descriptor, path):
+        yield descriptor
+
+
+@contextmanager
+def finishing(descriptor: int, path: str) -> Iterator[None]:
+    """
+    Write a file in the block that has just been made, durably but for the entry of its folder, and
+    close it. If that fails, it is removed.
+
+    :raise OSError: it can't be written.
+    """
     try:
         try:
-            yield descriptor
+            yield
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -250,17 +262,25 @@ def replace_file(path: str, data: bytes) -> None:
 
     The new file is beside it until it is whole.
     """
-    folder = os.path.dirname(path)
-    temporary = os.path.join(folder, secrets.token_hex(16))
+    temporary = os.path.join(os.path.dirname(path), secrets.token_hex(16))
     with creating(temporary) as descriptor:
         _take_after(descriptor, path)
         write_all(descriptor, data)
+    put_in_place(temporary, path)
+
+
+def put_in_place(temporary: str, path: str) -> None:
+    """
+    Give a file that is whole its name, durably; whatever had it is gone then.
+
+    :raise OSError: that is not possible; then the file is removed.
+    """
     try:
         os.replace(temporary, path)
     except BaseException:
         remove(temporary)
         raise
-    sync_folder(folder)
+    sync(os.path.dirname(path))
 
 
 @contextmanager
