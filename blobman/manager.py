@@ -23,7 +23,13 @@ from .arguments import (
 from .clocks import steady_clock
 from .crypto import check_secret, sealed_size
 from .document import BlobDoc, BlobReader
-from .errors import BlobNotFoundError, DeletedMeanwhile, NotConfiguredError, describe
+from .errors import (
+    BlobNotFoundError,
+    DeletedMeanwhile,
+    IllegalStatusChange,
+    NotConfiguredError,
+    describe,
+)
 from .interfaces import ITransferObserver
 from .local import BlobStore, as_bytes
 from .model import BlobKey, Priority, SyncStatus, check_key, check_name, check_namespace
@@ -310,4 +316,10 @@ class BlobManager(ServerQueries):
             raise BlobNotFoundError(
                 f"{describe(key.blob_id, key.namespace)} is not here, and there is no server to ask"
             ) from NotConfiguredError("remote was not given")
-        await self.__engine.download(key, priority, asked_for=True)
+        try:
+            await self.__engine.download(key, priority, asked_for=True)
+        except DeletedMeanwhile as error:
+            if not isinstance(error.__cause__, IllegalStatusChange):
+                raise
+            # A comparison that began before the blob was there took its record for an old one.
+            await self.__engine.download(key, priority, asked_for=True)
