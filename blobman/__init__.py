@@ -6,13 +6,14 @@ A :class:`BlobManager`, built on a :class:`BlobsSynchronizer`, composes
 - ``local``: an encrypted SQLite store on this machine,
 - ``remote``: the HTTP client of a server that is not trusted,
 - ``crypto``: sealed blobs, opened and sealed as they pass,
+- ``synchronizing``: what is out of step, found and moved, once or as it comes,
 - ``transfers``: who may transfer when, and what a transfer does.
 
 It is given and gives
 
 - ``document``: :class:`BlobDoc`, what is put, and :class:`BlobReader`, what comes back;
 - ``model``: :class:`Flags`, :class:`Priority`, :class:`SyncStatus` and the rules for names;
-- ``results``: :class:`SyncResult`, what synchronizing comes to;
+- ``results``: :class:`SyncResult` and :class:`BlobChange`, what synchronizing comes to;
 - ``errors``: one tree of errors, under :class:`BlobError`;
 - ``reconciliation``: the table of what becomes of a blob when the server tells of it;
 - ``interfaces``: what stores, remotes and observers provide.
@@ -24,8 +25,7 @@ the timeouts that take none anyway.
 ``protocol`` is what client and server agree on. They share ``wire``, to ask somebody over HTTP,
 ``sqlite``, to open a database, ``disk``, for files that outlive a power cut, and ``threads``, to do
 what blocks. ``server`` is the other end, ``cli`` the ``blobman`` command. ``queries`` has what a
-manager asks of the server alone; ``arguments`` and ``limits`` check what it is given. ``comparing``
-serves the synchronizer.
+manager asks of the server alone; ``arguments`` and ``limits`` check what it is given.
 """
 
 from __future__ import annotations
@@ -65,12 +65,13 @@ if TYPE_CHECKING:
     from .local import SoledadReport, import_soledad
     from .manager import BlobManager
     from .model import UNAVAILABLE_STATUSES, Flags, Priority, SyncStatus, TransferProgress
-    from .results import LeftBlob, SyncResult
+    from .results import BlobChange, LeftBlob, SyncResult
     from .sync import BlobsSynchronizer
 
 __all__ = [
     "UNAVAILABLE_STATUSES",
     "BlobAlreadyExistsError",
+    "BlobChange",
     "BlobDoc",
     "BlobError",
     "BlobManager",
@@ -141,7 +142,7 @@ _IMPORTED_WHEN_USED = {
     "local": ("SoledadReport", "import_soledad"),
     "manager": ("BlobManager",),
     "model": ("UNAVAILABLE_STATUSES", "Flags", "Priority", "SyncStatus", "TransferProgress"),
-    "results": ("LeftBlob", "SyncResult"),
+    "results": ("BlobChange", "LeftBlob", "SyncResult"),
     "sync": ("BlobsSynchronizer",),
 }
 """

@@ -90,6 +90,18 @@ def check_seconds(argument: str, seconds: object) -> float:
     return seconds
 
 
+def check_following(on_change: object, interval: object) -> None:
+    """
+    Check how changes are to be followed.
+
+    :raise TypeError: ``on_change`` can't be called, or ``interval`` is not a number.
+    :raise ValueError: ``interval`` can't be waited for.
+    """
+    if on_change is not None and not callable(on_change):
+        raise TypeError(f"on_change must be callable, not {type(on_change).__name__}")
+    check_seconds("interval", interval)
+
+
 def check_reactor(reactor: object) -> None:
     """
     Check a reactor.

@@ -9,9 +9,9 @@ from typing import Any, Literal, overload
 from twisted.internet.defer import Deferred
 
 from .model import Flags, check_key, check_namespace
-from .namespaces import find_namespaces
 from .protocol import check_flag, check_order
 from .sync import BlobsSynchronizer
+from .synchronizing.namespaces import find_namespaces
 from .transfers.engine import Engine
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from .errors import BlobError
-from .model import SyncStatus
+from .model import Flags, SyncStatus
 
-__all__ = ["Account", "LeftBlob", "SyncResult", "add_up", "with_result"]
+__all__ = ["Account", "BlobChange", "LeftBlob", "SyncResult", "add_up", "with_result"]
 
 
 class LeftBlob(NamedTuple):
@@ -44,6 +44,21 @@ class SyncResult:
     sent: int = 0
     deleted: int = 0
     left: tuple[LeftBlob, ...] = ()
+
+
+class BlobChange(NamedTuple):
+    """
+    What has become of a blob, through its server.
+
+    :ivar kind: ``arrived``: it is here now, whole and verified; ``deleted``: it was deleted on the
+        server, and has gone here; ``flags``: it is here, and has other flags.
+    :ivar flags: those that it has on the server, as far as that has told; none if it was deleted.
+    """
+
+    namespace: str
+    blob_id: str
+    kind: Literal["arrived", "deleted", "flags"]
+    flags: tuple[Flags, ...]
 
 
 class Account:

@@ -11,16 +11,19 @@ from collections.abc import Callable, Coroutine
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
-from .comparing import Comparer
-from .errors import BlobError
+from .arguments import check_following
+from .errors import BlobError, ClosedError
 from .interfaces import IBlobStore
 from .limits import Limited
 from .model import SyncStatus, check_namespace
-from .moving import Mover
-from .namespaces import find_namespaces, sync_each
-from .results import Account, SyncResult, with_result
+from .results import Account, BlobChange, SyncResult, with_result
+from .synchronizing.comparing import Comparer
+from .synchronizing.crowds import Crowd
+from .synchronizing.following import MOST_WAITING, Follower, Turns
+from .synchronizing.moving import Mover
+from .synchronizing.namespaces import find_namespaces, sync_each
 from .transfers.engine import Engine
 
 T = TypeVar("T")
@@ -144,6 +147,53 @@ class BlobsSynchronizer(Limited):
             await self._mover(Account(place)).compare(bool(full))
 
         return self._begin(namespace, work)
+
+    def follow(
+        self,
+        namespace: str | None = "",
+        on_change: Callable[[BlobChange], object] | None = None,
+        interval: float = 60.0,
+    ) -> Deferred[None]:
+        """
+        Keep store and server in step, from now on.
+
+        As ``sync`` does, and then again for what comes: whatever is changed on the server, or is
+        pending here, is moved as it comes. Lost connections are outlived: the server is asked again
+        after 1, 11, 21, ... at most 60 seconds. What fails for another reason is tried again, too,
+        from time to time.
+
+        :param namespace: None for all that ``namespaces`` finds, and the default one, and those
+            that come.
+        :param on_change: called in the reactor's thread with each :class:`BlobChange`. What it
+            raises is logged.
+        :param interval: seconds between two questions, where the server can't tell at once: one
+            that knows of no changes; and for the namespaces beyond the fourth.
+        :return: never fires. Fails with ``UnauthorizedError``, ``CertificateError``,
+            ``NotConfiguredError`` or ``WrongKeyError``, with ``ClosedError`` if the manager is
+            closed, or ``CancelledError``: cancel it to end it.
+        """
+        turns = Turns(1 if namespace is not None else MOST_WAITING)
+
+        async def follow_one(place: str) -> None:
+            engine, comparer = self.__engine, self._comparer
+            await Follower(engine, comparer, place, on_change, interval, turns).run()
+
+        async def work() -> None:
+            check_following(on_change, interval)
+            place = None if namespace is None else check_namespace(namespace)
+            self.__engine.need_store()
+            self.__engine.need_remote()
+            try:
+                if place is None:
+                    await Crowd(self.__engine, follow_one, interval).run()
+                else:
+                    await follow_one(place)
+            except CancelledError:
+                if self.__engine.operations.closed:
+                    raise ClosedError("the manager was closed") from None
+                raise
+
+        return self.__engine.begin(work)
 
     @property
     def sync_progress(self) -> Deferred[dict[str, int]]:

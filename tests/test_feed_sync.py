@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman import (
@@ -19,8 +20,8 @@ from blobman import (
     SyncResult,
     SyncStatus,
 )
-from blobman.comparing import DAY, FULL_INTERVAL, is_due
 from blobman.reconciliation import FeedState
+from blobman.synchronizing.comparing import DAY, FULL_INTERVAL, is_due
 
 from .remote.raw import RawServerTestCase
 from .support import KEY, SECRET, USER, ServerTestCase, doc, engine_of
@@ -178,6 +179,35 @@ class FullTests(FeedTestCase):
         await self.restore_server()
         # It is there again: better once too often than lost.
         self.assertEqual(await self.phone.sync(), SyncResult(fetched=1))
+
+    async def test_a_get_of_what_it_does_not_know_yet(self) -> None:
+        server: Any = engine_of(self.phone).server
+        answered, told, begun, compared = (Deferred[None]() for _ in range(4))
+        ask, fetch = server.changes, server.download
+
+        async def changes(*arguments: Any) -> Any:
+            answer = await ask(*arguments)
+            answered.callback(None)
+            await told
+            return answer
+
+        async def download(*arguments: Any) -> None:
+            if not begun.called:
+                begun.callback(None)
+            await compared
+            await fetch(*arguments)
+
+        self.patch(server, "changes", changes)
+        self.patch(server, "download", download)
+        comparing = self.phone.refresh_sync_status_from_server(full=True)
+        await answered
+        await put(self.laptop, "a")
+        getting = self.phone.get("a")
+        await begun
+        told.callback(None)
+        await comparing
+        compared.callback(None)
+        self.assertEqual((await getting).size, 100)
 
     async def test_another_server(self) -> None:
         await put(self.laptop, "a", "b", "c")

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from ..document import BlobReader
-from ..model import ChangesPage, Priority, QueuedTransfer, SyncStatus
+from ..model import ChangesPage, Flags, Priority, QueuedTransfer, SyncStatus
 from ..reconciliation import AppliedChanges, EndedComparison, FeedState
 from .content import IPayload, IStagedBlob
 
@@ -241,7 +241,7 @@ class IBlobStore(Interface):
         :return: fires with :class:`blobman.model.QueuedTransfer`, most urgent first, then oldest.
         """
 
-    def apply_tombstones(deleted: Set[str], listed: Set[str], namespace: str = "") -> Deferred[int]:
+    def apply_tombstones(deleted: Set[str], listed: Set[str], namespace: str = "") -> Deferred[Ids]:
         """
         Remove what was deleted on the server and has not been made again.
 
@@ -250,7 +250,7 @@ class IBlobStore(Interface):
         SYNCED one if the tombstone was known already: from an earlier call, because the blob was
         deleted from here, or through :meth:`note_older_tombstone`. It is older than the blob.
 
-        :return: fires with the number of blobs that went.
+        :return: fires with the ids of the local copies that went.
         """
 
     def note_older_tombstone(blob_id: str, namespace: str = "") -> Deferred[None]:
@@ -356,6 +356,13 @@ class IBlobStore(Interface):
 
         :param tag: 16 bytes: what sealing the copy gives.
         :return: fires when it is durable. Any other blob stays as it is.
+        """
+
+    def get_flags(blob_id: str, namespace: str = "") -> Deferred[tuple[Flags, ...]]:
+        """
+        Look up the flags that the server told of last.
+
+        :return: fires with them; with none if it has told of none, or nothing is recorded.
         """
 
     def retry_refused(namespace: str = "") -> Deferred[int]:

@@ -140,12 +140,10 @@ class Swept(NamedTuple):
     """
     What a part of the tombstones has removed.
 
-    :ivar number: how many blobs.
-    :ivar copies: the ids of those of which there was a copy here.
+    :ivar copies: the ids of the blobs of which there was a copy here.
     :ivar files: the files of their payloads, which are to be removed after the commit.
     """
 
-    number: int
     copies: list[str]
     files: list[str]
 
@@ -159,7 +157,7 @@ def apply_tombstones(connection: apsw.Connection, deleted: Sequence[str], namesp
     :param deleted: ids that the server has deleted and does not list, sorted.
     """
     known = _known_tombstones(connection, deleted, namespace)
-    swept = Swept(0, [], [])
+    swept = Swept([], [])
     for blob_id in deleted:
         key = BlobKey(namespace, blob_id)
         going = _MISSING if blob_id in known else (_S.SYNCED, *_MISSING)
@@ -168,7 +166,6 @@ def apply_tombstones(connection: apsw.Connection, deleted: Sequence[str], namesp
             records.note_tombstone(connection, key)
         if record is not None and record.status in going:
             removed = records.forget(connection, record.row)
-            swept = swept._replace(number=swept.number + 1)
             swept.copies.extend([blob_id] if removed.had_copy else [])
             swept.files.extend([] if removed.file is None else [removed.file])
     return swept

@@ -9,7 +9,7 @@ import apsw
 from twisted.internet.defer import Deferred
 
 from ..interfaces import Queue
-from ..model import ChangesPage, QueuedTransfer, check_namespace
+from ..model import ChangesPage, Flags, QueuedTransfer, check_namespace
 from ..reconciliation import AppliedChanges, EndedComparison, FeedState
 from . import applying, feed, listings, records, unseen
 from .applying import Applied
@@ -113,6 +113,10 @@ class FollowingStore(StatusStore):
     def record_tag(self, blob_id: str, tag: bytes, namespace: str = "") -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.record_tag`."""
         return self._write_about(blob_id, namespace, partial(records.record_tag, tag=tag))
+
+    def get_flags(self, blob_id: str, namespace: str = "") -> Deferred[tuple[Flags, ...]]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_flags`."""
+        return self._read_about(blob_id, namespace, listings.flags_of)
 
     def retry_refused(self, namespace: str = "") -> Deferred[int]:
         """See :meth:`blobman.interfaces.IBlobStore.retry_refused`."""

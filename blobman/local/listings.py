@@ -6,9 +6,10 @@ from typing import Any
 
 import apsw
 
-from ..model import BlobKey, Priority, QueuedTransfer, SyncStatus
+from ..model import BlobKey, Flags, Priority, QueuedTransfer, SyncStatus
 
 __all__ = [
+    "flags_of",
     "is_available",
     "list_available",
     "list_namespaces",
@@ -52,6 +53,14 @@ def list_status(connection: apsw.Connection, namespace: str, status: SyncStatus)
         "SELECT blob_id FROM blobs WHERE namespace = ? AND status = ? ORDER BY priority DESC, id"
     )
     return [blob_id for (blob_id,) in _rows(connection, query, namespace, status)]
+
+
+def flags_of(connection: apsw.Connection, key: BlobKey) -> tuple[Flags, ...]:
+    """Look up the flags that the server told of last."""
+    query = "SELECT flags FROM blobs WHERE namespace = ? AND blob_id = ?"
+    for (flags,) in _rows(connection, query, *key):
+        return tuple(Flags[name] for name in flags.split(",") if name)
+    return ()
 
 
 def list_namespaces(connection: apsw.Connection) -> list[str]:

@@ -156,7 +156,7 @@ class StatusStore:
 
     def apply_tombstones(
         self, deleted: Set[str], listed: Set[str], namespace: str = ""
-    ) -> Deferred[int]:
+    ) -> Deferred[Ids]:
         """
         See :meth:`blobman.interfaces.IBlobStore.apply_tombstones`.
 
@@ -164,16 +164,16 @@ class StatusStore:
         """
         return Deferred.fromCoroutine(self._apply_tombstones(deleted, listed, namespace))
 
-    async def _apply_tombstones(self, deleted: Set[str], listed: Set[str], namespace: str) -> int:
+    async def _apply_tombstones(self, deleted: Set[str], listed: Set[str], namespace: str) -> Ids:
         namespace = check_namespace(namespace)
         gone = await self._database.read(lambda _: comparison.parts(sorted(deleted - listed)))
-        count = 0
+        copies: Ids = []
         for part in gone:
             work = partial(comparison.apply_tombstones, deleted=part, namespace=namespace)
             swept = await self._database.write(work, self._remove_swept, uses_reserve=True)
             await self._remove_swept(swept)
-            count += swept.number
-        return count
+            copies += swept.copies
+        return copies
 
     def note_older_tombstone(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.note_older_tombstone`."""

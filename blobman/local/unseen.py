@@ -97,7 +97,7 @@ def _settle(
 ) -> Settled:
     there = _seen_among(connection, namespace, number, dead)
     gone = [blob_id for blob_id in dead if blob_id not in there]
-    swept = apply_tombstones(connection, gone, namespace) if gone else Swept(0, [], [])
+    swept = apply_tombstones(connection, gone, namespace) if gone else Swept([], [])
     # No id comes behind this one.
     values = (namespace, behind, "~" if end is None else end)
     place = "namespace = ? AND blob_id > ? AND blob_id <= ?"

@@ -10,6 +10,7 @@ from ..interfaces import Queue
 from ..model import (
     BlobKey,
     ChangesPage,
+    Flags,
     QueuedTransfer,
     RemoteChange,
     SyncStatus,
@@ -151,8 +152,7 @@ class MemoryFollowingStore(MemoryStatusStore):
 
     def _settle_unseen(self, namespace: str, seen: Set[str], deleted: Set[str]) -> EndedComparison:
         gone = {check_key(blob_id, namespace) for blob_id in deleted - seen}
-        buried = self._bury(namespace, gone)
-        copies = sorted(key.blob_id for key, it in buried.items() if it.content is not None)
+        copies = self._bury(namespace, gone)
         missing = [item for item in self._in(namespace) if item[0].blob_id not in seen]
         lost = sum(self._settle_missing(*item, deleted) for item in missing)
         return EndedComparison(True, copies, lost)
@@ -183,6 +183,14 @@ class MemoryFollowingStore(MemoryStatusStore):
                 record.tag = record.tag or tag
 
         return self._about(blob_id, namespace, work)
+
+    def get_flags(self, blob_id: str, namespace: str = "") -> Deferred[tuple[Flags, ...]]:
+        """See :meth:`blobman.interfaces.IBlobStore.get_flags`."""
+        return self._about(
+            blob_id,
+            namespace,
+            lambda key: self._records[key].flags if key in self._records else (),
+        )
 
     def retry_refused(self, namespace: str = "") -> Deferred[int]:
         """See :meth:`blobman.interfaces.IBlobStore.retry_refused`."""

@@ -285,17 +285,17 @@ class MemoryStatusStore:
 
     def apply_tombstones(
         self, deleted: Set[str], listed: Set[str], namespace: str = ""
-    ) -> Deferred[int]:
+    ) -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.apply_tombstones`."""
 
-        def work() -> int:
+        def work() -> Ids:
             gone = {check_key(blob_id, namespace) for blob_id in deleted - listed}
-            return len(self._bury(namespace, gone))
+            return self._bury(namespace, gone)
 
         return self._do(work)
 
-    def _bury(self, namespace: str, gone: Set[BlobKey]) -> dict[BlobKey, Record]:
-        """Apply tombstones, and give what went away."""
+    def _bury(self, namespace: str, gone: Set[BlobKey]) -> Ids:
+        """Apply tombstones, and give the local copies that went."""
         going: dict[BlobKey, Record] = {}
         for key, record in self._in(namespace):
             is_news = record.status is _S.SYNCED and key not in self._tombstones
@@ -304,7 +304,7 @@ class MemoryStatusStore:
         for key in going:
             del self._records[key]
         self._tombstones |= gone
-        return going
+        return sorted(key.blob_id for key, it in going.items() if it.content is not None)
 
     def note_older_tombstone(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.note_older_tombstone`."""

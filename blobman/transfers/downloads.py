@@ -54,18 +54,21 @@ class Downloader:
         stream: IRemoteStream | None,
         permits: Permits,
         attempts: Callable[[], int],
+        stage: Callable[..., IStagedBlob] | None = None,
     ) -> None:
         """
         Nothing is under way.
 
         :param stream: None if every blob comes alone.
         :param attempts: says how often a blob that does not verify is downloaded in all.
+        :param stage: begins to receive a blob, as the store's own does; None for that.
         """
         self._store = store
         self._remote = remote
         self._stream = stream
         self._permits = permits
         self._attempts = attempts
+        self._stage = store.stage if stage is None else stage
         self._bundles = Bundles(permits, self._carry, BUNDLE_LIMIT, "get")
 
     def start(self, transfer: Transfer, asked_for: bool) -> Transferring | None:
@@ -239,7 +242,7 @@ class Downloader:
     async def _download_alone(self, transfer: Transfer, report: Progress, replace: bool) -> None:
         key = transfer.key
         async with self._permits.hold(transfer):
-            staged = self._store.stage(key.blob_id, key.namespace, replace)
+            staged = self._stage(key.blob_id, key.namespace, replace)
             await self._remote.download(key.blob_id, staged, key.namespace, report)
 
     async def _carry(self, bundle: Bundle) -> None:
@@ -254,7 +257,7 @@ class Downloader:
                 bundle.arrive(blob_id, Outcome.ALONE if outcome is None else outcome)
 
         def stage(blob_id: str, namespace: str) -> IStagedBlob:
-            return _Unless(bundle, blob_id, self._store.stage(blob_id, namespace))
+            return _Unless(bundle, blob_id, self._stage(blob_id, namespace))
 
         ids = [transfer.key.blob_id for transfer in bundle.aboard]
         await self._stream.download_many(ids, stage, ended, bundle.namespace)

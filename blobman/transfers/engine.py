@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from ..document import BlobDoc
@@ -18,6 +19,7 @@ from ..errors import (
     IllegalStatusChange,
     NotConfiguredError,
     QuotaExceededError,
+    RetriableTransferError,
 )
 from ..interfaces import (
     IBlobStore,
@@ -27,6 +29,7 @@ from ..interfaces import (
     ITransferObserver,
 )
 from ..model import BlobKey, Priority, QueuedTransfer, SyncStatus
+from .arrivals import Arrivals
 from .deletions import Deleter
 from .downloads import Downloader
 from .operations import Operations, in_parallel, together
@@ -35,7 +38,7 @@ from .permits import Permits
 from .progress import Reports
 from .puts import Writer, new_preamble
 from .requests import Requests
-from .retry import Jitter, ends_run
+from .retry import Jitter, ends_run, retry_delay
 from .runs import Ended, LookAgain, Page, TransferRun
 from .sharing import Transfers
 from .transfer import Transfer, Transferring
@@ -130,6 +133,49 @@ class Engine:
         if self.server is None:
             raise NotConfiguredError("there is no server: remote was not given")
         return self.server
+
+    @cached_property
+    def arrivals(self) -> Arrivals:
+        """Blobs that come to the store."""
+        return Arrivals(self.need_store())
+
+    # -- time --------------------------------------------------------------------------
+
+    def seconds(self) -> float:
+        """Give the seconds of the clock."""
+        return self._clock.seconds()
+
+    def sleep(self, seconds: float) -> Deferred[None]:
+        """Wait so long."""
+        return deferLater(self._clock, seconds)
+
+    def call_outside(self, function: Callable[[], object]) -> Deferred[None]:
+        """
+        Call a function from the reactor.
+
+        It may cancel the Deferred, or whoever waits for that: a coroutine that called it could not
+        be cancelled meanwhile, since it would wait for nothing.
+
+        :return: fires when it has been called.
+        """
+
+        def cancel(_: object) -> None:
+            if call.active():
+                call.cancel()
+
+        def call_it() -> None:
+            function()
+            if not called.called:
+                called.callback(None)
+
+        called: Deferred[None] = Deferred(cancel)
+        call = self._clock.callLater(0, call_it)
+        return called
+
+    def retry_delay(self, failures: int, error: BaseException | None = None) -> float:
+        """Say how long to wait before another try; see :func:`.retry_delay`."""
+        asked = error.retry_after if isinstance(error, RetriableTransferError) else None
+        return retry_delay(failures, self._jitter, asked)
 
     # -- what is under way -------------------------------------------------------------
 
@@ -388,6 +434,7 @@ class Engine:
             self._stream,
             self.permits,
             lambda: self._limits.max_decrypt_retries,
+            self.arrivals.stage,
         )
 
     @cached_property

@@ -7,8 +7,10 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, FirstError, fail
+from twisted.python.failure import Failure
 
 from ..errors import ClosedError
+from .signals import Signal
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -19,10 +21,12 @@ class Operations:
     The operations that are under way.
 
     :ivar closed: whether no more may begin.
+    :ivar failed: says that one has failed, or was cancelled: it may have left something undone.
     """
 
     def __init__(self) -> None:
         self.closed = False
+        self.failed: Signal[[]] = Signal()
         self._under_way: dict[Deferred[Any], None] = {}
         self._watchers: dict[Deferred[Any], Deferred[None]] = {}
 
@@ -47,6 +51,8 @@ class Operations:
         watcher = self._watchers.pop(operation, None)
         if watcher is not None:
             watcher.callback(None)
+        if isinstance(result, Failure):
+            self.failed()
         return result
 
     async def close(self) -> None:

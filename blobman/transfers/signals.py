@@ -21,6 +21,11 @@ class Signal(Generic[P]):
         for listener in [*self._listeners]:
             listener(*args, **kwargs)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
     @contextmanager
     def heard_by(self, listener: Callable[P, object]) -> Iterator[None]:
         """Have a function called inside the context, each time."""

@@ -656,7 +656,8 @@ class StoreContract(StoreTestCase):
         for blob_id in deleted:
             await self.bring_to(S.SYNCED, blob_id)
         await self.bring_to(S.SYNCED, "lost")
-        self.assertEqual(await self.store.apply_tombstones(deleted, set()), 2)
+        gone = await self.store.apply_tombstones(deleted, set())
+        self.assertEqual(sorted(gone), ["never-sent", "news"])
         self.assertEqual(await self.store.apply_remote_list(set(), deleted=deleted), [])
         self.assertEqual(set(await self.store.list()), kept | {"lost"})
         for blob_id in kept:
@@ -666,7 +667,7 @@ class StoreContract(StoreTestCase):
     async def test_a_tombstone_of_another_namespace(self) -> None:
         await self.store.apply_tombstones({"a"}, set(), "n")
         await self.bring_to(S.SYNCED, "a")
-        self.assertEqual(await self.store.apply_tombstones({"a"}, set()), 1)
+        self.assertEqual(await self.store.apply_tombstones({"a"}, set()), ["a"])
 
     async def replacement(self, blob_id: str, data: bytes) -> Any:
         staged = self.store.stage(blob_id, replace=True)
@@ -710,20 +711,21 @@ class StoreContract(StoreTestCase):
         await self.all_statuses("deleted", "again", "other")
         deleted = {f"{prefix}-{s.name}" for prefix in ("deleted", "again") for s in S}
         listed = {f"again-{status.name}" for status in S}
-        self.assertEqual(await self.store.apply_tombstones(deleted | {"never"}, listed), 3)
+        copies = await self.store.apply_tombstones(deleted | {"never"}, listed)
+        self.assertEqual(copies, ["deleted-SYNCED"])
         for status in S:
             gone = status in (S.SYNCED, *UNAVAILABLE_STATUSES)
             self.assertEqual(await self.status(f"deleted-{status.name}"), None if gone else status)
             self.assertEqual(await self.status(f"again-{status.name}"), status)
             self.assertEqual(await self.status(f"other-{status.name}"), status)
-        self.assertEqual(await self.store.apply_tombstones(deleted, listed, "n"), 0)
+        self.assertEqual(await self.store.apply_tombstones(deleted, listed, "n"), [])
 
     async def test_apply_many_tombstones(self) -> None:
         many = {f"{number:x}" for number in range(3000)}
         await self.store.apply_remote_list(many)
         await self.put("large", content(2 * MIB))
         await self.store.update_sync_status("large", S.SYNCED)
-        self.assertEqual(await self.store.apply_tombstones(many | {"large"}, set()), 3001)
+        self.assertEqual(await self.store.apply_tombstones(many | {"large"}, set()), ["large"])
         self.assertEqual(await self.store.list_namespaces(), [])
 
     # Together, cancelled, closed

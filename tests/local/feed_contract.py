@@ -176,7 +176,7 @@ class FeedContract(StoreTestCase):
         """What comes later under the id is another blob than the one that was deleted."""
         await self.apply(gone("a"))
         await self.bring_to(S.SYNCED)
-        self.assertEqual(await self.store.apply_tombstones({"a"}, set()), 0)
+        self.assertEqual(await self.store.apply_tombstones({"a"}, set()), [])
 
     async def test_a_copy_that_a_restored_server_does_not_know(self) -> None:
         """It was put after a deletion that is told again, and only here has it been seen since."""
@@ -211,10 +211,14 @@ class FeedContract(StoreTestCase):
             (there("a"), [("a", ())]),
         ):
             self.assertEqual((await self.apply(change)).flags, told)
+            self.assertEqual(await self.store.get_flags("a"), change.flags)
 
     async def test_flags_of_what_is_not_here(self) -> None:
         await self.apply(there("a"))
         self.assertEqual((await self.apply(there("a", "one", Flags.PENDING))).flags, [])
+        self.assertEqual(await self.store.get_flags("a"), (Flags.PENDING,))
+        self.assertEqual(await self.store.get_flags("a", "mail"), ())
+        self.assertEqual(await self.store.get_flags("b"), ())
 
     # Full comparisons
 
@@ -299,7 +303,7 @@ class FeedContract(StoreTestCase):
         """It is older than what will come under its id."""
         await self._end_with_nothing(["a"])
         await self.bring_to(S.SYNCED)
-        self.assertEqual(await self.store.apply_tombstones({"a"}, set()), 0)
+        self.assertEqual(await self.store.apply_tombstones({"a"}, set()), [])
 
     async def test_the_end_of_a_large_comparison(self) -> None:
         ids = [f"b{n:04}" for n in range(4500)]

@@ -51,6 +51,7 @@ class RunTests(SynchronousTestCase):
         self.under_way: dict[str, Deferred[None]] = {}
         self.cancelled: list[str] = []
         self.jitter: Callable[[float], float] = lambda seconds: seconds
+        self.given_up: set[str] = set()
 
     def tearDown(self) -> None:
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -92,8 +93,15 @@ class RunTests(SynchronousTestCase):
     def run_it(self) -> Deferred[BaseException | None]:
         self.age = self.permits.new_age()
         look_again = self.transfers.watch_cancellations()
-        run = TransferRun(self.clock, lambda s: self.jitter(s), self.page, self.attempt, look_again)
-        running = Deferred.fromCoroutine(run.run())
+        self.present = TransferRun(
+            self.clock,
+            lambda s: self.jitter(s),
+            self.page,
+            self.attempt,
+            look_again,
+            given_up=self.given_up,
+        )
+        running = Deferred.fromCoroutine(self.present.run())
         self.addCleanup(end_quietly, running)
         return running
 
@@ -111,6 +119,53 @@ class RunTests(SynchronousTestCase):
     def finish_all(self) -> None:
         while self.under_way:
             self.finish(next(iter(self.under_way)))
+
+    def test_others_that_come(self) -> None:
+        self.queue(2, 2, 2)
+        running = self.run_it()
+        self.fail_with(RetriableTransferError("not now"), "2-00")
+        self.finish("2-01", "2-02")
+        self.assertEqual(self.attempts, ["2-00", "2-01", "2-02"])
+        # One waits for its retry; what has come since goes at once, and that one still in its time.
+        self.queue(2, 2, 2, 2)
+        del self.blobs[1:3]
+        self.present.refresh()
+        self.assertEqual(self.attempts[3:], ["2-03"])
+        self.finish("2-03")
+        self.blobs = self.blobs[:1]
+        self.clock.advance(1)
+        self.assertEqual(self.attempts[4:], ["2-00"])
+        self.finish("2-00")
+        self.assertIsNone(self.successResultOf(running))
+
+    def test_others_that_come_at_its_end(self) -> None:
+        self.queue(2)
+        pages: list[Deferred[list[QueuedTransfer]]] = []
+        honest = self.page
+
+        def page(after: QueuedTransfer | None) -> Deferred[list[QueuedTransfer]]:
+            pages.append(Deferred())
+            return pages[-1]
+
+        self.patch(self, "page", page)
+        running = self.run_it()
+        self.present.refresh()
+        # That page may be from before.
+        pages[0].callback([])
+        self.assertNoResult(running)
+        pages[1].callback(self.successResultOf(honest(None)))
+        pages[2].callback([])
+        self.finish_all()
+        self.assertIsNone(self.successResultOf(running))
+        self.assertEqual(self.attempts, ["2-00"])
+
+    def test_what_was_given_up_before_is_left_alone(self) -> None:
+        self.queue(2, 2)
+        self.given_up.add("2-00")
+        running = self.run_it()
+        self.fail_with(ServerError("no", 400), "2-01")
+        self.assertIsInstance(self.successResultOf(running), ServerError)
+        self.assertEqual((self.attempts, self.given_up), (["2-01"], {"2-00", "2-01"}))
 
     def test_nothing_to_do(self) -> None:
         self.assertIsNone(self.successResultOf(self.run_it()))

@@ -9,13 +9,13 @@ from functools import partial
 
 from twisted.internet.defer import DeferredLock
 
-from .errors import CursorExpiredError, ServerError
-from .interfaces import IBlobStore, IRemote
-from .model import ChangesPage, Priority
-from .reconciliation import AppliedChanges, FeedState
-from .transfers.own_changes import Changes, OwnChanges
-from .transfers.requests import Requests
-from .transfers.signals import Signal
+from ..errors import CursorExpiredError, ServerError
+from ..interfaces import IBlobStore, IRemote
+from ..model import ChangesPage, Priority
+from ..reconciliation import AppliedChanges, FeedState
+from ..transfers.own_changes import Changes, OwnChanges
+from ..transfers.requests import Requests
+from ..transfers.signals import Signal
 
 DAY = 24 * 3600.0
 
@@ -43,7 +43,9 @@ class Differences:
     What a comparison has found.
 
     :ivar is_list: whether the server listed all there is, as one does that knows of no changes.
-    :ivar is_news: whether anything has changed here.
+    :ivar is_news: whether anything has changed here, or has to.
+    :ivar is_told: whether the server has told of changes at all.
+    :ivar is_more: whether it has more to tell.
     :ivar deleted: how many blobs went away here, as they were deleted on the server.
     :ivar unsettled: ids that the server has, of blobs that wait to be uploaded: whether its bytes
         are those that are here, ids do not tell.
@@ -52,13 +54,15 @@ class Differences:
 
     is_list: bool = False
     is_news: bool = False
+    is_told: bool = False
+    is_more: bool = False
     deleted: int = 0
     unsettled: list[str] = field(default_factory=list)
     used_again: list[str] = field(default_factory=list)
 
     def note(self, applied: AppliedChanges) -> None:
         """Take note of what a page has changed."""
-        self.is_news = self.is_news or any(applied[1:])
+        self.is_news = self.is_news or not applied.is_current or any(applied[1:])
         self.deleted += len(applied.deleted)
         self.unsettled += applied.unsettled
 
@@ -101,7 +105,7 @@ class Comparer:
         :raise BlobError: as the store does.
         """
         async with self._locked(namespace):
-            if full or is_due(await self._store.get_feed(namespace), self._now()):
+            if full or self.is_due(await self._store.get_feed(namespace)):
                 await self._store.begin_comparison(namespace, is_refused=False)
             return await self._read(namespace)
 
@@ -168,7 +172,7 @@ class Comparer:
         self.applied(namespace, applied)
         return ended.is_current
 
-    async def wait(self, namespace: str, cursor: str, seconds: int) -> Differences | None:
+    async def wait(self, namespace: str, cursor: str, seconds: int) -> Differences:
         """
         Wait until something changes on the server, and note what has to move.
 
@@ -176,12 +180,10 @@ class Comparer:
 
         :param cursor: what the store has come to.
         :param seconds: how long to wait at most; see :meth:`.IRemote.changes`.
-        :return: what was found; None if the server had no reason to answer: nothing has changed,
-            there nor here.
         :raise BlobError: as :meth:`compare` does.
         """
+        found = Differences()
         with self._changes.watch(namespace) as own:
-            found = Differences()
             try:
                 answer = await self._remote.changes(cursor, namespace, wait=seconds)
             except CursorExpiredError:
@@ -189,11 +191,15 @@ class Comparer:
             async with self._locked(namespace):
                 if isinstance(answer, list):
                     await self._compare_lists(namespace, set(answer), own, found)
-                    return found
-                if own.outdates(answer):
-                    return found
-                is_current = await self._apply(namespace, answer, cursor, found)
-            return found if found.is_news or own or not is_current else None
+                elif not own.outdates(answer):
+                    await self._apply(namespace, answer, cursor, found)
+                    found.is_told, found.is_more = bool(answer.changes), answer.more
+            found.is_news = found.is_news or bool(own)
+        return found
+
+    def is_due(self, feed: FeedState) -> bool:
+        """Whether it is time for another full comparison; see :func:`.is_due`."""
+        return is_due(feed, self._now())
 
     # -- lists -------------------------------------------------------------------------
 
@@ -204,7 +210,10 @@ class Comparer:
         # in the first, and so is not taken for lost on the server.
         tombstones = await self._list(namespace, deleted=True)
         present = own.applied_to(listed)
-        found.deleted += await self._store.apply_tombstones(tombstones, present, namespace)
+        deleted = await self._store.apply_tombstones(tombstones, present, namespace)
+        applied = AppliedChanges.nothing(is_current=True)._replace(deleted=deleted)
+        found.note(applied)
+        self.applied(namespace, applied)
         present = own.applied_to(listed)
         found.unsettled += await self._store.apply_remote_list(present, namespace, tombstones)
         found.used_again = sorted(present & tombstones)

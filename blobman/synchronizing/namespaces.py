@@ -8,13 +8,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from .errors import BlobError
-from .interfaces import IBlobStore, IRemote
-from .model import Priority
-from .results import SyncResult, add_up, with_result
-from .transfers.operations import together
-from .transfers.requests import Requests
-from .transfers.retry import ends_run
+from ..errors import BlobError
+from ..interfaces import IBlobStore, IRemote
+from ..model import Priority
+from ..results import SyncResult, add_up, with_result
+from ..transfers.operations import together
+from ..transfers.requests import Requests
+from ..transfers.retry import ends_run
 
 
 async def find_namespaces(

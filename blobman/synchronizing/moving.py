@@ -7,12 +7,12 @@ from functools import partial
 
 from twisted.internet.defer import Deferred, succeed
 
+from ..errors import BlobError
+from ..model import BlobKey, QueuedTransfer, SyncStatus
+from ..results import Account
+from ..transfers.engine import Attempt, Engine
+from ..transfers.runs import PAGE_SIZE, LookAgain, Page, TransferRun, pages_of
 from .comparing import Comparer, Differences
-from .errors import BlobError
-from .model import BlobKey, QueuedTransfer, SyncStatus
-from .results import Account
-from .transfers.engine import Attempt, Engine
-from .transfers.runs import PAGE_SIZE, LookAgain, Page, TransferRun, pages_of
 
 Begun = Callable[[TransferRun], object]
 """Given a run, for what may be done with it until it has ended."""
