@@ -24,16 +24,19 @@ class Receiver(Protocol):
     :ivar server: the host that the answer is from, and the port if the URL has one.
     :ivar may_be_cut: whether the body ended with its connection, and had no length: only what is
         in it can tell whether it came whole.
+    :ivar received: the bytes so far.
     """
 
     def __init__(self, idle: IdleTimer) -> None:
         self.finished: Deferred[None] = Deferred(lambda _: self._close())
         self.server = ""
         self.may_be_cut = False
+        self.received = 0
         self._idle = idle
 
     def dataReceived(self, data: bytes) -> None:
         """Take the next bytes."""
+        self.received += len(data)
         self._idle.reset()
         if not self.finished.called:
             try:

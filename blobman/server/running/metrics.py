@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ..http.access import Report
 from ..http.health import OpenResource, check_reading
+from ..storage.interface import Asked
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
 
@@ -31,8 +32,23 @@ class Metrics:
         self._seconds = Histogram(
             "blobman_request_seconds", "Time to answer.", ["method"], registry=registry
         )
+        self._make_store_counters(registry)
         gauge = Gauge("blobman_open_connections", "Open connections.", registry=registry)
         gauge.set_function(open_connections)
+
+    def _make_store_counters(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, about: str, labels: Sequence[str] = ()) -> Counter:
+            return Counter(f"blobman_store_{name}", about, labels, registry=registry)
+
+        self._store_requests = counter(
+            "requests", "Requests to the store of payloads.", ["operation", "code"]
+        )
+        self._store_repeated = counter("repeated_requests", "Those that were made again.")
+        self._store_sent = counter("sent_bytes", "Bytes of content that it was sent.")
+        self._store_received = counter("received_bytes", "Bytes of content that it has sent.")
+        self._store_seconds = Histogram(
+            "blobman_store_seconds", "Time until it has answered.", ["operation"], registry=registry
+        )
 
     def observe(self, report: Report) -> None:
         """Count a request."""
@@ -41,6 +57,14 @@ class Metrics:
         self._received.inc(report.received)
         self._sent.inc(report.sent)
         self._seconds.labels(method).observe(report.seconds)
+
+    def observe_store(self, asked: Asked) -> None:
+        """Count a request to where payloads are."""
+        self._store_requests.labels(asked.operation, str(asked.status or "none")).inc()
+        self._store_seconds.labels(asked.operation).observe(asked.seconds)
+        self._store_repeated.inc(asked.attempt > 1)
+        self._store_sent.inc(asked.sent)
+        self._store_received.inc(asked.received)
 
     def text(self) -> bytes:
         """Write the figures in Prometheus' format."""

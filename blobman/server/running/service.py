@@ -183,6 +183,6 @@ def _sites(
         sites.append(services)
         pairs += [(services, endpoint) for endpoint in listeners.services]
     if listeners.metrics:
-        figures = make_metrics_site(sites, reactor, connections)
+        figures = make_metrics_site(sites, backend, reactor, connections)
         pairs += [(figures, endpoint) for endpoint in listeners.metrics]
     return pairs

@@ -68,10 +68,14 @@ def make_incoming_site(
 
 
 def make_metrics_site(
-    sites: Sequence[BlobsSite], reactor: Any = None, connections: Connections | None = None
+    sites: Sequence[BlobsSite],
+    backend: IBlobsBackend,
+    reactor: Any = None,
+    connections: Connections | None = None,
 ) -> BlobsSite:
     """
-    Make the site of ``/metrics``, about the requests to other sites. It asks for no token.
+    Make the site of ``/metrics``, about the requests to other sites, and to where payloads are. It
+    asks for no token.
 
     :raise ImportError: the extra ``blobman[server]`` is not installed.
     """
@@ -80,6 +84,7 @@ def make_metrics_site(
     metrics = Metrics(lambda: sum(len(site.channels) for site in sites))
     for site in sites:
         site.observers.append(metrics.observe)
+    backend.observers.append(metrics.observe_store)
     return BlobsSite(
         Root(metrics=MetricsResource(metrics)),
         DEFAULT_LIMITS,

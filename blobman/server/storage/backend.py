@@ -49,6 +49,7 @@ class Backend:
     :param clock: says when to clean up; if None, only ``janitor.clean`` does.
     :ivar catalogue: the same.
     :ivar janitor: cleans up, while it is open.
+    :ivar observers: called with what became of each request to what is elsewhere.
     :ivar uploads: those of large blobs that are under way.
     """
 
@@ -56,6 +57,7 @@ class Backend:
         self, catalogue: ICatalogue, payloads: IPayloads, clock: IReactorTime | None
     ) -> None:
         self.catalogue = catalogue
+        self.observers = payloads.observers
         self._payloads = payloads
         self.uploads: set[Upload] = set()
         self._changing = DeferredLock()

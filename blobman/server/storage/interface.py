@@ -18,7 +18,7 @@ would have handed over is released.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -71,6 +71,29 @@ class AwayError(UnavailableError):
 
 class DamagedError(StoreError):
     """Stored bytes are not those that were stored. None of them has been handed out."""
+
+
+class Asked(NamedTuple):
+    """
+    What became of a request to something that is elsewhere; for figures.
+
+    :ivar operation: what it was for, such as ``put``.
+    :ivar seconds: how long it took, until the whole answer was there.
+    :ivar status: of the answer; 0 if there was none.
+    :ivar attempt: 1, or more if it was made again.
+    :ivar sent: bytes of content.
+    :ivar received: likewise.
+    """
+
+    operation: str
+    seconds: float
+    status: int
+    attempt: int
+    sent: int
+    received: int
+
+
+Observers: TypeAlias = "list[Callable[[Asked], object]]"
 
 
 class ChangesPart(NamedTuple):
@@ -171,6 +194,10 @@ class IBlobsBackend(Interface):
 
     Names have been checked. A change whose Deferred has fired is durable.
     """
+
+    observers: Observers = Attribute(
+        "Called with what became of each request to what is elsewhere."
+    )
 
     def open() -> Deferred[None]:
         """

@@ -295,7 +295,7 @@ class RunningTests(ServerMixin, TestCase):
             self.assertNotIn(write_authorization("alice", "a-wrong-token"), text)
 
     async def test_metrics(self) -> None:
-        site = make_metrics_site([self.site])
+        site = make_metrics_site([self.site], self.backend)
         port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(site)
         try:
             await self.expect(200, "PUT", "blobs/alice/a", sealed())

@@ -26,7 +26,7 @@ from zope.interface import implementer
 from .... import disk
 from ....errors import ClosedError, StoreError
 from ..faults import told
-from ..interface import DamagedError, UnavailableError
+from ..interface import DamagedError, Observers, UnavailableError
 from ..threads import CLOSED, Ending, Threads, Worker
 from .interface import LINGER, IPayload, IPayloads, IPayloadWriter
 from .memory import MemoryPayload
@@ -269,6 +269,7 @@ class FolderPayloads:
         if reactor is None:
             from twisted.internet import reactor
         self.is_apart = is_apart
+        self.observers: Observers = []
         self._reactor = reactor
         self._root = _Root(root)
         self._workers: Worker = CLOSED

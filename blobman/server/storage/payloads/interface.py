@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from ....errors import StoreError
+from ..interface import Observers
 
 LINGER = 60
 """Seconds after which nobody can be about to open the payload of a deleted blob any more."""
@@ -70,6 +71,7 @@ class IPayloads(Interface):
         "Seconds for which a payload may still turn up, though writing it has failed."
     )
     linger: int = Attribute("Seconds for which deleted ones must stay, for those who read them.")
+    observers: Observers = Attribute("See :class:`~..interface.IBlobsBackend`.")
     is_apart: bool = Attribute("Whether it has a mark, since it is not where the catalogue is.")
 
     def open() -> Deferred[None]:

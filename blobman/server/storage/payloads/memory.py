@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from ....errors import StoreError
-from ..interface import DamagedError, UnavailableError
+from ..interface import DamagedError, Observers, UnavailableError
 from .interface import LINGER, IPayload, IPayloads, IPayloadWriter
 
 
@@ -74,6 +74,7 @@ class MemoryPayloads:
     def __init__(self) -> None:
         self.contents: dict[str, bytearray] = {}
         self.mark: str | None = None
+        self.observers: Observers = []
 
     def open(self) -> Deferred[None]:
         """Do nothing."""

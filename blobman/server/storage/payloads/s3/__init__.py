@@ -10,8 +10,7 @@ the answer means. ``writing`` makes an object, by ``puts`` of all of it or of it
 from __future__ import annotations
 
 from .bucket import Bucket
-from .client import Asked
 from .signing import default_region
 from .store import S3Payloads
 
-__all__ = ["Asked", "Bucket", "S3Payloads", "default_region"]
+__all__ = ["Bucket", "S3Payloads", "default_region"]

@@ -16,6 +16,7 @@ from .....clocks import steady_clock
 from .....wire.endpoints import Endpoints
 from .....wire.pool import Pool
 from .....wire.tls import Trust
+from ...interface import Asked, Observers
 from .answers import OLD_CREDENTIALS, Answer, MaybeLaterError
 from .bucket import Bucket, Query
 from .exchange import Exchange
@@ -66,21 +67,6 @@ class Request(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class Asked(NamedTuple):
-    """
-    What became of a request; for figures.
-
-    :ivar seconds: how long it took, until the whole answer was there.
-    :ivar status: of the answer; 0 if there was none.
-    :ivar attempt: 1, or more if it was made again.
-    """
-
-    operation: str
-    seconds: float
-    status: int
-    attempt: int
-
-
 class Client:
     """
     Asks an object store.
@@ -104,7 +90,7 @@ class Client:
         clock: IReactorTime | None = None,
     ) -> None:
         self.bucket = bucket
-        self.observers: list[Callable[[Asked], object]] = []
+        self.observers: Observers = []
         self._patience = patience
         self._jitter = jitter
         self._reactor = reactor
@@ -147,8 +133,9 @@ class Client:
         url = self.bucket.url(request.name, request.query)
         began = self._clock.seconds()
 
-        def ended(status: int) -> None:
-            asked = Asked(request.operation, self._clock.seconds() - began, status, attempt)
+        def ended(status: int, sent: int, received: int) -> None:
+            seconds = self._clock.seconds() - began
+            asked = Asked(request.operation, seconds, status, attempt, sent, received)
             for observe in self.observers:
                 observe(asked)
 

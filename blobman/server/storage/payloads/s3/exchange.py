@@ -35,7 +35,8 @@ class Exchange:
     :param requested: gives the response.
     :param sending: its content; None if it has none.
     :param chunks: signs the content, if it is signed in chunks.
-    :param ended: called once, with the status of the answer, or 0.
+    :param ended: called once, with the status of the answer, or 0, and how many bytes of content
+        were sent and received.
     :ivar chunks: the same.
     :ivar idle: runs out when nothing has moved.
     """
@@ -48,14 +49,15 @@ class Exchange:
         chunks: Chunks,
         clock: IReactorTime,
         patience: float,
-        ended: Callable[[int], object],
+        ended: Callable[[int, int, int], object],
     ) -> None:
         self.chunks = chunks
         self._host = host
         self._requested = requested
         self._sending = sending
         self._patience = patience
-        self._ended: Callable[[int], object] | None = ended
+        self._ended: Callable[[int, int, int], object] | None = ended
+        self._sent = 0
         self._response: IResponse | Failure | None = None
         self._has_come: Deferred[None] = Deferred(lambda _: self.abort())
         self._receiver: Receiver | None = None
@@ -75,7 +77,7 @@ class Exchange:
         self.idle.stop()
         ended, self._ended = self._ended, None
         if ended is not None:
-            ended(status)
+            ended(status, self._sent, self._receiver.received if self._receiver else 0)
 
     def abort(self) -> None:
         """Close its connection. Whoever waits for something of it is told."""
@@ -135,6 +137,7 @@ class Exchange:
             self.abort()
             raise
         self._sending.write(data)
+        self._sent += len(data)
 
     async def _why_no_more(self) -> UnavailableError:
         answer = await self.answer()

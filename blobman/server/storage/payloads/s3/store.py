@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
@@ -19,7 +19,7 @@ from ..interface import IPayload, IPayloads, IPayloadWriter
 from ..memory import MemoryPayload
 from .answers import SOON, Answer, refusal
 from .bucket import Bucket
-from .client import PATIENCE, Asked, Client, Jitter, Request, half_or_more
+from .client import PATIENCE, Client, Jitter, Request, half_or_more
 from .parts import abort_parts, find_begun
 from .reading import S3Payload
 from .removing import MANY, remove_objects
@@ -61,7 +61,7 @@ class S3Payloads:
     :param signer: signs requests; the one that goes by the ``AWS_*`` variables and files if None.
     :param jitter: says how long to wait before a request is made again.
     :param clock: that of the reactor if None.
-    :ivar observers: called with each :class:`~.client.Asked`.
+    :ivar observers: called with each :class:`~...interface.Asked`.
     :raise OSError: the bucket's file of authorities can't be read.
     :raise ValueError: there is no certificate in it.
     """
@@ -83,16 +83,12 @@ class S3Payloads:
             from twisted.internet import reactor
         self._clock = clock or steady_clock(reactor)
         self._client = Client(reactor, bucket, patience, signer, jitter, self._clock)
+        self.observers = self._client.observers
         self._mark: str | None = None
         self._is_open = False
         self._probed_at: float | None = None
         self._working: set[Deferred[Any]] = set()
         self._ending = Ending(self._close)
-
-    @property
-    def observers(self) -> list[Callable[[Asked], object]]:
-        """What is called with each request that has ended."""
-        return self._client.observers
 
     # -- beginning and ending ----------------------------------------------------------------
 
