@@ -283,19 +283,19 @@ class BlobManager(ServerQueries):
 
     _closing: Deferred[None] | None = None
 
-    async def _put(
+    def _put(
         self,
         doc: BlobDoc,
         size: int,
         namespace: str,
         priority: Priority | int | str,
         local_only: bool,
-    ) -> None:
+    ) -> Deferred[None]:
         urgency = Priority.parse(priority)
         key = check_doc(doc, size, namespace)
         if not local_only:
             sealed_size(size)
-        await self.__engine.put(doc, key, size, urgency, local_only)
+        return self.__engine.put(doc, key, size, urgency, local_only)
 
     async def _get(
         self, blob_id: str, namespace: str, priority: Priority | int | str

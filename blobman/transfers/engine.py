@@ -32,11 +32,11 @@ from ..model import BlobKey, Priority, QueuedTransfer, SyncStatus
 from .arrivals import Arrivals
 from .deletions import Deleter
 from .downloads import Downloader
-from .operations import Operations, in_parallel, together
+from .operations import Operations, Work, in_parallel, together
 from .own_changes import Changes
 from .permits import Permits
 from .progress import Reports
-from .puts import Writer, new_preamble
+from .puts import Puts, new_preamble
 from .requests import Requests
 from .retry import Jitter, ends_run, retry_delay
 from .runs import Ended, LookAgain, Page, TransferRun
@@ -49,6 +49,11 @@ T = TypeVar("T")
 
 Attempt = Callable[[BlobKey, int, int, "float | None"], Deferred[None]]
 """Transfers a blob, of this priority and age, at a time of the clock or at once."""
+
+
+def no_server() -> NotConfiguredError:
+    """Make the error of what takes a server where there is none."""
+    return NotConfiguredError("there is no server: remote was not given")
 
 
 class Limits(Protocol):
@@ -110,7 +115,7 @@ class Engine:
         self._transfers = Transfers(lambda: limits.concurrent_transfers_limit, clock)
         self.permits = self._transfers.permits
         self.writes = Permits(lambda: limits.concurrent_writes_limit, clock)
-        self._writer = Writer(self.writes)
+        self._puts = Puts(self.writes, self._send)
         permits = Permits(lambda: limits.concurrent_transfers_limit, clock)
         self.requests = Requests(permits, jitter)
 
@@ -131,7 +136,7 @@ class Engine:
         :raise NotConfiguredError: there is none.
         """
         if self.server is None:
-            raise NotConfiguredError("there is no server: remote was not given")
+            raise no_server()
         return self.server
 
     @cached_property
@@ -179,7 +184,7 @@ class Engine:
 
     # -- what is under way -------------------------------------------------------------
 
-    def begin(self, work: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
+    def begin(self, work: Work[T]) -> Deferred[T]:
         """Begin what the application has asked for; see :meth:`.Operations.begin`."""
         return self.operations.begin(work)
 
@@ -224,11 +229,11 @@ class Engine:
 
         :return: fires with None when that is done. Fails as storing or uploading it does.
         """
-        storing = self._writer.write(self.need_store(), doc, key, size, priority, local_only)
-        return storing if local_only else storing.addCallback(self._send, key, priority)
+        return self._puts.put(self.need_store(), doc, key, size, priority, local_only)
 
-    def _send(self, _: None, key: BlobKey, priority: Priority) -> Deferred[None]:
-        self.need_remote()
+    def _send(self, key: BlobKey, priority: int) -> Deferred[None]:
+        if self.server is None:
+            return fail(no_server())
         return self.upload(key, priority)
 
     def upload(

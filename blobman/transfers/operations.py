@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, FirstError, fail
+from twisted.internet.defer import Deferred, DeferredList, FirstError, ensureDeferred, fail
 from twisted.python.failure import Failure
 
 from ..errors import ClosedError
@@ -14,6 +14,10 @@ from .signals import Signal
 
 T = TypeVar("T")
 Item = TypeVar("Item")
+
+
+Work: TypeAlias = "Callable[[], Deferred[T] | Coroutine[Deferred[Any], Any, T]]"
+"""Begins something. A Deferred that it returns is not chained to another while it lasts."""
 
 
 class Operations:
@@ -30,16 +34,20 @@ class Operations:
         self._under_way: dict[Deferred[Any], None] = {}
         self._watchers: dict[Deferred[Any], Deferred[None]] = {}
 
-    def begin(self, work: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
+    def begin(self, work: Work[T]) -> Deferred[T]:
         """
         Begin an operation.
 
-        :return: fires or fails as the coroutine does; fails with ``ClosedError`` if no more
-            may begin. Cancelling it cancels what the coroutine waits for.
+        :param work: begins it.
+        :return: fires or fails as the work does; fails with ``ClosedError`` if no more may begin.
+            Cancelling it cancels the work.
         """
         if self.closed:
             return fail(ClosedError("the manager is closed"))
-        operation = Deferred.fromCoroutine(work())
+        try:
+            operation = ensureDeferred(work())
+        except Exception:
+            return fail()
         if not operation.called:
             self._under_way[operation] = None
             operation.addBoth(self._ended, operation)
