@@ -95,9 +95,10 @@ def next_outdated(
     connection: apsw.Connection, namespace: str, limit: int, after: QueuedTransfer | None
 ) -> list[QueuedTransfer]:
     """List a page of what is SYNCED and perhaps another blob on the server, in the same way."""
-    # As the index has it.
+    # As the index has it, which SQLite would not choose by itself.
     condition = "status = 1 AND told_tag IS NOT NULL AND tag IS NOT told_tag"
-    return _page(connection, condition, namespace, limit=limit, after=after)
+    index = "blobs_outdated"
+    return _page(connection, condition, namespace, limit=limit, after=after, index=index)
 
 
 def _page(
@@ -106,10 +107,11 @@ def _page(
     *values: Any,
     limit: int,
     after: QueuedTransfer | None,
+    index: str = "blobs_waiting",
 ) -> list[QueuedTransfer]:
     # Two ranges of the index rather than one condition that it does not serve.
     query = (
-        "SELECT blob_id, priority, id FROM blobs"
+        f"SELECT blob_id, priority, id FROM blobs INDEXED BY {index}"
         f" WHERE namespace = ? AND {condition} AND priority {{}}"
         " ORDER BY priority DESC, id LIMIT ?"
     )

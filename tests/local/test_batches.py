@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import BlobAlreadyExistsError, BlobError, IllegalStatusChange
-from blobman.local import batches, schema
+from blobman.local import applying, batches, listings, schema
 from blobman.local.batches import Arrival, Entry
 from blobman.local.connection import connect
 from blobman.local.payload_rows import Payload
 from blobman.local.records import take_back
-from blobman.model import BlobKey, SyncStatus
+from blobman.model import FIRST_CURSOR, BlobKey, ChangesPage, QueuedTransfer, SyncStatus
 from blobman.sqlite import transaction
+
+from .feed_contract import gone, there
 
 S = SyncStatus
 KEYS = st.builds(BlobKey, st.sampled_from(["", "n"]), st.sampled_from("abcdef"))
@@ -193,6 +195,10 @@ class ManyTests(BatchesTestCase):
                     plans.extend(str(row[3]) for row in plan)
                 return connection.execute(query, values)
 
+            def executemany(self, query: str, rows: Any) -> None:
+                for values in rows:
+                    self.execute(query, values)
+
             def last_insert_rowid(self) -> int:
                 return connection.last_insert_rowid()
 
@@ -209,6 +215,9 @@ class ManyTests(BatchesTestCase):
         batches.mark_uploaded(watched, dict.fromkeys(keys))
         connection.execute("UPDATE blobs SET status = 3, payload = NULL")
         batches.publish(watched, [Arrival(it, payload("x")) for it in keys])
+        page = ChangesPage([there("b0", "one"), there("b9"), gone("b1")], "cursor", False)
+        applying.apply_page(watched, "", page, FIRST_CURSOR)
+        listings.next_outdated(watched, "", 9, QueuedTransfer("a", 2, 1))
         self.assertTrue(any("SEARCH blobs" in step for step in plans))
         for step in plans:
             self.assertNotIn("SCAN blobs", step)
