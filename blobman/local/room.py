@@ -15,7 +15,7 @@ from pathlib import Path
 
 import apsw
 
-from ..sqlite import Preallocator
+from ..sqlite import Preallocator, take_room
 from .wholeness import length_of
 
 __all__ = ["Room"]
@@ -93,8 +93,7 @@ class Room:
     def _reserve(self, size: int) -> bool:
         try:
             with open(self._lock, "r+b") as file:
-                file.seek(_NOTE)
-                file.write(bytes(size))
+                take_room(file.fileno(), _NOTE, size)
         except OSError:
             self.give_up_reserve()
             return False

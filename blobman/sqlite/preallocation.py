@@ -1,10 +1,10 @@
 """
-Room on the disk for databases, taken before it is needed.
+Room on the disk, taken before it is needed.
 
-SQLite takes room by writing to each block of a file. Most file systems give it in one call; but
-that needs a descriptor of the file, and a process that closes one loses all its locks on the file,
-those of SQLite as well. So all who use a database in a process share a descriptor, and the last one
-closes it.
+Most file systems give it in one call. SQLite does not use that, but writes to each block of a
+database. The call needs a descriptor of the file, and a process that closes one loses all its locks
+on the file, those of SQLite as well. So all who use a database in a process share a descriptor, and
+the last one closes it.
 """
 
 from __future__ import annotations
@@ -116,18 +116,42 @@ class Preallocator:
 
     def _allocate(self, there: os.stat_result, size: int) -> bool:
         """Lengthen it in one call. Give false if that is not possible here."""
-        if self._file != _File.of(there) or not hasattr(os, "posix_fallocate"):
+        if self._file != _File.of(there):
             return False
         descriptor = _shared[self._file].descriptors[0]
         try:
-            os.posix_fallocate(descriptor, there.st_size, size - there.st_size)
+            return _allocate(descriptor, there.st_size, size - there.st_size)
         except OSError as error:
-            if error.errno in _NOT_SUPPORTED:
-                return False
             if error.errno in _FULL:
                 raise apsw.FullError(_NO_ROOM) from error
             raise
-        return True
+
+
+def take_room(descriptor: int, start: int, length: int) -> None:
+    """
+    Make a file longer by zeros, for which there is room on the disk then.
+
+    :param start: where it ends, or behind that.
+    :raise OSError: there is not so much room, or the disk fails. The file may be longer.
+    """
+    if length and not _allocate(descriptor, start, length):
+        zeros = memoryview(bytes(length))
+        while zeros:
+            written = os.pwrite(descriptor, zeros, start)
+            start, zeros = start + written, zeros[written:]
+
+
+def _allocate(descriptor: int, start: int, length: int) -> bool:
+    """Take room in one call. Give false if that is not possible here."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(descriptor, start, length)
+    except OSError as error:
+        if error.errno in _NOT_SUPPORTED:
+            return False
+        raise
+    return True
 
 
 def _free(path: str | os.PathLike[str]) -> int:

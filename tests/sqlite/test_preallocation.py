@@ -11,7 +11,7 @@ import sys
 import apsw
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.sqlite import Preallocator
+from blobman.sqlite import Preallocator, take_room
 
 MIB = 1 << 20
 
@@ -115,6 +115,48 @@ class RoomTests(PreallocatorTestCase):
         self.fail_with(errno.EIO)
         error = self.assertRaises(OSError, self.room.lengthen, self.connection, MIB)
         self.assertEqual(error.errno, errno.EIO)
+
+
+class FileTests(SynchronousTestCase):
+    """Room in files that are no databases."""
+
+    def setUp(self) -> None:
+        self.descriptor = os.open(self.mktemp(), os.O_RDWR | os.O_CREAT)
+        self.addCleanup(os.close, self.descriptor)
+        os.write(self.descriptor, b"note")
+
+    def check_room(self) -> None:
+        take_room(self.descriptor, 4096, MIB)
+        status = os.fstat(self.descriptor)
+        self.assertEqual(status.st_size, 4096 + MIB)
+        self.assertGreaterEqual(status.st_blocks * 512, MIB)
+        self.assertEqual(os.pread(self.descriptor, 2 * MIB, 0).strip(b"\0"), b"note")
+
+    def fail_with(self, number: int) -> None:
+        def fail(*_: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        self.patch(os, "posix_fallocate", fail)
+
+    def test_room_is_taken(self) -> None:
+        self.check_room()
+
+    def test_without_support(self) -> None:
+        """It is written to, in as many turns as it takes."""
+        self.fail_with(errno.EOPNOTSUPP)
+        pwrite = os.pwrite
+        self.patch(os, "pwrite", lambda file, data, at: pwrite(file, data[:300_000], at))
+        self.check_room()
+
+    def test_no_room(self) -> None:
+        self.fail_with(errno.ENOSPC)
+        error = self.assertRaises(OSError, take_room, self.descriptor, 4096, MIB)
+        self.assertEqual(error.errno, errno.ENOSPC)
+        self.assertEqual(os.fstat(self.descriptor).st_size, 4)
+
+    def test_none_is_wanted(self) -> None:
+        take_room(self.descriptor, 4, 0)
+        self.assertEqual(os.fstat(self.descriptor).st_size, 4)
 
 
 class LockTests(PreallocatorTestCase):

@@ -17,7 +17,7 @@ from contextlib import suppress
 import apsw
 
 from .... import disk
-from ....sqlite import Frame, Preallocator, ask
+from ....sqlite import Frame, Preallocator, ask, take_room
 from .connection import PAGE_SIZE
 
 RESERVE = 2 * 1024 * 1024
@@ -107,11 +107,12 @@ class Room:
     def _make_reserve(self) -> None:
         descriptor = disk.open_lock(self._reserve)
         try:
-            missing = max(0, RESERVE - os.lseek(descriptor, 0, os.SEEK_END))
+            size = os.fstat(descriptor).st_size
+            missing = max(0, RESERVE - size)
             there = os.fstatvfs(descriptor)
             if there.f_bavail * there.f_frsize < missing:
                 raise OSError(errno.ENOSPC, "no room for the reserve")
-            disk.write_all(descriptor, bytes(missing))
+            take_room(descriptor, size, missing)
         finally:
             os.close(descriptor)
 
