@@ -40,16 +40,12 @@ class Admission:
         try:
             yield
         finally:
-            self._counts[user] -= 1
-            if not self._counts[user]:
-                del self._counts[user]
+            _take(self._counts, user, 1)
 
     @contextmanager
     def left(self, user: str) -> Iterator[None]:
         """Do not count a request, which has been counted, during the block."""
-        self._counts[user] -= 1
-        if not self._counts[user]:
-            del self._counts[user]
+        _take(self._counts, user, 1)
         try:
             yield
         finally:
@@ -76,6 +72,10 @@ class Admission:
         try:
             yield hold
         finally:
-            self._held[user] -= held
-            if not self._held[user]:
-                del self._held[user]
+            _take(self._held, user, held)
+
+
+def _take(counts: Counter[str], user: str, number: int) -> None:
+    counts[user] -= number
+    if not counts[user]:
+        del counts[user]

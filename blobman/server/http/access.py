@@ -79,15 +79,7 @@ def log_report(report: Report) -> None:
     _log.info(
         "{peer} {method} {path} {code} user={user} request={request_id} received={received} "
         "sent={sent} seconds={seconds:.3f}",
-        request_id=report.request_id,
-        peer=report.peer,
-        method=report.method,
-        path=report.path,
-        user=report.user or UNKNOWN,
-        code=report.code,
-        received=report.received,
-        sent=report.sent,
-        seconds=report.seconds,
+        **{**vars(report), "user": report.user or UNKNOWN},
     )
 
 

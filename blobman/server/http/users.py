@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,6 +29,7 @@ Handler = Callable[[BlobsRequest, "Target"], Awaitable[None]]
 """Answers a request that has been let in."""
 
 
+@dataclass(frozen=True)
 class Target:
     """
     What a request is about.
@@ -37,10 +39,9 @@ class Target:
     :ivar fields: the query fields.
     """
 
-    def __init__(self, user: str, parts: list[str], fields: Query) -> None:
-        self.user = user
-        self.parts = parts
-        self.fields = fields
+    user: str
+    parts: list[str]
+    fields: Query
 
     @property
     def namespace(self) -> str:

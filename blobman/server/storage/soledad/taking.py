@@ -68,8 +68,7 @@ class LogListener:
         self._log.info(
             "Taking over {root}: {blobs} blobs and {deleted} tombstones so far",
             root=self._root,
-            blobs=report.blobs,
-            deleted=report.deleted,
+            **asdict(report),
         )
 
     def ended(self, report: Report) -> None:
@@ -86,8 +85,7 @@ class LogListener:
         self._log.warn(
             "Taking over {root}: left {path} where it is: {why}",
             root=self._root,
-            path=odd.path,
-            why=odd.why,
+            **odd._asdict(),
         )
 
 
