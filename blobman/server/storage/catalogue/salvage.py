@@ -27,6 +27,7 @@ _OTHERS = {
     "garbage": "key",
     "quotas": "user",
     "tokens": "token",
+    "store": "only_one",
 }
 """Tables whose rows are in the order of these columns."""
 

@@ -28,7 +28,7 @@ from .agreement import disagreements
 from .findings import Finding, Kind
 from .history import find_missing_changes
 from .manifest import digest_file, read_manifest, sums_of
-from .payloads import Payload, fault_of, is_current, strays
+from .payloads import Payload, are_apart, fault_of, is_current, strays
 from .places import CATALOGUE, LAST_NUMBER, LOG, LOG_MOVED, MANIFEST, OWN_FOLDER
 
 _MOST_PAGES = 10
@@ -211,7 +211,7 @@ def _check_row(
             what = "what it says of the blob, or has of it, is damaged"
             yield Finding(Kind.BLOB, CATALOGUE, what, blob, name, key)
     else:
-        if key is not None:
+        if key is not None and not are_apart(connection):
             payload = Payload(blob, name, key, size, tag, content)
             fault = fault_of(data, payload, deep)
             if fault is not None and is_current(connection, payload):

@@ -21,6 +21,8 @@ from ..payloads.folder import FOLDER, path_of
 AT_ONCE = 500
 """Rows that are read together. None are held longer than that, so that the log can be emptied."""
 
+_STORE = "SELECT 1 FROM store"
+
 _ROWS = """
     SELECT b.blob, p.user, p.namespace, b.id, b.key, b.size, b.tag, d.digests
     FROM blobs AS b JOIN places AS p USING (place) LEFT JOIN digests AS d USING (blob)
@@ -49,8 +51,15 @@ class Payload(NamedTuple):
         return path_of(self.key)
 
 
+def are_apart(connection: apsw.Connection) -> bool:
+    """Tell whether the payloads are in another store, and not in files beside the catalogue."""
+    return connection.table_exists("main", "store") and bool(ask(connection, _STORE))
+
+
 def read_payloads(connection: apsw.Connection) -> Iterator[Payload]:
-    """Read what the catalogue says of all payloads. It may change meanwhile."""
+    """Read what the catalogue says of all payloads that are files. It may change meanwhile."""
+    if are_apart(connection):
+        return
     last = -1
     while rows := ask(connection, _ROWS, (last, AT_ONCE)):
         for blob, user, namespace, blob_id, key, size, tag, digests in rows:
