@@ -30,9 +30,11 @@ _FIND = """
             count(*) FILTER (WHERE b.key IS NOT NULL AND b.size > %(small)s) OVER earlier AS large
         FROM unnest(%(users)s::text[], %(namespaces)s::text[], %(ids)s::text[])
             WITH ORDINALITY AS w (user_name, namespace, id, n)
-        LEFT JOIN accounts AS a ON a.user_name = w.user_name
-        LEFT JOIN places AS p ON p.account = a.account AND p.namespace = w.namespace
-        LEFT JOIN blobs AS b ON b.place = p.place AND b.id = w.id
+        LEFT JOIN LATERAL (
+            -- Without statistics, the whole table might be read instead: OFFSET keeps it apart.
+            SELECT blobs.* FROM accounts JOIN places USING (account) JOIN blobs USING (place)
+            WHERE user_name = w.user_name AND namespace = w.namespace AND blobs.id = w.id OFFSET 0
+        ) AS b ON true
         WINDOW earlier AS (ORDER BY w.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     ) AS looked_up WHERE bytes < %(most)s AND large = 0 ORDER BY n
 """
