@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
-from .....errors import BlobNotFoundError
 from .....model import Flags
 from .....threads import Work
 from ...interface import BlobName, Outcomes
@@ -18,8 +17,8 @@ from ...payloads.interface import LINGER
 from ...threads import CLOSED, Ending, Threads, Worker
 from ..interface import History, ICatalogue, Publication
 from .changes import Changes
+from .lanes import Change, Deleting, Flagging, Lane, Publishing
 from .pool import Pool
-from .publishing import Publisher, Publishing
 from .questions import Questions
 from .upgrading import upgrade
 from .waking import PostgresWaking
@@ -30,14 +29,14 @@ T = TypeVar("T")
 READERS = 4
 """How many questions are asked at once."""
 
-WRITERS = 4
-"""How many changes are made at once, beside those that publish."""
-
 LANES = 2
-"""How many transactions that publish are under way at once."""
+"""How many transactions that change blobs are under way at once."""
+
+WRITERS = 4
+"""How many other changes are made at once."""
 
 TOGETHER = 32
-"""How many pieces of work are published together at most."""
+"""How many changes of blobs are committed together at most."""
 
 
 def _asking(
@@ -100,11 +99,11 @@ class PostgresCatalogue:
 
     async def _open(self) -> None:
         await self._block(lambda: upgrade(self._conninfo))
-        publisher = Publisher(self.pool, self.waking.announce)
+        lane = Lane(self.pool, self.waking.announce)
         self._reading = Threads(self._reactor, "reader", READERS, self._ask_each)
         self._writing = Threads(self._reactor, "writer", WRITERS, self._change_each)
         self._lanes = [
-            Threads(self._reactor, f"lane-{number}", 1, publisher.run, TOGETHER)
+            Threads(self._reactor, f"lane-{number}", 1, lane.run, TOGETHER)
             for number in range(LANES)
         ]
         self.waking.start()
@@ -139,20 +138,9 @@ class PostgresCatalogue:
     def _write(self, change: Callable[[Changes], T]) -> Deferred[T]:
         return self._writing.begin(lambda session: change(Changes(session, self._linger)))
 
-    def _change(self, name: BlobName, change: Callable[[Changes], None]) -> Deferred[None]:
-        """Change a blob, and tell those who wait for that; also if it is not certain."""
-
-        def work(changes: Changes) -> None:
-            try:
-                change(changes)
-            except BlobNotFoundError:
-                raise
-            except BaseException:
-                self.waking.announce([name[:2]])
-                raise
-            self.waking.announce([name[:2]])
-
-        return self._write(work)
+    def _change(self, user: str, change: Change) -> Deferred[Any]:
+        """Change blobs. Those of one user are changed one after another anyway."""
+        return self._lanes[hash(user) % len(self._lanes)].begin(lambda: change)
 
     # -- what it is asked for --------------------------------------------------------------
 
@@ -160,17 +148,15 @@ class PostgresCatalogue:
         """Make blobs visible; see :class:`ICatalogue`."""
         if not blobs:
             return succeed([])
-        # One user's are published one after another anyway.
-        lane = self._lanes[hash(blobs[0].name.user) % len(self._lanes)]
-        return lane.begin(Publishing(blobs))
+        return self._change(blobs[0].name.user, Publishing(blobs))
 
     def delete(self, name: BlobName) -> Deferred[None]:
         """Remove a blob; see :class:`ICatalogue`."""
-        return self._change(name, lambda it: it.delete(name))
+        return self._change(name.user, Deleting(name, self._linger))
 
     def set_flags(self, name: BlobName, flags: Sequence[Flags]) -> Deferred[None]:
         """Replace flags; see :class:`ICatalogue`."""
-        return self._change(name, lambda it: it.set_flags(name, flags))
+        return self._change(name.user, Flagging(name, flags))
 
     def history(self, user: str, namespace: str, generation: str = "") -> Deferred[History]:
         """Tell where a namespace stands; see :class:`ICatalogue`."""

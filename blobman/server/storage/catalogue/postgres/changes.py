@@ -1,29 +1,24 @@
-"""How a catalogue in PostgreSQL is changed: :class:`Changes`. Each is one transaction."""
+"""
+What else can be changed in a catalogue in PostgreSQL than blobs: :class:`Changes`.
+
+Each is one transaction.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 from .....errors import (
     BlobAlreadyExistsError,
     BlobError,
-    BlobNotFoundError,
     QuotaExceededError,
     StoreError,
 )
-from .....model import Flags
-from ...interface import BlobName, Outcomes, UnavailableError
+from ...interface import BlobName, UnavailableError
 from ...payloads.interface import LINGER
-from ..interface import LEASE, POSTPONED, Publication, StoreMark
-from ..rows import row_digest, write_flags
+from ..interface import LEASE, POSTPONED, StoreMark
 from .sessions import Session
-
-_PUBLISH = (
-    b"SELECT publish(%s, %s, %s::text[], %s::bigint[], %b::bytea[], %s::text[],"
-    b" %b::bytea[], %b::bytea[], %s::text[])"
-)
 
 
 class Changes:
@@ -46,42 +41,17 @@ class Changes:
         assert row is not None
         return row[0]
 
-    # -- blobs -----------------------------------------------------------------------
-
-    def publish(self, blobs: Sequence[Publication]) -> Outcomes:
-        """Make blobs visible."""
-        order = sorted(range(len(blobs)), key=lambda number: blobs[number].name[:2])
-        groups = [[*group] for _, group in groupby(order, lambda number: blobs[number].name[:2])]
-        values = [it for group in groups for it in _columns([blobs[number] for number in group])]
-        # One statement for all of them is one transaction.
-        statement = b" UNION ALL ".join([_PUBLISH] * len(groups))
-        outcomes: Outcomes = [None] * len(blobs)
-        for group, (told,) in zip(groups, self._session.execute(statement, values), strict=True):
-            for number, outcome in zip(group, told, strict=True):
-                outcomes[number] = _read_outcome(outcome, blobs[number])
-        return outcomes
-
-    def delete(self, name: BlobName) -> None:
-        """Remove a blob."""
-        if not self._call(b"SELECT delete_blob(%s, %s, %s, %s)", *name, self._linger):
-            raise BlobNotFoundError(f"no {name}")
-
-    def set_flags(self, name: BlobName, flags: Sequence[Flags]) -> None:
-        """Replace a blob's flags."""
-        if not self._call(b"SELECT set_flags(%s, %s, %s, %s)", *name, write_flags(flags)):
-            raise BlobNotFoundError(f"no {name}")
-
     # -- uploads and garbage -----------------------------------------------------------
 
     def reserve(self, name: BlobName, key: str, size: int) -> None:
         """Record an upload."""
         told = self._call(b"SELECT reserve(%s, %s, %s, %s, %s, %s)", *name, key, size, LEASE)
-        _raise(_refusal(told, str(name), size))
+        _raise(refusal(told, str(name), size))
 
     def extend(self, key: str, size: int) -> None:
         """Reserve more."""
         told = self._call(b"SELECT extend(%s, %s, %s)", key, size, LEASE)
-        _raise(_refusal(told, "the blob", size))
+        _raise(refusal(told, "the blob", size))
 
     def renew(self, keys: Sequence[str]) -> None:
         """Prolong leases."""
@@ -156,30 +126,7 @@ class Changes:
         self._run(b"SELECT pg_notify(%s, it) FROM unnest(%s::text[]) AS it", channel, [*messages])
 
 
-def _columns(blobs: Sequence[Publication]) -> list[Any]:
-    """Give what the database needs of some blobs of one namespace."""
-    bodies = [it.digests if it.content is None else it.content for it in blobs]
-    digests = [
-        row_digest(it.name, it.size, it.tag, it.key, body)
-        for it, body in zip(blobs, bodies, strict=True)
-    ]
-    return [
-        *blobs[0].name[:2],
-        [it.name.blob_id for it in blobs],
-        [it.size for it in blobs],
-        [it.tag for it in blobs],
-        [it.key or "" for it in blobs],
-        digests,
-        bodies,
-        [write_flags(it.flags) for it in blobs],
-    ]
-
-
-def _read_outcome(outcome: str, blob: Publication) -> BlobError | None:
-    return _refusal(outcome, str(blob.name), blob.size)
-
-
-def _refusal(outcome: str, name: str, size: int) -> BlobError | None:
+def refusal(outcome: str, name: str, size: int) -> BlobError | None:
     """Say what the database's word means; None if it is none."""
     if outcome == "taken":
         return BlobAlreadyExistsError(f"{name} exists")

@@ -106,7 +106,7 @@ FUNCTIONS = (
     """,
     """
     CREATE FUNCTION delete_blob(of_user text, in_namespace text, blob_id text, linger bigint)
-    RETURNS boolean LANGUAGE plpgsql AS $$
+    RETURNS text[] LANGUAGE plpgsql AS $$
     DECLARE
         owner accounts := lock_account(of_user);
         home places;
@@ -116,7 +116,7 @@ FUNCTIONS = (
             WHERE account = owner.account AND namespace = in_namespace FOR UPDATE;
         DELETE FROM blobs WHERE place = home.place AND id = blob_id RETURNING * INTO gone;
         IF NOT FOUND THEN
-            RETURN false;
+            RETURN '{missing}';
         END IF;
         home.latest := greatest(
             home.latest + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000
@@ -130,25 +130,26 @@ FUNCTIONS = (
         UPDATE places SET blobs = blobs - 1, number = number + 1, latest = home.latest,
             deleted = deleted + (NOT gone.reused)::int WHERE place = home.place;
         UPDATE accounts SET used = used - gone.size WHERE account = owner.account;
-        RETURN true;
+        RETURN '{""}';
     END
     $$
     """,
     """
     CREATE FUNCTION set_flags(of_user text, in_namespace text, blob_id text, new_flags text)
-    RETURNS boolean LANGUAGE plpgsql AS $$
+    RETURNS text[] LANGUAGE plpgsql AS $$
     DECLARE
+        owner accounts := lock_account(of_user);
         home places;
     BEGIN
-        SELECT p.* INTO home FROM places AS p JOIN accounts AS a USING (account)
-            WHERE a.user_name = of_user AND p.namespace = in_namespace FOR UPDATE OF p;
+        SELECT * INTO home FROM places
+            WHERE account = owner.account AND namespace = in_namespace FOR UPDATE;
         UPDATE blobs SET flags = new_flags, number = home.number + 1
             WHERE place = home.place AND id = blob_id;
         IF NOT FOUND THEN
-            RETURN false;
+            RETURN '{missing}';
         END IF;
         UPDATE places SET number = number + 1 WHERE place = home.place;
-        RETURN true;
+        RETURN '{""}';
     END
     $$
     """,
