@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from ...errors import ClosedError
 from ...threads import Outbox, Work, Workers
+from .interface import UnavailableError
 
 T = TypeVar("T")
 
@@ -132,6 +133,7 @@ class Threads:
     :param run: is given some pieces of work, in a thread.
     :param most: how many pieces at once.
     :param rest: called in a thread when nothing has come for a while since the last work.
+    :raise UnavailableError: the system has no more threads; then none is left.
     """
 
     def __init__(
@@ -155,8 +157,12 @@ class Threads:
             rest=rest and (lambda is_idle: is_idle and rest()),
             idle=IDLE,
         )
-        self._workers.start()
         self._ending = Ending(self._end)
+        try:
+            self._workers.start()
+        except RuntimeError as error:
+            self._workers.close()
+            raise UnavailableError(f"no thread can be started: {error}") from error
 
     def begin(
         self, call: Callable[..., T], release: Callable[[T], object] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any, cast
@@ -14,6 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from blobman import threads
 from blobman.errors import ClosedError
 from blobman.server.storage import threads as server_threads
+from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
+from blobman.server.storage.interface import UnavailableError
 from blobman.server.storage.threads import CLOSED, Ending, Inline, Threads
 from blobman.threads import Work
 
@@ -102,6 +105,31 @@ class ThreadsTests(TestCase):
         workers = self.make(rest=rested.set)
         await workers.begin(lambda: None)
         rested.wait()
+
+    async def test_no_more_threads(self) -> None:
+        before = set(threading.enumerate())
+        start = threading.Thread.start
+
+        def refuse(thread: threading.Thread) -> None:
+            if thread.name in ("blobman-test-2", "blobman-reader-0"):
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        self.patch(threading.Thread, "start", refuse)
+        self.assertRaises(UnavailableError, self.make, 3)
+        folder = os.path.abspath(self.mktemp())
+        catalogue = SQLiteCatalogue(folder, reactor)
+        await self.assertFailure(catalogue.open(), UnavailableError)
+        self.patch(threading.Thread, "start", start)
+        # It has let go of the folder, and begins anew.
+        for another in (SQLiteCatalogue(folder, reactor), catalogue):
+            await another.open()
+            self.assertEqual(await another.usage(), [])
+            await another.close()
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.startswith("blobman-"):
+                thread.join(60)
+                self.assertFalse(thread.is_alive(), thread.name)
 
     async def test_a_turn_for_others(self) -> None:
         self.patch(threads, "TURN", -1.0)

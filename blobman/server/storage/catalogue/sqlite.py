@@ -117,15 +117,22 @@ class SQLiteCatalogue:
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> None:
+        self._ending = Ending(self._close)
         await self._block(self._writer.open)
+        try:
+            self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    def _start(self) -> None:
         if not self._place.path:
             self._writing, self._reading = Inline(self._writer.run), Inline(self._read_each)
-        else:
-            self._writing = Threads(
-                self._reactor, "writer", 1, self._writer.run, TOGETHER, self._writer.rest
-            )
-            self._reading = Threads(self._reactor, "reader", READERS, self._read_each)
-        self._ending = Ending(self._close)
+            return
+        self._writing = Threads(
+            self._reactor, "writer", 1, self._writer.run, TOGETHER, self._writer.rest
+        )
+        self._reading = Threads(self._reactor, "reader", READERS, self._read_each)
 
     def _block(self, call: Callable[[], None]) -> Deferred[None]:
         """Do what blocks, before or after there are threads for it."""
