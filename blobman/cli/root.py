@@ -18,6 +18,7 @@ from .options import json_option, quiet_option, setting_options
 from .passphrase import passphrase
 from .put import put
 from .serving import serve
+from .sweeping import sweep
 from .sync import sync
 from .tokens import token
 from .verifying import verify
@@ -83,7 +84,7 @@ def root(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (backup, restore, check):
+for _command in (backup, restore, check, sweep):
     server.add_command(_command)
 
 for _, _commands in _SECTIONS:

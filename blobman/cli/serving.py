@@ -14,6 +14,14 @@ from .terminal import tell
 from .tokens import tokens_option
 from .work import Work
 
+payloads_option = click.option(
+    "--payloads",
+    metavar="URL",
+    envvar="BLOBMAN_PAYLOADS",
+    show_envvar=True,
+    help="Where large blobs are, if not there: DIR, or s3://BUCKET/PREFIX?endpoint=...&region=...",
+)
+
 
 @click.command("serve")
 @click.option(
@@ -25,13 +33,7 @@ from .work import Work
     help="The folder of the blobs; made if there is none.",
 )
 @catalogue_option
-@click.option(
-    "--payloads",
-    metavar="URL",
-    envvar="BLOBMAN_PAYLOADS",
-    show_envvar=True,
-    help="Where large blobs are, if not there: DIR, or s3://BUCKET/PREFIX?endpoint=...&region=...",
-)
+@payloads_option
 @click.option(
     "--keep-payloads",
     metavar="DAYS",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 
 from twisted.internet import reactor
 
 from blobman.server.running.configuration import make_service
+from blobman.server.storage.backend import Backend
+from blobman.server.storage.catalogue.interface import PayloadRow
 
 from ..server.objectstore import environment, object_store, url_of
 from .harness import ServerCase
@@ -18,9 +21,9 @@ class BucketTests(ServerCase):
     async def serve_at(self, listen: str) -> int:
         store = object_store()
         environment(self, **store.credentials())
-        url = url_of(store.private_bucket())
+        self.bucket = url_of(store.private_bucket())
         self.service = make_service(
-            self.path("data"), self.tokens.path, [listen], reactor, payloads=url
+            self.path("data"), self.tokens.path, [listen], reactor, payloads=self.bucket
         )
         self.service.startService()
         self.addCleanup(self.service.stopService)
@@ -37,3 +40,39 @@ class BucketTests(ServerCase):
             with open(self.path(f"got-{size}"), "rb") as file:
                 self.assertEqual(file.read(), content)
             self.let(store=self.path("store"))
+
+    async def test_sweep(self) -> None:
+        blob_id = await self.put(os.urandom(200_000))
+        backend = self.service.backend
+        assert isinstance(backend, Backend)
+        await self.service.stopService()
+        settings = "--list", "--data", self.path("data"), "--payloads", self.bucket
+        outcome = await self.run_command("server", "sweep", *settings)
+        self.assertEqual((outcome.code, outcome.lines), (0, []), outcome)
+        await backend.open()
+        (stored,) = [row async for row in rows_of(backend)]
+        await backend.payloads.remove([stored.key])
+        await backend.close()
+        outcome = await self.run_command("server", "sweep", *settings, "--remove")
+        self.assertEqual(outcome.code, 1, outcome)
+        self.assertEqual(
+            outcome.lines, [f"{stored.key} (blob '{blob_id}' of alice): it is missing"]
+        )
+
+    async def test_nothing_can_be_compared(self) -> None:
+        await self.service.stopService()
+        for options, code, words in (
+            ((), 2, "give --list"),
+            (("--list", "--payloads", self.bucket), 2, "--catalogue is needed"),
+            (("--list", "--data", self.path("data")), 2, "use blobman server check"),
+            (("--list", "--data", self.path("data"), "--payloads", self.path("empty")), 2, "mark"),
+        ):
+            outcome = await self.run_command("server", "sweep", *options)
+            self.assertEqual(outcome.code, code, outcome)
+            self.assertIn(words, outcome.err)
+
+
+async def rows_of(backend: Backend) -> AsyncIterator[PayloadRow]:
+    """List what has a payload."""
+    for row in await backend.catalogue.payload_rows():
+        yield row

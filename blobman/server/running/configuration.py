@@ -67,7 +67,7 @@ def make_service(
     if incoming and not incoming_tokens:
         raise ValueError("a listener for incoming needs its own token file")
     reactor = reactor_or_global(reactor)
-    backend = _make_backend(data, catalogue, payloads, keep_payloads, reactor)
+    backend = make_backend(reactor, data, catalogue, payloads, keep_payloads)
     users: IAccounts
     if tokens is None:
         users = CatalogueAccounts(backend.catalogue)
@@ -89,9 +89,19 @@ def make_service(
     )
 
 
-def _make_backend(
-    data: str | None, catalogue: str | None, payloads: str | None, keep: float, reactor: Any
+def make_backend(
+    reactor: Any,
+    data: str | None,
+    catalogue: str | None = None,
+    payloads: str | None = None,
+    keep: float = 0.0,
 ) -> Backend:
+    """
+    Put a backend together; see :func:`make_service`.
+
+    :param keep: days for which the payloads of deleted blobs are kept at least.
+    :raise ValueError: something is missing, or can't be meant; the message begins with its name.
+    """
     place = _named("catalogue", place_of, catalogue, data)
     store = _named("payloads", store_of, payloads, data)
     linger = round(keep * DAY)

@@ -48,6 +48,7 @@ class Backend:
     :param payloads: where large ones are.
     :param clock: says when to clean up; if None, only ``janitor.clean`` does.
     :ivar catalogue: the same.
+    :ivar payloads: the same.
     :ivar janitor: cleans up, while it is open.
     :ivar observers: called with what became of each request to what is elsewhere.
     :ivar uploads: those of large blobs that are under way.
@@ -58,7 +59,7 @@ class Backend:
     ) -> None:
         self.catalogue = catalogue
         self.observers = payloads.observers
-        self._payloads = payloads
+        self.payloads = payloads
         self.uploads: set[Upload] = set()
         self._changing = DeferredLock()
         self._ending = Ending(self._close)
@@ -89,10 +90,10 @@ class Backend:
     async def _open_both(self) -> None:
         await self.catalogue.open()
         try:
-            await self._payloads.open()
-            await check_pair(self.catalogue, self._payloads)
+            await self.payloads.open()
+            await check_pair(self.catalogue, self.payloads)
         except BaseException:
-            await self._payloads.close()
+            await self.payloads.close()
             await self.catalogue.close()
             raise
         self.janitor.start()
@@ -107,13 +108,13 @@ class Backend:
 
     async def _close_both(self) -> None:
         await self.janitor.stop()
-        await self._payloads.close()
+        await self.payloads.close()
         await self.catalogue.close()
 
     async def _check_writing(self) -> None:
         parts = {
             "catalogue": self.catalogue.check_writing(),
-            "payloads": self._payloads.check_writing(),
+            "payloads": self.payloads.check_writing(),
         }
         checking = DeferredList(list(parts.values()), consumeErrors=True)
         outcomes: list[tuple[bool, Any]] = await checking
@@ -181,7 +182,7 @@ class Backend:
         if entry.key is None:
             return StoredBlob(entry)
         try:
-            return await open_payload(entry, self._payloads)
+            return await open_payload(entry, self.payloads)
         except DamagedError as error:
             # It may have been deleted, or used again, just now.
             (present,) = await self.catalogue.find([name], 1)
@@ -265,7 +266,7 @@ class Backend:
             if not waiting.called:
                 waiting.errback(failure)
 
-        self._payloads.create(key, size).addCallbacks(created, failed)
+        self.payloads.create(key, size).addCallbacks(created, failed)
         return waiting
 
     def _forget(self, upload: Upload) -> None:

@@ -17,7 +17,7 @@ from ...errors import (
 from ...model import Flags
 from ...protocol import ListQuery
 from ...server.storage.catalogue.interface import ICatalogue
-from ...server.storage.interface import UnavailableError
+from ...server.storage.interface import BlobName, UnavailableError
 from .catalogue_case import large, small
 from .changes import ChangesContract
 from .support import name, query, sealed
@@ -303,6 +303,29 @@ class CatalogueContract(ChangesContract):
         self.assertIs(await self.catalogue.abandon("a" * 32), False)
         await self.catalogue.forget(["a" * 32], late=-1000)
         self.assertEqual(await self.catalogue.collect(10), [])
+
+    async def test_what_payloads_are_known(self) -> None:
+        """They are listed page by page: of blobs, and of what is none yet, or no more."""
+        names = [name(it, namespace=space) for space in ("default", "mail") for it in "abcde"]
+        keys = {it: secrets.token_hex(16) for it in names}
+        await self.put(small(name("small")))
+        for it, key in keys.items():
+            await self.catalogue.reserve(it, key, 1000)
+        claimed: list[str] = []
+        while some := await self.catalogue.claimed_keys(claimed[-1] if claimed else "", 3):
+            claimed += some
+        self.assertEqual(claimed, sorted(keys.values()))
+        await self.put(*[large(it, key, 1000) for it, key in keys.items()])
+        await self.catalogue.delete(names[0])
+        self.assertEqual(await self.catalogue.claimed_keys(), [keys[names[0]]])
+        found: dict[BlobName, str] = {}
+        after = None
+        while rows := await self.catalogue.payload_rows(after, 4):
+            found |= {row.name: row.key for row in rows}
+            self.assertEqual({row.size for row in rows}, {1000})
+            after = rows[-1].place
+        del keys[names[0]]
+        self.assertEqual(found, keys)
 
     async def test_the_mark_of_its_store(self) -> None:
         """The first one that is noted stays."""

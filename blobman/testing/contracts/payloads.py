@@ -151,6 +151,15 @@ class PayloadsContract(Base):
         self.assertEqual(await self.payloads.remove([key]), {})
         await self.assertFailure(self.payloads.get(key), DamagedError)
 
+    async def test_listed(self) -> None:
+        """What is there is listed, with its size, once it has been written."""
+        keys = [secrets.token_hex(16) for _ in range(3)]
+        for key in keys:
+            await self.write(key)
+        await self.payloads.remove(keys[2:])
+        listed = [it async for page in self.payloads.listed() for it in page]
+        self.assertEqual({it.key: it.size for it in listed}, dict.fromkeys(keys[:2], len(_CONTENT)))
+
     async def test_the_mark(self) -> None:
         """It is there once it has been written, if the store is apart."""
         if not self.payloads.is_apart:

@@ -121,6 +121,19 @@ class History(NamedTuple):
     reach: int | None
 
 
+class PayloadRow(NamedTuple):
+    """
+    A blob whose content is a payload.
+
+    :ivar place: where it is in the order in which they are listed.
+    """
+
+    place: tuple[int, str]
+    name: BlobName
+    key: str
+    size: int
+
+
 class StoreMark(NamedTuple):
     """
     By what a catalogue knows its store of payloads.
@@ -324,6 +337,24 @@ class ICatalogue(Interface):
         Tell which store of payloads is this catalogue's, if it is apart from it.
 
         :return: fires with its mark; None if none was noted.
+        """
+
+    def payload_rows(
+        after: tuple[int, str] | None = None, most: int = PAGE
+    ) -> Deferred[list[PayloadRow]]:
+        """
+        List some blobs whose content is a payload; for who compares.
+
+        :param after: the ``place`` of the last one of the page before; None to begin.
+        :return: fires with at most ``most``; with none at the end.
+        """
+
+    def claimed_keys(after: str = "", most: int = PAGE) -> Deferred[list[str]]:
+        """
+        List some keys of uploads and of garbage, in their order.
+
+        :param after: the last one of the page before; empty to begin.
+        :return: fires with at most ``most``; with none at the end.
         """
 
     def note_store_mark(mark: str) -> Deferred[StoreMark]:

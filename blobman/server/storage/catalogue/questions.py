@@ -18,7 +18,7 @@ from ....errors import BlobNotFoundError
 from ....protocol import ListQuery
 from ...accounts.interface import Quotas, TokenInfo, Tokens, Usage
 from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableError
-from .interface import LAST, PAGE, Change, Entry, History, Page, StoreMark
+from .interface import LAST, PAGE, Change, Entry, History, Page, PayloadRow, StoreMark
 from .rows import check_entry, digit_of, read_flags
 
 _FIND = """
@@ -28,6 +28,17 @@ _FIND = """
     CROSS JOIN blobs AS b ON b.place = p.place AND b.id = w.value ->> 2
     LEFT JOIN digests AS d ON d.blob = b.blob
     LEFT JOIN contents AS c ON c.blob = b.blob
+"""
+
+_PAYLOADS = """
+    SELECT b.place, p.user, p.namespace, b.id, b.key, b.size
+    FROM blobs AS b JOIN places AS p USING (place)
+    WHERE (b.place, b.id) > (?, ?) AND b.key IS NOT NULL ORDER BY b.place, b.id LIMIT ?
+"""
+
+_CLAIMED = """
+    SELECT key FROM uploads WHERE key > ?1 UNION SELECT key FROM garbage WHERE key > ?1
+    ORDER BY key LIMIT ?2
 """
 
 _CHANGES = """
@@ -204,6 +215,20 @@ class Questions:
     def last_number(self) -> int:
         """Tell the last number that was given; 0 if none was."""
         return int(self._ask("SELECT ifnull(max(number), 0) FROM places")[0][0])
+
+    def payload_rows(
+        self, after: tuple[int, str] | None = None, most: int = PAGE
+    ) -> list[PayloadRow]:
+        """List blobs that are payloads; see :class:`~.interface.ICatalogue`."""
+        rows = self._ask(_PAYLOADS, (*(after or (0, "")), most))
+        return [
+            PayloadRow((place, blob_id), BlobName(user, namespace, blob_id), key, size)
+            for place, user, namespace, blob_id, key, size in rows
+        ]
+
+    def claimed_keys(self, after: str = "", most: int = PAGE) -> list[str]:
+        """List keys of uploads and of garbage; see :class:`~.interface.ICatalogue`."""
+        return [key for (key,) in self._ask(_CLAIMED, (after, most))]
 
     def store_mark(self) -> StoreMark | None:
         """Tell which store of payloads is its; see :class:`~.interface.ICatalogue`."""

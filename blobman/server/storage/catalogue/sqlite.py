@@ -194,6 +194,8 @@ class SQLiteCatalogue:
     namespaces = _read(Questions.namespaces)
     usage = _read(Questions.usage)
     quotas = _read(Questions.quotas)
+    payload_rows = _read(Questions.payload_rows)
+    claimed_keys = _read(Questions.claimed_keys)
     store_mark = _read(Questions.store_mark)
     tokens = _read(Questions.tokens)
 

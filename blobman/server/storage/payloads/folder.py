@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from ....errors import ClosedError, StoreError
 from ..faults import told
 from ..interface import DamagedError, Observers, UnavailableError
 from ..threads import CLOSED, Ending, Threads, Worker
-from .interface import LINGER, IPayload, IPayloads, IPayloadWriter
+from .interface import LINGER, IPayload, IPayloads, IPayloadWriter, Listed
 from .memory import MemoryPayload
 
 T = TypeVar("T")
@@ -368,6 +368,21 @@ class FolderPayloads:
         # Nobody knows of it any more when this is done: a power cut may not bring it back.
         with suppress(FileNotFoundError):
             self._root.sync_folder(os.path.dirname(path))
+
+    async def listed(self) -> AsyncGenerator[list[Listed], None]:
+        """List what is there, but for what was adopted; see :class:`IPayloads`."""
+        for number in range(256):
+            yield await self._do(partial(self._list, f"{number:02x}"))
+
+    def _list(self, folder: str) -> list[Listed]:
+        try:
+            entries = os.scandir(os.path.join(self._root.path, FOLDER, folder))
+        except FileNotFoundError:
+            self._root.check()
+            return []
+        with entries:
+            found = [(it.name, it.stat(follow_symlinks=False)) for it in entries]
+        return [Listed(name, status.st_size, status.st_mtime) for name, status in found]
 
     def read_mark(self) -> Deferred[str | None]:
         """Read the mark; see :class:`IPayloads`."""

@@ -9,7 +9,8 @@ All methods can fail with ``UnavailableError``, and with ``ClosedError`` after `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
@@ -19,6 +20,19 @@ from ..interface import Observers
 
 LINGER = 60
 """Seconds after which nobody can be about to open the payload of a deleted blob any more."""
+
+
+class Listed(NamedTuple):
+    """
+    Something that is in a store.
+
+    :ivar size: its bytes; 0 if it is not whole.
+    :ivar modified: when it was made, in seconds since the epoch.
+    """
+
+    key: str
+    size: int
+    modified: float
 
 
 class IPayloadWriter(Interface):
@@ -121,6 +135,14 @@ class IPayloads(Interface):
 
         :return: fires with the keys of those that may still be there, and why. It fails with
             nothing else than ``ClosedError``.
+        """
+
+    def listed() -> AsyncGenerator[list[Listed], None]:
+        """
+        List what is there, page by page: payloads, and what has been begun of some. It is for who
+        compares; nothing that serves blobs asks for it.
+
+        :return: pages. Reading one fails with ``UnavailableError``.
         """
 
     def read_mark() -> Deferred[str | None]:

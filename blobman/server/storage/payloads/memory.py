@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from ....errors import StoreError
 from ..interface import DamagedError, Observers, UnavailableError
-from .interface import LINGER, IPayload, IPayloads, IPayloadWriter
+from .interface import LINGER, IPayload, IPayloads, IPayloadWriter, Listed
 
 
 @implementer(IPayloadWriter)
@@ -107,6 +107,10 @@ class MemoryPayloads:
         for key in keys:
             self.contents.pop(key, None)
         return succeed({})
+
+    async def listed(self) -> AsyncGenerator[list[Listed], None]:
+        """List what is there; see :class:`IPayloads`."""
+        yield [Listed(key, len(content), 0.0) for key, content in self.contents.items()]
 
     def read_mark(self) -> Deferred[str | None]:
         """Read the mark; see :class:`IPayloads`."""

@@ -174,6 +174,8 @@ class PostgresCatalogue:
     count = _asking(Questions.count)
     changes = _asking(Questions.changes)
     namespaces = _asking(Questions.namespaces)
+    payload_rows = _asking(Questions.payload_rows)
+    claimed_keys = _asking(Questions.claimed_keys)
     store_mark = _asking(Questions.store_mark)
     usage = _asking(Questions.usage)
     quotas = _asking(Questions.quotas)

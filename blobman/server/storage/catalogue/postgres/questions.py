@@ -10,7 +10,7 @@ from .....model import check_name
 from .....protocol import ListQuery
 from ....accounts.interface import Quotas, TokenInfo, Tokens, Usage
 from ...interface import SMALL, BlobName, DamagedError, FlagList
-from ..interface import LAST, PAGE, Change, Entry, History, Page, StoreMark
+from ..interface import LAST, PAGE, Change, Entry, History, Page, PayloadRow, StoreMark
 from ..rows import check_entry, digit_of, read_flags
 from .sessions import Session
 
@@ -48,6 +48,17 @@ _CHANGES = f"""
         WHERE place = {_PLACE} AND number > %(deleted)s AND number <= %(upto)s
         ORDER BY number LIMIT %(most)s)
     ORDER BY number LIMIT %(most)s
+"""
+
+_PAYLOADS = """
+    SELECT b.place, a.user_name, p.namespace, b.id, b.key, b.size
+    FROM blobs AS b JOIN places AS p USING (place) JOIN accounts AS a USING (account)
+    WHERE (b.place, b.id) > (%s, %s) AND b.key IS NOT NULL ORDER BY b.place, b.id LIMIT %s
+"""
+
+_CLAIMED = """
+    SELECT key FROM uploads WHERE key > %(after)s UNION
+    SELECT key FROM garbage WHERE key > %(after)s ORDER BY key LIMIT %(most)s
 """
 
 _HISTORY = f"""
@@ -195,6 +206,20 @@ class Questions:
             ([*users], [*namespaces]),
         )
         return {(user, namespace): number for user, namespace, number in rows}
+
+    def payload_rows(
+        self, after: tuple[int, str] | None = None, most: int = PAGE
+    ) -> list[PayloadRow]:
+        """List blobs that are payloads."""
+        rows = self._ask(_PAYLOADS, (*(after or (0, "")), most))
+        return [
+            PayloadRow((place, blob_id), BlobName(user, namespace, blob_id), key, size)
+            for place, user, namespace, blob_id, key, size in rows
+        ]
+
+    def claimed_keys(self, after: str = "", most: int = PAGE) -> list[str]:
+        """List keys of uploads and of garbage."""
+        return [key for (key,) in self._ask(_CLAIMED, {"after": after, "most": most})]
 
     def store_mark(self) -> StoreMark | None:
         """Tell which store of payloads is its."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -97,6 +99,19 @@ def text_of(element: Element, name: str) -> str:
     for child in children_of(element, name):
         return child.text or ""
     return ""
+
+
+def time_of(element: Element, name: str) -> float:
+    """
+    Give the time in the first element of this name right in another one.
+
+    :return: seconds since the epoch; infinite if it is none: nothing is to be taken for old.
+    """
+    text = text_of(element, name).replace("Z", "+00:00")
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return math.inf
 
 
 def refusal(answer: Answer, host: str) -> UnavailableError:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from ...interface import UnavailableError
-from .answers import SOON, children_of, name_of, refusal, text_of
+from .answers import SOON, children_of, name_of, refusal, text_of, time_of
 from .client import Client, Request
 from .puts import Stored
 
@@ -17,10 +17,12 @@ class Begun(NamedTuple):
     An object of which parts may be there.
 
     :ivar upload: the store's name for the upload.
+    :ivar when: it was begun, in seconds since the epoch; 0 if it is not known.
     """
 
     name: str
     upload: str
+    when: float = 0.0
 
 
 async def begin_parts(client: Client, name: str) -> Begun:
@@ -85,7 +87,8 @@ async def find_begun(client: Client, prefix: str) -> AsyncIterator[Begun]:
         for upload in children_of(root, "Upload"):
             key = text_of(upload, "Key")
             if key.startswith(client.bucket.prefix):
-                yield Begun(key.removeprefix(client.bucket.prefix), text_of(upload, "UploadId"))
+                name, when = key.removeprefix(client.bucket.prefix), time_of(upload, "Initiated")
+                yield Begun(name, text_of(upload, "UploadId"), when)
         if text_of(root, "IsTruncated") != "true":
             return
         after = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
@@ -15,11 +15,12 @@ from .....clocks import steady_clock
 from .....errors import ClosedError, StoreError
 from ...interface import DamagedError, UnavailableError
 from ...threads import Ending
-from ..interface import IPayload, IPayloads, IPayloadWriter
+from ..interface import IPayload, IPayloads, IPayloadWriter, Listed
 from ..memory import MemoryPayload
 from .answers import SOON, Answer, refusal
 from .bucket import Bucket
 from .client import PATIENCE, Client, Jitter, Request, half_or_more
+from .listing import list_objects
 from .parts import abort_parts, find_begun
 from .reading import S3Payload
 from .removing import MANY, remove_objects
@@ -199,6 +200,13 @@ class S3Payloads:
         async for begun in find_begun(self._client, prefix):
             if begun.name in names:
                 await abort_parts(self._client, begun)
+
+    async def listed(self) -> AsyncGenerator[list[Listed], None]:
+        """List what is there; see :class:`IPayloads`."""
+        async for page in list_objects(self._client):
+            yield [it for it in page if it.key not in (MARK, PROBE)]
+        async for begun in find_begun(self._client, ""):
+            yield [Listed(begun.name, 0, begun.when)]
 
     # -- the mark, and whether it works --------------------------------------------------------
 
