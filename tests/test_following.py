@@ -56,8 +56,6 @@ class Heard:
 
 
 class FollowingTestCase(ServerTestCase):
-    timeout = 20
-
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
         self.heard = Heard()
@@ -409,8 +407,6 @@ class AllNamespacesTests(FollowingTestCase):
 
 class PatienceTests(RawServerTestCase):
     """Servers that answer at once: they are not asked again at once."""
-
-    timeout = 20
 
     def setUp(self) -> None:
         super().setUp()

@@ -373,8 +373,6 @@ class Machine(RuleBasedStateMachine):
 
 
 class StateMachineTests(ServerTestCase):
-    timeout = 600
-
     def test_random_histories(self) -> Deferred[None]:
         settings = hypothesis.settings(
             max_examples=EXAMPLES,

@@ -15,9 +15,6 @@ OUT, ERR, IN = ">&-", "2>&-", "<&-"
 
 
 class ClosedStreamTests(ServerCase):
-    timeout = 600
-    """Seconds: many processes are started, and the machine can be busy."""
-
     async def run_closed(self, closed: str, *arguments: str) -> Process:
         settings = {name: it for name, it in os.environ.items() if name.startswith("BLOBMAN_")}
         shell = f"import os, sys; os.execvp('sh', ['sh', '-c', 'exec \"$@\" {closed}', *sys.argv])"

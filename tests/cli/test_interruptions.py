@@ -48,9 +48,6 @@ sys.exit(blobman.__main__.main())
 
 
 class InterruptionTests(ServerCase):
-    timeout = 600
-    """Seconds: many processes are started, and the machine can be busy."""
-
     def start(self, script: str, *arguments: str) -> Process:
         settings = {name: it for name, it in os.environ.items() if name.startswith("BLOBMAN_")}
         process = Process(["-c", script, *arguments], settings)

@@ -22,9 +22,6 @@ sys.exit(code)
 
 
 class ImportTests(TestCase):
-    timeout = 600
-    """Seconds: many processes are started, and the machine can be busy."""
-
     async def loaded_by(self, *arguments: str) -> str:
         process = Process(["-c", SCRIPT, *arguments], {})
         self.assertEqual(await process.ended, 0, process.err)

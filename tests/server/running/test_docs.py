@@ -21,7 +21,6 @@ LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 
 class ProtocolPageTests(TestCase):
-    timeout = 300
     if shutil.which("curl") is None:
         skip = "needs curl"
 

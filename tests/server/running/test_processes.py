@@ -68,7 +68,7 @@ class Zeros:
 
 
 class ProcessTests(TestCase):
-    timeout = 3000 if LONG else 300
+    timeout = 3000 if LONG else 900
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.root = self.mktemp()

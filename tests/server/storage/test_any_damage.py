@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class DamageTests(TestCase):
-    timeout = 60 + 2 * DAMAGES
+    timeout = 900 + 2 * DAMAGES
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.chance = random.Random(SEED)

@@ -29,7 +29,6 @@ STEP = 40_000
 
 
 class FullDiskTests(TestCase):
-    timeout = 300
     filled = 0
 
     def setUp(self) -> None:

@@ -103,7 +103,7 @@ class HTTPHands:
 
 
 class KillTests(TestCase):
-    timeout = 120 + 10 * KILLS
+    timeout = 900 + 10 * KILLS
 
     def setUp(self) -> None:
         self.chance = random.Random(SEED)

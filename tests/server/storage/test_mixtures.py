@@ -46,7 +46,7 @@ Blobs = dict[BlobName, tuple[int, tuple[Flags, ...]]]
 
 
 class MixtureTests(TestCase):
-    timeout = 120 + 6 * MIXTURES
+    timeout = 900 + 6 * MIXTURES
 
     def setUp(self) -> None:
         self.chance = random.Random(SEED)

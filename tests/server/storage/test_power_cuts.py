@@ -22,7 +22,7 @@ SEED = os.environ.get("BLOBMAN_TEST_SEED", "1")
 
 
 class PowerCutTests(TestCase):
-    timeout = 120 + 10 * CUTS
+    timeout = 900 + 10 * CUTS
 
     def setUp(self) -> None:
         self.chance = random.Random(SEED)

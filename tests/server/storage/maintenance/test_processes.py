@@ -20,8 +20,6 @@ SIZES = (100, 10_000, 200_000, 1_000_000)
 
 
 class ProcessTests(TestCase):
-    timeout = 120
-
     async def setUp(self) -> None:  # type: ignore[override]
         self.folder = os.path.abspath(self.mktemp())
         os.mkdir(self.folder)

@@ -90,7 +90,7 @@ class CountingHands(BackendHands):
 
 
 class KillTests(TestCase):
-    timeout = 120 + 15 * KILLS
+    timeout = 900 + 15 * KILLS
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.chance = random.Random(SEED)

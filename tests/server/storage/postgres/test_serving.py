@@ -19,8 +19,6 @@ from ...serving import ServerMixin
 
 
 class AwayTests(ServerMixin, TestCase):
-    timeout = 60
-
     async def setUp(self) -> None:  # type: ignore[override]
         self.cluster = make_cluster(self)
         await self.start_server()

@@ -36,8 +36,6 @@ class LostTests(CatalogueCase, PostgresCase):
     The clock of the process that changes something stands still, so that it tells nobody.
     """
 
-    timeout = 60
-
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
         self.database = self.url.partition("@/")[2].partition("?")[0]

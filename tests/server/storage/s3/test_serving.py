@@ -24,8 +24,6 @@ SMALL, LARGE = sealed("small"), sealed("large", 3_000_000)
 
 
 class ServingTests(TestCase):
-    timeout = 120
-
     async def setUp(self) -> None:  # type: ignore[override]
         self.store = object_store()
         environment(self, **self.store.credentials())

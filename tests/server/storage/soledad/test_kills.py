@@ -28,7 +28,7 @@ Name = tuple[str, str, str]
 
 
 class KillTests(AdoptionCase):
-    timeout = 60 + 10 * KILLS
+    timeout = 900 + 10 * KILLS
 
     async def test_killed_at_random(self) -> None:
         chance = random.Random(os.environ.get("BLOBMAN_TEST_SEED", "1"))
