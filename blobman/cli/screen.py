@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from contextlib import suppress
+from datetime import datetime
 
 import click
 
@@ -39,6 +40,11 @@ class Screen:
         self.code = 0
         self.tally = Tally()
         self._drawn = ""
+        self._has_times = False
+
+    def show_times(self) -> None:
+        """Say with everything from now on when it was."""
+        self._has_times = True
 
     @property
     def has_terminal(self) -> bool:
@@ -64,11 +70,11 @@ class Screen:
         :param text: for people.
         :param fields: the same for programs.
         """
-        self._write(json.dumps(fields) if self.as_json else text)
+        self._write(self._as_json(fields) if self.as_json else text)
 
     def event(self, name: str, **fields: object) -> None:
         """Tell a program what goes on."""
-        self._write(json.dumps({"event": name, **fields}))
+        self._write(self._as_json({"event": name, **fields}))
 
     def remark(self, text: str) -> None:
         """Show what only people care for."""
@@ -93,12 +99,18 @@ class Screen:
             text = f"{subject}: {text}"
         self._write(f"blobman: {text}" + (f" ({remark})" if remark else ""), err=True)
         if self.as_json:
-            self._write(json.dumps({"failed": subject, "error": text, "code": exit_code(error)}))
+            failure = {"failed": subject, "error": text, "code": exit_code(error)}
+            self._write(self._as_json(failure))
+
+    def _as_json(self, fields: dict[str, object]) -> str:
+        if self._has_times:
+            fields = {**fields, "time": datetime.now().astimezone().isoformat(timespec="seconds")}
+        return json.dumps(fields)
 
     def _write(self, text: str, err: bool = False) -> None:
         self.draw("")
         if err:
-            tell(text)
+            tell(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}" if self._has_times else text)
         else:
             with writing_output():
                 click.echo(visible(text))

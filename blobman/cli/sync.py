@@ -23,9 +23,12 @@ from .commands import Session, client_command
 )
 @click.option(
     "--watch",
-    metavar="SECONDS",
+    metavar="[SECONDS]",
     type=click.FloatRange(min=1),
-    help="Do it again and again, with so much time between; tell when something has changed.",
+    is_flag=False,
+    flag_value=60.0,
+    help="Go on: move what changes there or here as it comes, and tell of it. A server that can't "
+    "say when something changes is asked after so much time again, 60 if it is not given.",
 )
 async def sync(
     session: Session, namespaces: tuple[str, ...], everything: bool, watch: float | None
@@ -34,9 +37,13 @@ async def sync(
     Bring this machine and the server into step.
 
     Deletes here what was deleted there and the other way round, fetches what is missing here,
-    sends what is missing there. What fails for a reason that may pass is tried again until
-    it works.
+    sends what is missing there. What fails for a reason that may pass is tried again.
     """
-    from .synchronizing import synchronize
+    if watch is None:
+        from .synchronizing import synchronize
 
-    await synchronize(session, namespaces, everything, watch)
+        await synchronize(session, namespaces, everything)
+    else:
+        from .watching import watch as follow
+
+        await follow(session, namespaces, everything, watch)

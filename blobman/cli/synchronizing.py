@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 
 from blobman import (
     BlobError,
@@ -20,8 +20,8 @@ from blobman import (
 )
 
 from .commands import Session
-from .failures import describe_error
 from .foreign import check_secret
+from .screen import Screen
 from .waiting import in_lanes
 
 LANES = 4
@@ -53,109 +53,77 @@ _LEFT = {
 }
 
 
-async def synchronize(
-    session: Session, namespaces: tuple[str, ...], everything: bool, watch: float | None
-) -> None:
+async def synchronize(session: Session, namespaces: Sequence[str], everything: bool) -> None:
     """
     Bring namespaces into step, and show how they stand.
 
     :param everything: all that the server has, or are known here, besides those that are named.
-    :param watch: seconds until it is done again; None for once.
     """
     async with (
         session.manager(server=True, by_blob=True) as manager,
         telling_what_is_left(session, manager),
     ):
-        rounds = _Rounds(session, manager, is_last=watch is None)
-        await rounds.sync(await _choose(manager, namespaces, everything))
-        while watch is not None:
-            await deferLater(session.reactor, watch)
-            await rounds.sync(await _choose(manager, namespaces, everything))
+        places: Sequence[str] = namespaces or ("",)
+        if everything:
+            places = sorted({"", *namespaces, *await manager.namespaces()})
+        with counting(session, manager, places):
+            await in_lanes(LANES, places, _Sync(session, manager).sync)
 
 
-async def _choose(
-    manager: BlobManager, namespaces: tuple[str, ...], everything: bool
-) -> Sequence[str]:
-    if not everything:
-        return namespaces or ("",)
-    return sorted({"", *namespaces, *await manager.namespaces()})
+class _Sync:
+    """Brings namespaces into step."""
 
-
-class _Rounds:
-    """
-    Brings namespaces into step, again and again.
-
-    :param is_last: what is left after a round is left for good, and so is what fails.
-    """
-
-    def __init__(self, session: Session, manager: BlobManager, is_last: bool) -> None:
+    def __init__(self, session: Session, manager: BlobManager) -> None:
         self._session = session
         self._manager = manager
-        self._is_last = is_last
-        self._shown: dict[str, str] = {}
-        self._failures: dict[str, str] = {}
 
-    async def sync(self, namespaces: Sequence[str]) -> None:
-        """Bring them into step once."""
-        with _counting(self._session, self._manager, namespaces):
-            await in_lanes(LANES, namespaces, self._sync_one)
-
-    async def _sync_one(self, namespace: str) -> None:
+    async def sync(self, namespace: str) -> None:
+        """Bring a namespace into step, and show how it stands."""
         has_failed = True
         try:
             await check_secret(self._manager, namespace)
             await self._manager.sync(namespace)
             has_failed = False
-        except (StoreError, UnauthorizedError):
-            # Neither another namespace nor another time would fare better.
+        except (StoreError, UnauthorizedError, CertificateError):
+            # Another namespace would not fare better.
             raise
-        except CertificateError as error:
-            # In a captive portal, the certificate is the portal's.
-            if self._is_last:
-                raise
-            self._fail(namespace, error)
         except (BlobError, ValueError) as error:
-            self._fail(namespace, error)
-        else:
-            self._failures.pop(namespace, None)
-        await self._show_counts(namespace, has_failed)
-
-    def _fail(self, namespace: str, error: Exception) -> None:
-        """Show a failure, unless it is the same as the last time."""
-        text = describe_error(error)
-        if self._failures.get(namespace) != text:
-            self._failures[namespace] = text
             subject = f"namespace {namespace}" if namespace else "sync"
             self._session.screen.failure(subject, error)
+        await self._show_counts(namespace, has_failed)
 
     async def _show_counts(self, namespace: str, has_failed: bool) -> None:
         assert self._manager.local is not None
         screen = self._session.screen
         counts = await self._manager.local.get_sync_progress(namespace)
         place = f" in namespace {namespace}" if namespace else ""
-        left = _what_is_left(counts)
-        if screen.as_json:
-            screen.result("", namespace=namespace, counts=counts)
-        else:
-            text = f"{counts.get('SYNCED', 0)} in step{place}" + (left and f", {left}")
-            if text != self._shown.get(namespace):
-                screen.remark(text)
-                self._shown[namespace] = text
-        if left and self._is_last and not has_failed:
+        left = what_is_left(counts)
+        show_counts(screen, namespace, counts)
+        if left and not has_failed:
             name = next(name for name in _LEFT if name in counts)
             error = _LEFT[name].error(f"not all{place} is in step: {left}")
             screen.failure("sync", error, f"blobman status {name} lists them")
 
 
+def show_counts(screen: Screen, namespace: str, counts: Mapping[str, int]) -> None:
+    """Show how many blobs of a namespace are in step, and what is left."""
+    if screen.as_json:
+        screen.result("", namespace=namespace, counts=counts)
+    else:
+        place = f" in namespace {namespace}" if namespace else ""
+        left = what_is_left(counts)
+        screen.remark(f"{counts.get('SYNCED', 0)} in step{place}" + (left and f", {left}"))
+
+
 @contextmanager
-def _counting(session: Session, manager: BlobManager, namespaces: Sequence[str]) -> Iterator[None]:
+def counting(session: Session, manager: BlobManager, namespaces: Collection[str]) -> Iterator[None]:
     """Let those who watch know now and then how many transfers are left."""
     assert manager.local is not None
     store, tally = manager.local, session.screen.tally
 
     async def count() -> None:
         left = 0
-        for namespace in namespaces if tally.is_running else ():
+        for namespace in [*namespaces] if tally.is_running else ():
             counts = await store.get_sync_progress(namespace)
             left += sum(counts.get(name, 0) for name in _TRANSFERS)
         tally.expect_more(left)
@@ -176,12 +144,13 @@ async def telling_what_is_left(session: Session, manager: BlobManager) -> AsyncI
     try:
         yield
     except CancelledError:
-        left = _what_is_left(await manager.sync_progress)
+        left = what_is_left(await manager.sync_progress)
         if left:
             session.screen.remark(f"left: {left}; blobman sync goes on from here")
         raise
 
 
-def _what_is_left(counts: Mapping[str, int]) -> str:
+def what_is_left(counts: Mapping[str, int]) -> str:
+    """Say how many blobs are not in step, and why; nothing if all are."""
     left = [f"{counts[name]} {it.text}" for name, it in _LEFT.items() if name in counts]
     return ", ".join(left)

@@ -1,21 +1,22 @@
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
 import tempfile
+from datetime import datetime
 
 import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest
 from twisted.web.http_headers import Headers
-from zope.interface import provider
 
 from blobman.protocol import write_authorization
 from blobman.server.accounts.tokens import TokenFile
@@ -131,36 +132,60 @@ class ProcessTests(ServerCase):
 
     async def test_watching_tells_what_has_changed(self) -> None:
         await self.put(b"a", "--id", "a")
-        process = self.start("sync", "--watch", "1")
-        await process.when_written(b"1 in step\n")
-        await self.lists_asked_for(4)
+        process = self.start("sync", "--watch")
+        await process.when_written(b" 1 in step\n")
         self.another_machine()
         await self.put(b"b", "--id", "b")
-        await process.when_written(b"2 in step\n")
-        process.process.signalProcess("TERM")
-        await process.ended
+        await process.when_written(b" 2 in step\n")
+        await self.run_command("flags", "b", "PENDING")
+        await process.when_written(b" b: flags: PENDING\n")
+        await self.run_command("flags", "b", "--clear")
+        await process.when_written(b" b: flags: none\n")
+        await self.run_command("sync")
+        await self.succeed("rm", "a")
+        await process.when_written(b" a: deleted\n")
+        process.process.signalProcess("INT")
+        self.assertEqual(await process.ended, 128 + signal.SIGINT)
+        *lines, last = process.err.decode().splitlines()
+        self.assertEqual(last, "blobman: interrupted by SIGINT")
+        told = []
+        for line in lines:
+            time, text = re.fullmatch(r"(\S{10} \S{8}) (.*)", line).groups()  # type: ignore[union-attr]
+            datetime.strptime(time, "%Y-%m-%d %H:%M:%S")
+            told.append(text)
         self.assertEqual(
-            process.err.decode().splitlines(),
-            ["1 in step", "fetched b, 754 B", "2 in step", "blobman: interrupted by SIGTERM"],
+            [text for text in told if not text.endswith("in step")],
+            ["fetched b, 754 B", "b: flags: PENDING", "b: flags: none", "a: deleted"],
         )
 
-    async def lists_asked_for(self, number: int) -> None:
-        """Wait until the server has been asked for some lists; there are two to each look."""
-        asked: Deferred[None] = Deferred()
-        events = []
+    async def test_watching_all_namespaces(self) -> None:
+        await self.put(b"a", "--id", "a", "-n", "one")
+        self.another_machine()
+        process = self.start("sync", "--watch", "1", "--all")
+        await process.when_written(b" 1 in step in namespace one\n")
+        other = self.path("third store")
+        await self.put(b"b", "--id", "b", "-n", "two", "--store", other)
+        await process.when_written(b" 1 in step in namespace two\n")
+        process.process.signalProcess("TERM")
+        self.assertEqual(await process.ended, 128 + signal.SIGTERM)
 
-        @provider(ILogObserver)
-        def note(event: LogEvent) -> None:
-            if event.get("method") == "GET" and event.get("path") == "/blobs/alice/":
-                events.append(event)
-                if len(events) == number:
-                    asked.callback(None)
-
-        globalLogPublisher.addObserver(note)
-        try:
-            await asked
-        finally:
-            globalLogPublisher.removeObserver(note)
+    async def test_watching_as_json(self) -> None:
+        await self.put(b"a", "--id", "a")
+        self.another_machine()
+        process = self.start("sync", "--watch", "--json")
+        await process.when_written(b'"counts": {"SYNCED": 1}')
+        await self.put(b"b", "--id", "b", "--store", self.path("third store"))
+        await process.when_written(b'"counts": {"SYNCED": 2}')
+        process.process.signalProcess("TERM")
+        await process.ended
+        records = [json.loads(line) for line in process.out.splitlines()]
+        for record in records:
+            self.assertIsNotNone(datetime.fromisoformat(record.pop("time")).tzinfo)
+        self.assertIn(
+            {"event": "change", "id": "b", "namespace": "", "kind": "arrived", "flags": []},
+            records,
+        )
+        self.assertEqual(records[-1], {"namespace": "", "counts": {"SYNCED": 2}})
 
     async def test_terminating_a_get(self) -> None:
         connected = await self.serve_silence()

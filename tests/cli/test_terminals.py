@@ -185,7 +185,7 @@ class InterruptionTests(TerminalCase):
         await self.init_typing()
         command = [*BLOBMAN, "sync", "--watch", "60"]
         for passphrase, last, said in (
-            (SECRET, "0 in step", "interrupted by SIGINT"),
+            (SECRET, "refused", "interrupted by SIGINT"),
             ("", "Passphrase: ", "interrupted"),
         ):
             process = TerminalProcess(
