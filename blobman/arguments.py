@@ -90,15 +90,16 @@ def check_seconds(argument: str, seconds: object) -> float:
     return seconds
 
 
-def check_following(on_change: object, interval: object) -> None:
+def check_following(on_change: object, interval: object, on_error: object) -> None:
     """
     Check how changes are to be followed.
 
-    :raise TypeError: ``on_change`` can't be called, or ``interval`` is not a number.
+    :raise TypeError: ``on_change`` or ``on_error`` can't be called, or ``interval`` is no number.
     :raise ValueError: ``interval`` can't be waited for.
     """
-    if on_change is not None and not callable(on_change):
-        raise TypeError(f"on_change must be callable, not {type(on_change).__name__}")
+    for argument, function in (("on_change", on_change), ("on_error", on_error)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{argument} must be callable, not {type(function).__name__}")
     check_seconds("interval", interval)
 
 

@@ -22,6 +22,7 @@ from .results import Account, BlobChange, SyncResult, with_result
 from .synchronizing.comparing import Comparer
 from .synchronizing.crowds import Crowd
 from .synchronizing.following import MOST_WAITING, Follower, Turns
+from .synchronizing.lanes import Patience
 from .synchronizing.moving import Mover
 from .synchronizing.namespaces import find_namespaces, sync_each
 from .transfers.engine import Engine
@@ -153,6 +154,8 @@ class BlobsSynchronizer(Limited):
         namespace: str | None = "",
         on_change: Callable[[BlobChange], object] | None = None,
         interval: float = 60.0,
+        *,
+        on_error: Callable[[BlobError], object] | None = None,
     ) -> Deferred[None]:
         """
         Keep store and server in step, from now on.
@@ -160,7 +163,7 @@ class BlobsSynchronizer(Limited):
         As ``sync`` does, and then again for what comes: whatever is changed on the server, or is
         pending here, is moved as it comes. Lost connections are outlived: the server is asked again
         after 1, 11, 21, ... at most 60 seconds. What fails for another reason is tried again, too,
-        from time to time.
+        about once in a minute.
 
         :param namespace: None for all that ``namespaces`` finds, and the default one, and those
             that come.
@@ -168,32 +171,35 @@ class BlobsSynchronizer(Limited):
             raises is logged.
         :param interval: seconds between two questions, where the server can't tell at once: one
             that knows of no changes; and for the namespaces beyond the fourth.
+        :param on_error: called likewise with each error that is outlived: the server can't be
+            reached, or a blob can't be moved.
         :return: never fires. Fails with ``UnauthorizedError``, ``CertificateError``,
             ``NotConfiguredError`` or ``WrongKeyError``, with ``ClosedError`` if the manager is
             closed, or ``CancelledError``: cancel it to end it.
         """
-        turns = Turns(1 if namespace is not None else MOST_WAITING)
+        engine, turns = self.__engine, Turns(1 if namespace is not None else MOST_WAITING)
+        patience = Patience(engine, on_error)
 
         async def follow_one(place: str) -> None:
-            engine, comparer = self.__engine, self._comparer
-            await Follower(engine, comparer, place, on_change, interval, turns).run()
+            comparer = self._comparer
+            await Follower(engine, comparer, place, on_change, interval, turns, patience).run()
 
         async def work() -> None:
-            check_following(on_change, interval)
+            check_following(on_change, interval, on_error)
             place = None if namespace is None else check_namespace(namespace)
-            self.__engine.need_store()
-            self.__engine.need_remote()
+            engine.need_store()
+            engine.need_remote()
             try:
                 if place is None:
-                    await Crowd(self.__engine, follow_one, interval).run()
+                    await Crowd(engine, follow_one, interval, patience).run()
                 else:
                     await follow_one(place)
             except CancelledError:
-                if self.__engine.operations.closed:
+                if engine.operations.closed:
                     raise ClosedError("the manager was closed") from None
                 raise
 
-        return self.__engine.begin(work)
+        return engine.begin(work)
 
     @property
     def sync_progress(self) -> Deferred[dict[str, int]]:

@@ -13,9 +13,11 @@ from twisted.internet.task import deferLater
 
 from blobman import (
     BlobChange,
+    BlobError,
     BlobManager,
     ClosedError,
     Flags,
+    MaximumRetriesError,
     NotConfiguredError,
     RetriableTransferError,
     UnauthorizedError,
@@ -288,6 +290,21 @@ class ConnectionTests(FollowingTestCase):
         await self.start_server()
         await self.heard.until(("arrived", "a"))
 
+    async def test_what_is_outlived_is_told(self) -> None:
+        await put(self.laptop, "bad", "good")
+        self.change_on_server("bad", -20)
+        errors: list[BlobError] = []
+        self.follow(on_error=errors.append)
+        await self.heard.until(("arrived", "good"))
+        while not errors:
+            await deferLater(reactor, 0.01)
+        self.assertIsInstance(errors.pop(), MaximumRetriesError)
+        await self.until_waiting()
+        await self.stop_server()
+        while not errors:
+            await deferLater(reactor, 0.01)
+        self.assertIsInstance(errors.pop(), RetriableTransferError)
+
     async def test_a_server_from_a_backup(self) -> None:
         await self.stop_server()
         shutil.copytree(self.data, self.data + ".backup")
@@ -335,6 +352,17 @@ class ConnectionTests(FollowingTestCase):
 
 
 class EndTests(FollowingTestCase):
+    async def test_cancelled_by_who_is_told(self) -> None:
+        following: list[Deferred[None]] = []
+        await put(self.laptop, "a")
+        following.append(self.phone.follow(on_change=lambda change: following[0].cancel()))
+        with self.assertRaises(CancelledError):
+            await following[0]
+        await self.stop_server()
+        following[0] = self.phone.follow(on_error=lambda error: following[0].cancel())
+        with self.assertRaises(CancelledError):
+            await following[0]
+
     async def test_cancelled(self) -> None:
         following = self.follow()
         await self.until_waiting()
@@ -369,6 +397,7 @@ class EndTests(FollowingTestCase):
     async def test_wrong_arguments(self) -> None:
         for error, arguments in (
             (TypeError, {"on_change": 5}),
+            (TypeError, {"on_error": "log"}),
             (TypeError, {"interval": "soon"}),
             (ValueError, {"interval": 0}),
             (ValueError, {"namespace": "no name"}),

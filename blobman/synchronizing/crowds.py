@@ -8,9 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from ..errors import BlobError
 from ..transfers.engine import Engine
-from .lanes import delay_after
+from .lanes import Patience
 from .namespaces import find_namespaces
 
 
@@ -22,6 +21,7 @@ class Crowd:
         engine: Engine,
         follow: Callable[[str], Coroutine[Deferred[Any], Any, None]],
         interval: float,
+        patience: Patience,
     ) -> None:
         """
         Nothing is under way.
@@ -32,6 +32,7 @@ class Crowd:
         self._engine = engine
         self._follow = follow
         self._interval = interval
+        self._patience = patience
         self._following: dict[str | None, Deferred[None]] = {}
         self._ended: Deferred[None] = Deferred()
 
@@ -41,7 +42,7 @@ class Crowd:
 
         :raise BlobError: one that :func:`ends_following`.
         """
-        self._begin(None, self._look_for_others())
+        self._begin(None, self._patience.repeat(self._begin_others))
         try:
             await self._ended
         finally:
@@ -57,20 +58,10 @@ class Crowd:
         if not self._ended.called:
             self._ended.errback(failure)
 
-    async def _look_for_others(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._begin_others()
-                failures, delay = 0, self._interval
-            except BlobError as error:
-                failures += 1
-                delay = delay_after(self._engine, error, failures)
-            await self._engine.sleep(delay)
-
-    async def _begin_others(self) -> None:
+    async def _begin_others(self) -> float:
         engine = self._engine
         found = await find_namespaces(engine.need_store(), engine.need_remote(), engine.requests)
         for namespace in sorted({"", *found}):
             if namespace not in self._following:
                 self._begin(namespace, self._follow(namespace))
+        return self._interval

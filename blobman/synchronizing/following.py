@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
-from twisted.internet.defer import DeferredQueue
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred, DeferredQueue
 
-from ..errors import BlobError
 from ..model import BlobKey, SyncStatus
 from ..reconciliation import AppliedChanges
 from ..results import Account, BlobChange
 from ..transfers.engine import Engine
 from .comparing import Comparer, Differences
-from .lanes import Lane, delay_after
+from .lanes import Lane, Patience, call_safely
 from .moving import Begun, Mover
 
 WAIT = 50
@@ -28,8 +27,6 @@ MOST_WAITING = 4
 """How many namespaces wait at the server at a time, of the 8 that it lets a user's clients have."""
 
 Tell = Callable[[BlobChange], object]
-
-_log = Logger()
 
 
 class Turns:
@@ -62,6 +59,7 @@ class Follower:
         on_change: Tell | None,
         interval: float,
         turns: Turns,
+        patience: Patience,
     ) -> None:
         """
         Nothing is under way.
@@ -75,6 +73,7 @@ class Follower:
         self._on_change = on_change
         self._interval = interval
         self._turns = turns
+        self._patience = patience
         self._given_up: dict[SyncStatus, set[str]] = {status: set() for status in SyncStatus}
         self._mover = Mover(engine, comparer, Account(namespace), self._given_up)
         moves = (
@@ -83,7 +82,7 @@ class Follower:
             self._mover.fetch_missing,
             self._mover.send_missing,
         )
-        self._lanes = [Lane(engine, move) for move in moves]
+        self._lanes = [Lane(engine, patience, move) for move in moves]
         self._used_again: set[str] = set()
         self._news: DeferredQueue[BlobChange] = DeferredQueue()
         self._is_behind = True
@@ -99,7 +98,10 @@ class Follower:
         with ExitStack() as listening:
             listening.enter_context(self._engine.operations.failed.heard_by(self._wake))
             listening.enter_context(self._comparer.applied.heard_by(self._applied))
-            works = [self._listen(), *(lane.work() for lane in self._lanes)]
+            works: list[Coroutine[Deferred[Any], Any, None]] = [
+                self._patience.repeat(self._listen),
+                *(lane.work() for lane in self._lanes),
+            ]
             if self._on_change is not None:
                 arrived = self._engine.arrivals.signal
                 listening.enter_context(arrived.heard_by(self._arrived))
@@ -116,20 +118,13 @@ class Follower:
 
     # -- the server's changes ----------------------------------------------------------
 
-    async def _listen(self) -> None:
-        failures = 0
-        while True:
-            try:
-                delay = await self._hear()
-                await self._look_round()
-                failures = 0
-            except BlobError as error:
-                failures += 1
-                delay = delay_after(self._engine, error, failures)
-            await self._engine.sleep(delay)
+    async def _listen(self) -> float:
+        """Hear what has changed; give the seconds until it is time to ask again."""
+        delay = await self._hear()
+        await self._look_round()
+        return delay
 
     async def _hear(self) -> float:
-        """Hear what has changed; give the seconds until it is time to ask again."""
         feed = await self._engine.need_store().get_feed(self._namespace)
         if not self._is_behind and not feed.is_comparing and not self._comparer.is_due(feed):
             return await self._wait(feed.cursor)
@@ -201,11 +196,4 @@ class Follower:
             if change.kind == "arrived":
                 flags = await self._engine.need_store().get_flags(change.blob_id, self._namespace)
                 change = change._replace(flags=flags)
-            await self._engine.call_outside(partial(_tell_safely, tell, change))
-
-
-def _tell_safely(tell: Tell, change: BlobChange) -> None:
-    try:
-        tell(change)
-    except Exception:
-        _log.failure("The application failed to take notice of {change}", change=change)
+            await self._engine.call_outside(partial(call_safely, tell, change))
