@@ -74,6 +74,9 @@ class _Put(Entry):
                 ended.callback(failure)
 
     def _cancel(self, ended: Deferred[None]) -> None:
+        # Who is told of the cancellation may cancel it again.
+        if self._is_cancelled:
+            return
         # Its result is a CancelledError when this returns, which is passed on when all is over.
         self._is_cancelled = True
         ended.pause()

@@ -162,8 +162,7 @@ class Transfer(Entry):
         if caller in self._callers:
             self._callers.remove(caller)
             if not self._callers:
+                # It has its result when this returns, and passes it on when all is over.
+                caller.pause()
+                self._watchers.append(caller.unpause)
                 self.cancel()
-                if not self.over:
-                    # It has its result when this returns, and passes it on when all is over.
-                    caller.pause()
-                    self._watchers.append(caller.unpause)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -52,12 +53,13 @@ class PutsTests(SynchronousTestCase):
         self.puts = Puts(self.permits, self.send)
         self.store = _SlowStore()
         self.sending: dict[str, Deferred[None]] = {}
+        self.told: Callable[[], None] = lambda: None
 
     def tearDown(self) -> None:
         self.assertEqual(self.permits.active, 0)
 
     def send(self, key: BlobKey, priority: int) -> Deferred[None]:
-        self.sending[key.blob_id] = Deferred()
+        self.sending[key.blob_id] = Deferred(lambda _: self.told())
         return self.sending[key.blob_id]
 
     def put(
@@ -136,6 +138,13 @@ class PutsTests(SynchronousTestCase):
         putting.cancel()
         self.failureResultOf(putting, CancelledError)
         self.assertTrue(self.sending["a"].called)
+
+    def test_who_is_told_of_a_cancellation_cancels_it_again(self) -> None:
+        putting = self.put("a")
+        self.write("a")
+        self.told = putting.cancel
+        putting.cancel()
+        self.failureResultOf(putting, CancelledError)
 
     def test_a_sender_that_fails_at_once(self) -> None:
         def broken(key: BlobKey, priority: int) -> Deferred[None]:

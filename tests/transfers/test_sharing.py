@@ -135,6 +135,24 @@ class TransfersTests(SynchronousTestCase):
         cleaning.callback(None)
         self.failureResultOf(caller, CancelledError)
 
+    def test_cancelled_again_by_who_is_told_of_it(self) -> None:
+        cleaning: Deferred[None] = Deferred()
+
+        async def work(transfer: Transfer) -> None:
+            try:
+                await Deferred(lambda _: caller.cancel())
+            except CancelledError:
+                await cleaning
+                raise
+
+        told: list[Failure] = []
+        caller = self.transfers.share(KEY, "upload", 2, work)
+        caller.addErrback(told.append)
+        caller.cancel()
+        self.assertEqual(told, [])
+        cleaning.callback(None)
+        self.assertTrue(told[0].check(CancelledError))
+
     def test_a_new_caller_waits_for_the_cleaning_up(self) -> None:
         caller, cleaning = self.cancelled_while_cleaning()
         late = self.share()
