@@ -87,7 +87,7 @@ class Follower:
         self._news: DeferredQueue[BlobChange] = DeferredQueue()
         self._is_behind = True
         self._fruitless = 0
-        self._looked_round = engine.seconds()
+        self._looked_round = engine.timing.seconds()
 
     async def run(self) -> None:
         """
@@ -134,7 +134,7 @@ class Follower:
         return self._take_in(found)
 
     async def _wait(self, cursor: str) -> float:
-        began = self._engine.seconds()
+        began = self._engine.timing.seconds()
         seconds = WAIT if self._turns.take() else 0
         try:
             found = await self._comparer.wait(self._namespace, cursor, seconds)
@@ -149,7 +149,7 @@ class Follower:
             return self._take_in(found)
         if not seconds:
             return self._interval
-        return self._pause(found, self._engine.seconds() - began)
+        return self._pause(found, self._engine.timing.seconds() - began)
 
     def _take_in(self, found: Differences) -> float:
         self._used_again.update(found.used_again)
@@ -163,11 +163,11 @@ class Follower:
         self._fruitless += 1
         # What we have changed ourselves is told, too, often before we know that it is done.
         failures = self._fruitless - 1 if found.is_told else self._fruitless
-        return self._engine.retry_delay(failures) if failures else 0.0
+        return self._engine.timing.retry_delay(failures) if failures else 0.0
 
     async def _look_round(self) -> None:
         """Now and then, try again what was given up, and look for what others have left here."""
-        now = self._engine.seconds()
+        now = self._engine.timing.seconds()
         if now - self._looked_round < WAIT - 1:
             return
         self._looked_round = now
@@ -196,4 +196,4 @@ class Follower:
             if change.kind == "arrived":
                 flags = await self._engine.need_store().get_flags(change.blob_id, self._namespace)
                 change = change._replace(flags=flags)
-            await self._engine.call_outside(partial(call_safely, tell, change))
+            await self._engine.timing.call_outside(partial(call_safely, tell, change))

@@ -62,15 +62,15 @@ class Patience:
                 if ends_following(error):
                     raise
                 failures += 1
-                delay = self._engine.retry_delay(failures, error)
+                delay = self._engine.timing.retry_delay(failures, error)
                 _log.info("Following goes on in {delay:.0f} s: {error}", delay=delay, error=error)
                 await self.tell(error)
-            await self._engine.sleep(delay)
+            await self._engine.timing.sleep(delay)
 
     async def tell(self, error: BlobError) -> None:
         """Tell who cares."""
         if self._on_error is not None:
-            await self._engine.call_outside(partial(call_safely, self._on_error, error))
+            await self._engine.timing.call_outside(partial(call_safely, self._on_error, error))
 
 
 def call_safely(function: Callable[[T], object], argument: T) -> None:
@@ -124,7 +124,7 @@ class Lane:
             self._sleeping = Deferred()
             await self._sleeping
             # Whoever has woken it goes on first.
-            await self._engine.sleep(0)
+            await self._engine.timing.sleep(0)
         self._is_woken = False
         try:
             left = await self._move(self._begun)

@@ -8,9 +8,10 @@ Who may transfer when, and what a transfer does.
 - ``sharing``: one per blob, for all who want it;
 - ``bundles``: small blobs that travel together;
 - ``runs``: many blobs, each as often as it is worth it;
-- ``retry``: whether it is, and when;
+- ``retry``: whether it is, and when; ``timing``: by which clock;
 - ``puts``, ``uploads``, ``downloads``, ``deletions``, ``verification``: one blob;
 - ``requests``: what transfers none;
+- ``arrivals``: what has come to the store;
 - ``own_changes``: what is changed on the server meanwhile;
 - ``signals``: who is told that something has happened;
 - ``operations``: what is under way, and its end;

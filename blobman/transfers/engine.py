@@ -9,17 +9,11 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 
 from ..document import BlobDoc
 from ..errors import (
-    BlobError,
     DeletedMeanwhile,
-    IllegalStatusChange,
     NotConfiguredError,
-    QuotaExceededError,
-    RetriableTransferError,
 )
 from ..interfaces import (
     IBlobStore,
@@ -38,9 +32,10 @@ from .permits import Permits
 from .progress import Reports
 from .puts import Puts, new_preamble
 from .requests import Requests
-from .retry import Jitter, ends_run, retry_delay
+from .retry import Jitter
 from .runs import Ended, LookAgain, Page, TransferRun
 from .sharing import Transfers
+from .timing import Timing
 from .transfer import Transfer, Transferring
 from .uploads import Uploader
 from .verification import is_the_same
@@ -83,6 +78,7 @@ class Engine:
     :ivar writes: the permits to write a new blob to the store.
     :ivar requests: short requests to the server.
     :ivar changes: what is changed on the server.
+    :ivar timing: for who waits, and tries again.
     """
 
     def __init__(
@@ -110,6 +106,7 @@ class Engine:
         self._stream = stream
         self._clock = clock
         self._jitter = jitter
+        self.timing = Timing(clock, jitter)
         self._reports = Reports(clock, observer)
         self._limits = limits
         self._transfers = Transfers(lambda: limits.concurrent_transfers_limit, clock)
@@ -143,44 +140,6 @@ class Engine:
     def arrivals(self) -> Arrivals:
         """Blobs that come to the store."""
         return Arrivals(self.need_store())
-
-    # -- time --------------------------------------------------------------------------
-
-    def seconds(self) -> float:
-        """Give the seconds of the clock."""
-        return self._clock.seconds()
-
-    def sleep(self, seconds: float) -> Deferred[None]:
-        """Wait so long."""
-        return deferLater(self._clock, seconds)
-
-    def call_outside(self, function: Callable[[], object]) -> Deferred[None]:
-        """
-        Call a function from the reactor.
-
-        It may cancel the Deferred, or whoever waits for that: a coroutine that called it could not
-        be cancelled meanwhile, since it would wait for nothing.
-
-        :return: fires when it has been called.
-        """
-
-        def cancel(_: object) -> None:
-            if call.active():
-                call.cancel()
-
-        def call_it() -> None:
-            function()
-            if not called.called:
-                called.callback(None)
-
-        called: Deferred[None] = Deferred(cancel)
-        call = self._clock.callLater(0, call_it)
-        return called
-
-    def retry_delay(self, failures: int, error: BaseException | None = None) -> float:
-        """Say how long to wait before another try; see :func:`.retry_delay`."""
-        asked = error.retry_after if isinstance(error, RetriableTransferError) else None
-        return retry_delay(failures, self._jitter, asked)
 
     # -- what is under way -------------------------------------------------------------
 
@@ -251,16 +210,7 @@ class Engine:
     ) -> Deferred[None]:
         """Upload; without space on the server, it is for the application to make some."""
         upload = self.upload(key, priority, age, due)
-        return upload.addErrback(lambda failure: self._upload_failed(key, failure))
-
-    def _upload_failed(self, key: BlobKey, failure: Failure) -> Deferred[None]:
-        if not failure.check(QuotaExceededError):
-            return fail(failure)
-        failing = self.need_store().update_sync_status(
-            key.blob_id, SyncStatus.FAILED_UPLOAD, key.namespace
-        )
-        failing.addErrback(lambda refusal: refusal.trap(IllegalStatusChange))
-        return failing.addCallback(lambda _: failure)
+        return upload.addErrback(lambda failure: self._uploader.give_up(key, failure))
 
     def download(
         self,
@@ -356,16 +306,10 @@ class Engine:
         await in_parallel(
             self._limits.concurrent_transfers_limit,
             keys,
-            lambda key: self._transfers.share(key, "settle", Priority.DEFAULT, self._settle),
+            lambda key: self._transfers.share(
+                key, "settle", Priority.DEFAULT, self._uploader.settle
+            ),
         )
-
-    async def _settle(self, transfer: Transfer) -> None:
-        async with self.permits.hold(transfer):
-            try:
-                await self._uploader.settle(transfer.key)
-            except BlobError as error:
-                if ends_run(error):
-                    raise
 
     async def verify(self, key: BlobKey, deep: bool) -> bool:
         """

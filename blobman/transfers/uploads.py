@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from ..errors import (
     BlobAlreadyExistsError,
     BlobError,
     DeletedMeanwhile,
+    IllegalStatusChange,
     QuotaExceededError,
     ServerError,
 )
@@ -17,6 +19,7 @@ from ..interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress,
 from ..model import BlobKey, SyncStatus
 from .bundles import Bundle, Bundles, Outcome
 from .permits import Permits
+from .retry import ends_run
 from .transfer import Transfer, Transferring
 
 BUNDLE_LIMIT = 64
@@ -83,8 +86,32 @@ class Uploader:
         else:
             transfer.follow(self._upload_alone(transfer))
 
-    async def settle(self, key: BlobKey) -> None:
-        """Find out whether the server's blob of that id is ours, and record it if so."""
+    def give_up(self, key: BlobKey, failure: Failure) -> Deferred[None]:
+        """
+        Record that a blob can't be uploaded, if that is why an upload has failed.
+
+        :return: fails as the upload has.
+        """
+        if not failure.check(QuotaExceededError):
+            return fail(failure)
+        recording = self._set_status(key, SyncStatus.FAILED_UPLOAD)
+        recording.addErrback(lambda refusal: refusal.trap(IllegalStatusChange))
+        return recording.addCallback(lambda _: failure)
+
+    async def settle(self, transfer: Transfer) -> None:
+        """
+        Find out whether the server's blob of that id is ours, and record it if so.
+
+        :raise BlobError: one that every blob would meet. Another is met again by the upload.
+        """
+        async with self._permits.hold(transfer):
+            try:
+                await self._compare_and_record(transfer.key)
+            except BlobError as error:
+                if ends_run(error):
+                    raise
+
+    async def _compare_and_record(self, key: BlobKey) -> None:
         payload = await self._store.open_payload(key.blob_id, key.namespace)
         if payload is None:
             return
@@ -175,5 +202,5 @@ class Uploader:
             is_done = result == "created" and blob_id not in refused
             bundle.arrive(blob_id, Outcome.DONE if is_done else Outcome.ALONE)
 
-    async def _set_status(self, key: BlobKey, status: SyncStatus) -> None:
-        await self._store.update_sync_status(key.blob_id, status, key.namespace)
+    def _set_status(self, key: BlobKey, status: SyncStatus) -> Deferred[None]:
+        return self._store.update_sync_status(key.blob_id, status, key.namespace)
