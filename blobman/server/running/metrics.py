@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ..http.access import Report
 from ..http.health import OpenResource, check_reading
-from ..storage.interface import Asked
+from ..storage.interface import Asked, Queried, Sessions
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
 
@@ -18,10 +18,13 @@ class Metrics:
     """
     What is counted. It names no user and no blob.
 
-    :param open_connections: tells how many connections are open.
+    :param open_connections: tells how many connections of clients are open.
+    :param sessions: tells how many connections there are to the database of the catalogue.
     """
 
-    def __init__(self, open_connections: Callable[[], int]) -> None:
+    def __init__(
+        self, open_connections: Callable[[], int], sessions: Callable[[], Sessions]
+    ) -> None:
         registry = self._registry = CollectorRegistry()
         labels = ["method", "code"]
         self._requests = Counter("blobman_requests", "Requests.", labels, registry=registry)
@@ -33,6 +36,7 @@ class Metrics:
             "blobman_request_seconds", "Time to answer.", ["method"], registry=registry
         )
         self._make_store_counters(registry)
+        self._make_catalogue_counters(registry, sessions)
         gauge = Gauge("blobman_open_connections", "Open connections.", registry=registry)
         gauge.set_function(open_connections)
 
@@ -50,6 +54,24 @@ class Metrics:
             "blobman_store_seconds", "Time until it has answered.", ["operation"], registry=registry
         )
 
+    def _make_catalogue_counters(
+        self, registry: CollectorRegistry, sessions: Callable[[], Sessions]
+    ) -> None:
+        self._catalogue_seconds = Histogram(
+            "blobman_catalogue_seconds",
+            "Time until the database has answered.",
+            ["operation"],
+            registry=registry,
+        )
+        self._catalogue_failures = Counter(
+            "blobman_catalogue_failures", "What it did not do.", ["operation"], registry=registry
+        )
+        gauge = Gauge(
+            "blobman_catalogue_connections", "Connections to it.", ["state"], registry=registry
+        )
+        gauge.labels("busy").set_function(lambda: sessions().busy)
+        gauge.labels("idle").set_function(lambda: sessions().idle)
+
     def observe(self, report: Report) -> None:
         """Count a request."""
         method = report.method if report.method in _METHODS else "other"
@@ -65,6 +87,11 @@ class Metrics:
         self._store_repeated.inc(asked.attempt > 1)
         self._store_sent.inc(asked.sent)
         self._store_received.inc(asked.received)
+
+    def observe_query(self, queried: Queried) -> None:
+        """Count a request to the database; in any thread."""
+        self._catalogue_seconds.labels(queried.operation).observe(queried.seconds)
+        self._catalogue_failures.labels(queried.operation).inc(not queried.is_well)
 
     def text(self) -> bytes:
         """Write the figures in Prometheus' format."""

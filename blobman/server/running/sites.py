@@ -74,17 +74,18 @@ def make_metrics_site(
     connections: Connections | None = None,
 ) -> BlobsSite:
     """
-    Make the site of ``/metrics``, about the requests to other sites, and to where payloads are. It
-    asks for no token.
+    Make the site of ``/metrics``, about the requests to other sites, and of this server to where
+    payloads are and to the catalogue's database. It asks for no token.
 
     :raise ImportError: the extra ``blobman[server]`` is not installed.
     """
     from .metrics import Metrics, MetricsResource
 
-    metrics = Metrics(lambda: sum(len(site.channels) for site in sites))
+    metrics = Metrics(lambda: sum(len(site.channels) for site in sites), backend.sessions)
     for site in sites:
         site.observers.append(metrics.observe)
     backend.observers.append(metrics.observe_store)
+    backend.queries.append(metrics.observe_query)
     return BlobsSite(
         Root(metrics=MetricsResource(metrics)),
         DEFAULT_LIMITS,

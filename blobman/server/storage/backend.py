@@ -30,6 +30,7 @@ from .interface import (
     Outcomes,
     Pages,
     Parts,
+    Sessions,
 )
 from .janitor import Janitor
 from .payloads.interface import IPayloads, IPayloadWriter
@@ -51,6 +52,7 @@ class Backend:
     :ivar payloads: the same.
     :ivar janitor: cleans up, while it is open.
     :ivar observers: called with what became of each request to what is elsewhere.
+    :ivar queries: likewise, of each request to a database.
     :ivar uploads: those of large blobs that are under way.
     """
 
@@ -59,11 +61,16 @@ class Backend:
     ) -> None:
         self.catalogue = catalogue
         self.observers = payloads.observers
+        self.queries = catalogue.queries
         self.payloads = payloads
         self.uploads: set[Upload] = set()
         self._changing = DeferredLock()
         self._ending = Ending(self._close)
         self.janitor = Janitor(catalogue, payloads, self._keys, clock)
+
+    def sessions(self) -> Sessions:
+        """Tell how many connections there are; see :class:`IBlobsBackend`."""
+        return self.catalogue.sessions()
 
     def _keys(self) -> list[str]:
         return [upload.key for upload in self.uploads]

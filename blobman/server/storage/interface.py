@@ -96,6 +96,30 @@ class Asked(NamedTuple):
 Observers: TypeAlias = "list[Callable[[Asked], object]]"
 
 
+class Queried(NamedTuple):
+    """
+    What became of a request to a database; for figures.
+
+    :ivar operation: ``ask`` or ``change``.
+    :ivar seconds: how long it took, with what was tried again.
+    :ivar is_well: whether the database did it.
+    """
+
+    operation: str
+    seconds: float
+    is_well: bool
+
+
+Queries: TypeAlias = "list[Callable[[Queried], object]]"
+
+
+class Sessions(NamedTuple):
+    """Connections to a database: those that are being used, and those that are not."""
+
+    busy: int
+    idle: int
+
+
 class ChangesPart(NamedTuple):
     """
     Some changes.
@@ -198,6 +222,12 @@ class IBlobsBackend(Interface):
     observers: Observers = Attribute(
         "Called with what became of each request to what is elsewhere."
     )
+    queries: Queries = Attribute(
+        "Called, in any thread, with what became of each request to a database."
+    )
+
+    def sessions() -> Sessions:
+        """Tell how many connections there are to a database; none if there is no such thing."""
 
     def open() -> Deferred[None]:
         """

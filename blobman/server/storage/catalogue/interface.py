@@ -20,7 +20,7 @@ from zope.interface import Attribute, Interface
 from ....model import Flags
 from ....protocol import ListQuery
 from ...accounts.interface import Quotas, Tokens, Usage
-from ..interface import BlobName, FlagList, Outcomes
+from ..interface import BlobName, FlagList, Outcomes, Queries, Sessions
 from ..waking import IWaking
 
 PAGE = 1000
@@ -149,6 +149,10 @@ class ICatalogue(Interface):
     """A catalogue."""
 
     waking: IWaking = Attribute("Tells, after each commit, where something has changed.")
+    queries: Queries = Attribute("See :class:`~..interface.IBlobsBackend`.")
+
+    def sessions() -> Sessions:
+        """Tell how many connections there are; see :class:`~..interface.IBlobsBackend`."""
 
     def open() -> Deferred[None]:
         """

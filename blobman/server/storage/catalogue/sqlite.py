@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from ....threads import Work
-from ..interface import Outcomes
+from ..interface import Outcomes, Queries, Sessions
 from ..payloads.interface import LINGER
 from ..threads import CLOSED, Ending, Inline, Threads, Worker
 from ..waking import Waiters
@@ -88,6 +88,7 @@ class SQLiteCatalogue:
         transaction; in a thread.
     :param linger: seconds for which the payloads of deleted blobs are kept.
     :ivar waking: tells where something has changed.
+    :ivar queries: is told nothing: there is no database elsewhere.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class SQLiteCatalogue:
         if reactor is None:
             from twisted.internet import reactor
         self._reactor = reactor
+        self.queries: Queries = []
         self._place = CatalogueFolder(folder)
         self.waking = Waiters(reactor.callFromThread if folder else _call)
         self._writer = Writer(self._place, now, adopt, self.waking.announce, linger)
@@ -109,6 +111,10 @@ class SQLiteCatalogue:
         self._lock = threading.Lock()
         self._idle: list[apsw.Connection] = []
         self._ending = Ending(self._close)
+
+    def sessions(self) -> Sessions:
+        """Say that there are none; see :class:`ICatalogue`."""
+        return Sessions(0, 0)
 
     # -- opening and closing -----------------------------------------------------------
 

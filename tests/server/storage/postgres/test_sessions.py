@@ -146,9 +146,9 @@ class PoolTests(TestCase):
     def test_a_session_is_used_again(self) -> None:
         first = self.pool.ask(lambda session: session.info.backend_pid)
         self.assertEqual(self.pool.ask(lambda session: session.info.backend_pid), first)
-        self.assertEqual((self.pool.idle, self.pool.busy), (1, 0))
+        self.assertEqual(self.pool.sessions(), (0, 1))
         self.assertRaises(UnavailableError, self.failing, "53100")
-        self.assertEqual(self.pool.idle, 1)
+        self.assertEqual(self.pool.sessions(), (0, 1))
 
     def test_one_that_ended_meanwhile_is_not(self) -> None:
         """Not even for a change: nothing has been asked of it."""
@@ -183,7 +183,7 @@ class PoolTests(TestCase):
         )
         self.assertIn("does not answer", str(error))
         self.assertIsInstance(error.__cause__, psycopg.Error)
-        self.assertEqual(self.pool.idle, 0)
+        self.assertEqual(self.pool.sessions(), (0, 0))
         self.calls = 0
         self.assertRaises(UnavailableError, self.failing, "53100")
         self.assertEqual(self.calls, 0)

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from .....model import Flags
 from .....threads import Work
-from ...interface import BlobName, Outcomes
+from ...interface import BlobName, Outcomes, Sessions
 from ...payloads.interface import LINGER
 from ...threads import CLOSED, Ending, Threads, Worker
 from ..interface import History, ICatalogue, Publication
@@ -73,7 +73,7 @@ class PostgresCatalogue:
     :param clock: says when to look for what others have changed; the reactor if None.
     :param linger: seconds for which the payloads of deleted blobs are kept.
     :ivar waking: tells where something has changed.
-    :ivar pool: the connections.
+    :ivar queries: called, in any thread, with what became of each request.
     """
 
     def __init__(
@@ -84,12 +84,17 @@ class PostgresCatalogue:
         self._reactor = reactor
         self._conninfo = conninfo
         self._linger = linger
-        self.pool = Pool(conninfo)
+        self._pool = Pool(conninfo)
+        self.queries = self._pool.queries
         self.waking = PostgresWaking(conninfo, reactor, clock or reactor, self._read, self._write)
         self._reading: Worker = CLOSED
         self._writing: Worker = CLOSED
         self._lanes: Sequence[Worker] = [CLOSED]
         self._ending = Ending(self._close)
+
+    def sessions(self) -> Sessions:
+        """Tell how many connections there are, but for the one that listens."""
+        return self._pool.sessions()
 
     # -- opening and closing -----------------------------------------------------------
 
@@ -99,7 +104,7 @@ class PostgresCatalogue:
 
     async def _open(self) -> None:
         await self._block(lambda: upgrade(self._conninfo))
-        lane = Lane(self.pool, self.waking.announce)
+        lane = Lane(self._pool, self.waking.announce)
         self._reading = Threads(self._reactor, "reader", READERS, self._ask_each)
         self._writing = Threads(self._reactor, "writer", WRITERS, self._change_each)
         self._lanes = [
@@ -120,17 +125,17 @@ class PostgresCatalogue:
     async def _close(self) -> None:
         await self.waking.stop()
         await gatherResults([it.close() for it in (self._reading, self._writing, *self._lanes)])
-        await self._block(self.pool.close)
+        await self._block(self._pool.close)
 
     # -- reading and writing -----------------------------------------------------------------
 
     def _ask_each(self, works: Sequence[Work[Any]]) -> None:
         for work in works:
-            work.attempt(partial(self.pool.ask, work.call))
+            work.attempt(partial(self._pool.ask, work.call))
 
     def _change_each(self, works: Sequence[Work[Any]]) -> None:
         for work in works:
-            work.attempt(partial(self.pool.change, work.call))
+            work.attempt(partial(self._pool.change, work.call))
 
     def _read(self, ask: Callable[[Questions], T]) -> Deferred[T]:
         return self._reading.begin(lambda session: ask(Questions(session)))

@@ -12,7 +12,7 @@ from typing import TypeVar
 import psycopg
 
 from .....errors import StoreError
-from ...interface import UnavailableError
+from ...interface import Queried, Queries, Sessions, UnavailableError
 from .sessions import (
     HangingError,
     Session,
@@ -43,22 +43,22 @@ class Pool:
 
     :param conninfo: see :func:`.sessions.read_url`.
     :param now: gives seconds.
-    :ivar busy: how many are being used.
+    :ivar queries: called, in the thread, with what became of each request.
     """
 
     def __init__(self, conninfo: str, now: Callable[[], float] = time.monotonic) -> None:
         self._conninfo = conninfo
         self._now = now
+        self.queries: Queries = []
         self._lock = threading.Lock()
         self._idle: list[Session] = []
         self._trouble: UnavailableError | None = None
         self._trouble_until = -math.inf
-        self.busy = 0
+        self._busy = 0
 
-    @property
-    def idle(self) -> int:
-        """How many are open, and not being used."""
-        return len(self._idle)
+    def sessions(self) -> Sessions:
+        """Tell how many there are."""
+        return Sessions(self._busy, len(self._idle))
 
     def ask(self, question: Callable[[Session], T]) -> T:
         """
@@ -66,7 +66,7 @@ class Pool:
 
         :raise StoreError: the database can't be asked.
         """
-        with store_errors():
+        with self._told("ask"), store_errors():
             return self._repeat(question, lambda error: is_transient(error) or is_lost(error))
 
     def change(self, change: Callable[[Session], T]) -> T:
@@ -75,8 +75,21 @@ class Pool:
 
         :raise StoreError: the database can't be changed; or that is not certain.
         """
-        with store_errors():
+        with self._told("change"), store_errors():
             return self._repeat(change, is_transient)
+
+    @contextmanager
+    def _told(self, operation: str) -> Iterator[None]:
+        began, is_well = self._now(), True
+        try:
+            yield
+        except StoreError:
+            is_well = False
+            raise
+        finally:
+            seconds = self._now() - began
+            for observe in self.queries:
+                observe(Queried(operation, seconds, is_well))
 
     def _repeat(
         self,
@@ -104,14 +117,14 @@ class Pool:
     @contextmanager
     def _borrowed(self) -> Iterator[Session]:
         with self._lock:
-            self.busy += 1
+            self._busy += 1
         session: Session | None = None
         try:
             session = self._take() or self._connect()
             yield session
         finally:
             with self._lock:
-                self.busy -= 1
+                self._busy -= 1
                 if session is not None and session.is_idle:
                     self._idle.append(session)
                     session = None
