@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -13,11 +14,12 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 _CODE = """
-import sys
+import json, sys
 from twisted.internet import reactor
 from blobman.server.running.configuration import make_service
 
-service = make_service(sys.argv[1], sys.argv[2], ["tcp:0:interface=127.0.0.1"])
+options = json.loads(sys.argv[3])
+service = make_service(sys.argv[1], sys.argv[2], ["tcp:0:interface=127.0.0.1"], **options)
 service.startService()
 service.when_listening().addCallback(lambda ports: print(ports[0].getHost().port, flush=True))
 reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
@@ -40,8 +42,14 @@ class ServerProcess(ProcessProtocol):
         self.ended: Deferred[None] = Deferred()
         self._output = b""
 
-    def start(self, data: str, tokens: str) -> Deferred[int]:
-        command = [sys.executable, "-c", _CODE, os.path.abspath(data), os.path.abspath(tokens)]
+    def start(self, data: str, tokens: str, **options: Any) -> Deferred[int]:
+        """
+        Start it.
+
+        :param options: more arguments of ``make_service``.
+        """
+        paths = map(os.path.abspath, (data, tokens))
+        command = [sys.executable, "-c", _CODE, *paths, json.dumps(options)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         reactor.spawnProcess(self, sys.executable, command, environment)
         return self.port

@@ -67,7 +67,9 @@ class Zeros:
         self._left = 0
 
 
-class ProcessTests(TestCase):
+class ProcessCase(TestCase):
+    """Tests of a server in a process of its own."""
+
     timeout = 3000 if LONG else 900
 
     async def setUp(self) -> None:  # type: ignore[override]
@@ -82,10 +84,11 @@ class ProcessTests(TestCase):
         self.client = HTTPClient(Agent(reactor, pool=self.pool))
         self.addCleanup(lambda: self.pool.closeCachedConnections())
 
-    async def start(self) -> ServerProcess:
+    async def start(self, **options: Any) -> ServerProcess:
+        """Start it, with more arguments of ``make_service``."""
         self.server = ServerProcess()
         self.addCleanup(self.server.kill)
-        self.port = await self.server.start(self.root, self.tokens)
+        self.port = await self.server.start(self.root, self.tokens, **options)
         return self.server
 
     async def ask(self, method: str, path: str, data: Any = None) -> tuple[int, int]:
@@ -101,6 +104,8 @@ class ProcessTests(TestCase):
         await treq.collect(response, lambda piece: sizes.append(len(piece)))
         return response.code, sum(sizes)
 
+
+class ProcessTests(ProcessCase):
     async def test_killed_during_uploads(self) -> None:
         for run in range(10 if LONG else 2):
             await self.killed_during_uploads(f"run{run}", after=20 + 13 * run)

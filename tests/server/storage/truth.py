@@ -21,7 +21,7 @@ from blobman.protocol import MIN_SEALED_SIZE, ListQuery
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.backends import folder_backend
 from blobman.server.storage.catalogue.connection import connect
-from blobman.server.storage.interface import SMALL, BlobName, IBlobsBackend
+from blobman.server.storage.interface import SMALL, BlobName, IBlobsBackend, UnavailableError
 from blobman.testing.contracts.support import Consumer, sealed
 
 USERS = ("alice", "bob")
@@ -291,6 +291,36 @@ class BackendHands:
         await self._backend.set_flags(name, flags)
 
 
+class CountingHands(BackendHands):
+    """
+    Counts what it has done.
+
+    :ivar heard: fires when that is enough.
+    """
+
+    def __init__(self, backend: IBlobsBackend, chance: random.Random, enough: int) -> None:
+        super().__init__(backend, chance)
+        self.heard: Deferred[None] = Deferred()
+        self._left = enough
+
+    def _count(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self.heard.callback(None)
+
+    async def put(self, name: BlobName, content: bytes, flags: tuple[Flags, ...]) -> None:
+        await super().put(name, content, flags)
+        self._count()
+
+    async def delete(self, name: BlobName) -> None:
+        await super().delete(name)
+        self._count()
+
+    async def set_flags(self, name: BlobName, flags: tuple[Flags, ...]) -> None:
+        await super().set_flags(name, flags)
+        self._count()
+
+
 class Workers:
     """
     Who does random things, several at once.
@@ -360,3 +390,12 @@ async def opened(root: str) -> AsyncIterator[Backend]:
         yield backend
     finally:
         await backend.close()
+
+
+async def is_back(backend: Backend) -> bool:
+    """Tell whether a backend can be used again."""
+    try:
+        await backend.check_writing()
+    except UnavailableError:
+        return False
+    return True

@@ -18,16 +18,15 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from blobman.model import Flags
 from blobman.server.storage.backend import Backend
 from blobman.server.storage.catalogue.postgres import sessions
 from blobman.server.storage.catalogue.postgres.catalogue import PostgresCatalogue
 from blobman.server.storage.catalogue.postgres.sessions import read_url
-from blobman.server.storage.interface import BlobName, IBlobsBackend, UnavailableError
+from blobman.server.storage.interface import UnavailableError
 from blobman.server.storage.payloads.folder import FolderPayloads
 
 from ...postgres import Cluster, make_cluster
-from ..truth import BackendHands, Truth, Workers
+from ..truth import CountingHands, Truth, Workers, is_back
 
 KILLS = int(os.environ.get("BLOBMAN_TEST_KILLS", "4"))
 SEED = os.environ.get("BLOBMAN_TEST_SEED", "1")
@@ -58,36 +57,6 @@ class PostgresTruth(Truth):
         files = {file for _, _, them in os.walk(folder) for file in them}
         assert named <= files <= rows, f"{named - files} are missing, {files - rows} too much"
         assert ask("sum(reserved) FROM blobman.accounts") <= {0, None}
-
-
-class CountingHands(BackendHands):
-    """
-    Counts what it has done.
-
-    :ivar heard: fires when that is enough.
-    """
-
-    def __init__(self, backend: IBlobsBackend, chance: random.Random, enough: int) -> None:
-        super().__init__(backend, chance)
-        self.heard: Deferred[None] = Deferred()
-        self._left = enough
-
-    def _count(self) -> None:
-        self._left -= 1
-        if not self._left:
-            self.heard.callback(None)
-
-    async def put(self, name: BlobName, content: bytes, flags: tuple[Flags, ...]) -> None:
-        await super().put(name, content, flags)
-        self._count()
-
-    async def delete(self, name: BlobName) -> None:
-        await super().delete(name)
-        self._count()
-
-    async def set_flags(self, name: BlobName, flags: tuple[Flags, ...]) -> None:
-        await super().set_flags(name, flags)
-        self._count()
 
 
 class KillTests(TestCase):
@@ -161,12 +130,3 @@ class KillTests(TestCase):
         for _ in range(KILLS):
             await self.work_until(cut)
             await self.check()
-
-
-async def is_back(backend: Backend) -> bool:
-    """Tell whether a backend can be used again."""
-    try:
-        await backend.check_writing()
-    except UnavailableError:
-        return False
-    return True

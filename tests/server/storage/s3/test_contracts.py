@@ -10,6 +10,7 @@ from blobman.server.storage.catalogue.sqlite import SQLiteCatalogue
 from blobman.testing.contracts import BackendContract, PayloadsContract
 
 from ...objectstore import object_store, payloads
+from ..postgres.case import PostgresCase
 
 
 class S3PayloadsTests(PayloadsContract, TestCase):
@@ -39,5 +40,17 @@ class S3BackendTests(BackendContract, TestCase):
         store = object_store()
         objects = payloads(store.bucket())
         self.backend = Backend(SQLiteCatalogue(self.mktemp()), objects, reactor)
+        await self.backend.open()
+        self.addCleanup(lambda: self.backend.close())
+
+
+class PostgresBackendTests(BackendContract, PostgresCase):
+    """With the catalogue in PostgreSQL."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        await self.catalogue.close()
+        objects = payloads(object_store().bucket())
+        self.backend = Backend(self.catalogue, objects, reactor)
         await self.backend.open()
         self.addCleanup(lambda: self.backend.close())
