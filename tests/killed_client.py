@@ -89,9 +89,16 @@ class Client:
             await (self.delete if self.random.random() < 0.15 else step)()
 
 
+async def follow(manager: BlobManager) -> None:
+    await manager.follow(on_change=lambda change: say(change.kind, change.blob_id))
+
+
 def main(reactor: Any, folder: str, url: str, token: str, name: str, seed: str) -> Deferred[None]:
     manager = BlobManager(folder, url, KEY, SECRET, USER, token)
     say("ready")
+    # Every other life follows, besides.
+    if int(seed) % 4 == 0:
+        Deferred.fromCoroutine(follow(manager))
     lanes = [Client(manager, name, f"{seed}{lane}").work() for lane in "ab"]
     for lane in lanes[1:]:
         Deferred.fromCoroutine(lane)

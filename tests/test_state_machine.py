@@ -18,13 +18,15 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
+from twisted.python.failure import Failure
 
 from blobman import (
     BlobAlreadyExistsError,
     BlobManager,
     BlobNotFoundError,
+    ClosedError,
     MaximumRetriesError,
     RetriableTransferError,
 )
@@ -81,6 +83,7 @@ class World:
         self.puts: dict[Key, int] = {}
         self.was_restored = False
         self.backups: dict[str, tuple[str, set[Key], set[Key]]] = {}
+        self.following: dict[str, Deferred[None]] = {}
 
     async def start(self) -> None:
         await self.case.stop_server()
@@ -98,8 +101,25 @@ class World:
             remote=self.case.url_at(self.proxy.port),
             # One of the two uses streams.
             remote_stream=self.case.url_at(self.proxy.port, "stream") if name == "phone" else None,
-            jitter=lambda _: 0.0,
+            jitter=lambda seconds: seconds / 1000,
         )
+
+    def follow(self, name: str, namespace: str | None) -> None:
+        """Follow until something ends it: another rule, or that the manager is closed."""
+        if name not in self.following:
+            following = self.managers[name].follow(namespace, interval=0.01)
+            self.following[name] = following
+            following.addErrback(self.ended, name)
+
+    def ended(self, failure: Failure, name: str) -> None:
+        del self.following[name]
+        failure.trap(CancelledError, ClosedError)
+
+    async def end_following(self, name: str) -> None:
+        if name in self.following:
+            following = self.following[name]
+            following.cancel()
+            await following
 
     async def stop(self) -> None:
         for manager in self.managers.values():
@@ -250,6 +270,8 @@ class World:
 
     async def settle(self) -> None:
         """After the last syncs, all agree."""
+        for name in CLIENTS:
+            await self.end_following(name)
         self.proxy.faults = []
         self.repair()
         for name in (*CLIENTS, *CLIENTS):
@@ -352,6 +374,19 @@ class Machine(RuleBasedStateMachine):
         for side in list(self.world.proxy.sides):
             side.abort()
         self.world.proxy.faults = [Fault(after, upward)]
+
+    @rule(name=clients, namespace=st.sampled_from((*NAMESPACES, None)))
+    def follow(self, name: str, namespace: str | None) -> None:
+        blockingCallFromThread(_reactor, self.world.follow, name, namespace)
+
+    @rule(name=clients)
+    def end_following(self, name: str) -> None:
+        self.do(self.world.end_following(name))
+
+    @rule(is_old=st.booleans())
+    def serve_as_an_old_one(self, is_old: bool) -> None:
+        """From now on, it answers as one that does not know of changes; or does again."""
+        self.world.proxy.is_old = is_old
 
     @rule()
     def restart_server(self) -> None:
