@@ -29,6 +29,7 @@ from blobman import (
     ClosedError,
     MaximumRetriesError,
     RetriableTransferError,
+    SyncStatus,
 )
 
 from .proxy import Fault, Proxy
@@ -84,6 +85,9 @@ class World:
         self.was_restored = False
         self.backups: dict[str, tuple[str, set[Key], set[Key]]] = {}
         self.following: dict[str, Deferred[None]] = {}
+        self.server_backup: tuple[str, dict[Key, bytes]] | None = None
+        # What has been put or deleted since.
+        self.touched: set[Key] = set()
 
     async def start(self) -> None:
         await self.case.stop_server()
@@ -128,6 +132,7 @@ class World:
 
     async def put(self, name: str, key: Key, local_only: bool) -> None:
         namespace, blob_id = key
+        self.touched.add(key)
         data = data_of(key, self.version(key, self.puts.get(key, 0) + 1))
         try:
             await self.managers[name].put(
@@ -168,7 +173,7 @@ class World:
         try:
             found = await self.managers[name].get(blob_id, namespace)
         except MaximumRetriesError:
-            assert key in self.tampered, f"{key} did not verify"
+            assert key in self.tampered or self.was_restored, f"{key} did not verify"
         except BlobNotFoundError:
             assert key not in self.private[name], f"{key} is lost"
         except RetriableTransferError:
@@ -178,6 +183,7 @@ class World:
 
     async def delete(self, name: str, key: Key) -> None:
         namespace, blob_id = key
+        self.touched.add(key)
         if key in self.private[name]:
             await self.managers[name].delete(blob_id, namespace)
             self.private[name].discard(key)
@@ -197,7 +203,7 @@ class World:
         try:
             await self.managers[name].sync(namespace)
         except MaximumRetriesError:
-            assert self.tampered
+            assert self.tampered or self.was_restored
         except BlobAlreadyExistsError:
             # What waited when it was backed up is not what has been put since.
             assert self.was_restored
@@ -209,6 +215,27 @@ class World:
 
     async def restart_server(self) -> None:
         await self.case.stop_server()
+        await self.case.start_server()
+
+    async def back_up_server(self) -> None:
+        await self.case.stop_server()
+        backup = self.case.data + "-backup"
+        shutil.rmtree(backup, ignore_errors=True)
+        shutil.copytree(self.case.data, backup, symlinks=True)
+        self.server_backup = backup, dict(self.tampered)
+        self.touched.clear()
+        await self.case.start_server()
+
+    async def restore_server(self) -> None:
+        if self.server_backup is None:
+            return
+        await self.case.stop_server()
+        backup, self.tampered = self.server_backup[0], dict(self.server_backup[1])
+        shutil.rmtree(self.case.data)
+        shutil.copytree(backup, self.case.data, symlinks=True)
+        # What was put since is sent again by who has it; what was deleted since is there again.
+        self.uncertain |= self.touched
+        self.was_restored = True
         await self.case.start_server()
 
     async def crash(self, name: str) -> None:
@@ -280,9 +307,13 @@ class World:
                     await self.managers[name].sync(namespace)
         # Sync leaves alone what did not verify; asking for it starts anew.
         for name in CLIENTS:
-            for namespace, blob_id in self.tampered:
-                with contextlib.suppress(BlobNotFoundError):
-                    await self.managers[name].get(blob_id, namespace)
+            manager = self.managers[name]
+            for namespace in NAMESPACES:
+                for blob_id in await manager.local_list_status(
+                    SyncStatus.FAILED_DOWNLOAD, namespace
+                ):
+                    with contextlib.suppress(BlobNotFoundError):
+                        await manager.get(blob_id, namespace)
         for namespace in NAMESPACES:
             await self.check(namespace)
 
@@ -391,6 +422,14 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def restart_server(self) -> None:
         self.do(self.world.restart_server())
+
+    @rule()
+    def back_up_server(self) -> None:
+        self.do(self.world.back_up_server())
+
+    @rule()
+    def restore_server(self) -> None:
+        self.do(self.world.restore_server())
 
     @rule(name=clients)
     def crash(self, name: str) -> None:
