@@ -14,6 +14,7 @@ from blobman.server.storage.backends import folder_backend
 
 from ..server.blobs import name, sealed
 from ..server.certificates import write_certificate
+from ..server.postgres import USER, shared_cluster
 from .pages import Example, find_examples, make_script, split_output
 from .test_examples import DOCS, ExampleCase, environment
 
@@ -23,6 +24,9 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 SHIMS = {
     "useradd": "",
     "systemctl": "",
+    # The database is there already, on a socket that PGHOST names.
+    "createuser": "",
+    "createdb": "",
     "sudo": 'shift 2; exec "$@"',
     # There may be no user blobman, and who runs this may not be root.
     "install": 'for it; do shift; case $it in -[og]) skip=1;; *) [ "$skip" ] || set -- "$@" "$it"; '
@@ -57,7 +61,10 @@ class RunningTests(ExampleCase):
         await backend.open()
         await backend.store([(name("a"), sealed())])
         await backend.close()
-        variables = environment(self.mktemp(), self.folder)
+        shared_cluster().run("CREATE DATABASE blobman")
+        self.addCleanup(shared_cluster().drop_database, "blobman")
+        database = {"PGHOST": shared_cluster().folder, "PGUSER": USER}
+        variables = {**environment(self.mktemp(), self.folder), **database}
         tools = Path(variables["PATH"].split(":")[0])
         for command, code in SHIMS.items():
             (tools / command).write_text(f"#!/bin/sh\n{code}\n")
