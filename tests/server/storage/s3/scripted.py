@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from botocore.credentials import Credentials
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from blobman.server.storage.payloads.s3 import Bucket, S3Payloads
@@ -85,13 +86,21 @@ class Scripted(Factory):
 
 
 class Connection(Protocol):
-    """Takes requests apart."""
+    """
+    Takes requests apart.
+
+    :ivar lost: fires when the connection has ended.
+    """
 
     transport: Any
 
     def __init__(self, scripted: Scripted) -> None:
+        self.lost: Deferred[None] = Deferred()
         self._scripted = scripted
         self._received = bytearray()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
         self._received += data

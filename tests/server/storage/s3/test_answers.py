@@ -235,6 +235,13 @@ class ReadingTests(ScriptedCase):
             payload = await self.opened(answer)
             await self.fails(kind, payload.read(2, 5))
 
+    async def test_what_nobody_wants_is_not_waited_for(self) -> None:
+        """The connection with an answer that is not taken is closed."""
+        endless = Told(206, b"x", {"content-range": "bytes 1-3/10", "content-length": "3"})
+        payload = await self.opened(endless)
+        await self.fails(UnavailableError, payload.read(2, 5))
+        await self.scripted.connections[-1].lost
+
     async def test_one_that_is_cut(self) -> None:
         """It is asked for again, a few times."""
         cut = self.part("2-4/10", b"cde", is_cut=True)

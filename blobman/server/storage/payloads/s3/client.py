@@ -41,8 +41,6 @@ CONNECTIONS = 32
 PIECE = 256 * 1024
 """Bytes that are written at a time."""
 
-Headers = dict[str, str]
-
 Jitter = Callable[[float], float]
 """Takes the most seconds to wait, and gives some: so that many don't come back in step."""
 
@@ -155,15 +153,21 @@ class Client:
         )
 
     async def ask(
-        self, request: Request, body: bytes | bytearray = b"", wanted: tuple[int, ...] = ()
+        self,
+        request: Request,
+        body: bytes | bytearray = b"",
+        wanted: tuple[int, ...] = (),
+        digest: str | None = None,
     ) -> Answer:
         """
         Make a request, and again if it fails in a way that may pass.
 
+        :param body: its content.
         :param wanted: the statuses that are answers like those of success.
+        :param digest: of the content, if that is large; see :meth:`.signing.Signer.sign`.
         :return: the answer. Raises ``UnavailableError``.
         """
-        digest = self._digest_of(body)
+        digest = digest or self._digest_of(body)
         attempt = 1
         while True:
             try:

@@ -83,11 +83,19 @@ class Exchange:
         """Close its connection. Whoever waits for something of it is told."""
         if self._sending is not None:
             self._sending.abort()
-        if self._receiver is not None:
-            self._receiver.finished.cancel()
-        elif self._response is None:
+        if self._response is None:
             self._requested.cancel()
+        elif self._receiver is not None:
+            self._receiver.finished.cancel()
+        elif not isinstance(self._response, Failure):
+            self._drop(self._response)
         self.end()
+
+    def _drop(self, response: IResponse) -> None:
+        """Want nothing of a response: only who takes it can close its connection."""
+        self._receiver = Collector(self.idle, LIMIT)
+        deliver(response, self._receiver).addErrback(lambda _: None)
+        self._receiver.finished.cancel()
 
     async def _watch(self, work: Coroutine[Deferred[Any], Any, T]) -> T:
         try:

@@ -171,6 +171,8 @@ class CollectedPut:
         self._client = client
         self._most = most
         self._content = bytearray()
+        self._md5 = _new_md5()
+        self._sha256 = hashlib.sha256()
 
     @property
     def room(self) -> int:
@@ -180,13 +182,16 @@ class CollectedPut:
     async def write(self, data: memoryview) -> None:
         """Take the next bytes; see :class:`Put`."""
         self._content += data
+        # All of it at once would take too long in the end.
+        self._md5.update(data)
+        if not self._client.bucket.is_private:
+            self._sha256.update(data)
 
     async def finish(self) -> Stored:
         """Have it stored; see :class:`Put`."""
-        answer = await self._client.ask(self.request, self._content)
-        md5 = _new_md5()
-        md5.update(self._content)
-        return _check(answer, md5.digest(), self._client.bucket.host)
+        digest = UNSIGNED if self._client.bucket.is_private else self._sha256.hexdigest()
+        answer = await self._client.ask(self.request, self._content, digest=digest)
+        return _check(answer, self._md5.digest(), self._client.bucket.host)
 
     def abort(self) -> None:
         """Give up; see :class:`Put`."""
