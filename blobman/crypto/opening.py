@@ -20,6 +20,7 @@ from .preamble import (
     PREAMBLE_TEXT_SIZE,
     SEALED_BY_US,
     Preamble,
+    is_bound_to,
     read_preamble_text,
 )
 from .sizes import MAX_CONTENT_SIZE, padded_size
@@ -45,11 +46,15 @@ class Opener:
     :ivar tag: the last of them: once all have been fed, that is what a server takes for the tag.
     """
 
-    def __init__(self, secret: bytes, blob_id: str, namespace: str = "") -> None:
+    def __init__(
+        self, secret: bytes, blob_id: str, namespace: str = "", binding: bytes | None = None
+    ) -> None:
         """
         :param secret: what :func:`check_secret` gave.
         :param blob_id: the id that the blob must have.
         :param namespace: where it belongs, for the messages.
+        :param binding: what its seal has to say of where it belongs, unless that says nothing.
+            Without, no seal that says so is opened.
         :raise TypeError: the secret is neither ``bytes`` nor ``str``, or the id not a ``str``.
         :raise ValueError: the secret is too short, or the id is not a name.
         """
@@ -59,6 +64,7 @@ class Opener:
         self.sealed_size = 0
         self.tag = b""
         self._blob_id = blob_id
+        self._binding = binding
         self._what = describe(blob_id, namespace)
         self._key = blob_key(secret, blob_id)
         self._iv = b""
@@ -176,6 +182,8 @@ class Opener:
                 f"scheme {preamble.scheme.name}, method {preamble.method.name} and "
                 f"rev {preamble.rev!r:.40} do not go together"
             )
+        if not is_bound_to(preamble, self._binding):
+            raise self._refuse("it was sealed for another user or namespace")
 
     # -- the content -------------------------------------------------------------------
 

@@ -5,6 +5,9 @@ The format is Soledad's, byte for byte, and is written down in ``docs/protocol.m
 552 bytes, which travel as 736 characters of URL-safe base64. A *legacy* preamble
 lacks the last field (542 bytes, 724 characters); it is read, and never written.
 
+Behind :data:`IMMUTABLE_REV` there is room that Soledad leaves empty, does not look at, and
+authenticates. A blob that says where it belongs has its binding there; see :mod:`.seals`.
+
 A preamble has exactly one form: what decodes also encodes to the same bytes.
 """
 
@@ -20,6 +23,7 @@ from typing import TypeVar
 
 from ..errors import InvalidBlob
 from ..model import MAX_NAME_LENGTH, check_name
+from .extension import BINDING_SIZE, read_extension, write_extension
 from .sizes import check_content_size, padded_size
 
 __all__ = [
@@ -35,6 +39,7 @@ __all__ = [
     "Method",
     "Preamble",
     "Scheme",
+    "is_bound_to",
     "read_preamble_text",
     "write_preamble_text",
 ]
@@ -55,6 +60,9 @@ INCOMING_REV = "0"
 _LEGACY = struct.Struct("<2sbb4xQ16s255p255p")
 _CONTENT_SIZE = struct.Struct("<2xQ")
 _LARGEST_NUMBER = 2**64 - 1
+
+# Where there is room for an extension: behind the revision.
+_EXTENSION_AT = _LEGACY.size - 255 + 1 + len(IMMUTABLE_REV)
 
 LEGACY_PREAMBLE_SIZE = _LEGACY.size
 """Bytes of a legacy preamble: 542."""
@@ -106,6 +114,8 @@ class Preamble:
     :ivar rev: :data:`IMMUTABLE_REV` or :data:`INCOMING_REV`.
     :ivar content_size: what it says about the size, in bytes (:func:`padded_size` of the
         cleartext's, if we sealed it); None in a legacy preamble.
+    :ivar binding: says to whom and to which namespace it belongs, in :data:`BINDING_SIZE` bytes;
+        None if that is not said. Only with :data:`IMMUTABLE_REV`.
     :raise ValueError: a value does not fit its field.
     """
 
@@ -116,6 +126,7 @@ class Preamble:
     blob_id: str
     rev: str
     content_size: int | None
+    binding: bytes | None = None
 
     def __post_init__(self) -> None:
         _check_text("blob_id", self.blob_id)
@@ -125,9 +136,18 @@ class Preamble:
             _check_number("content_size", self.content_size)
         if len(self.iv) != IV_SIZE:
             raise ValueError(f"iv must have {IV_SIZE} bytes, not {len(self.iv)}")
+        if self.binding is not None:
+            _check_binding(self.binding, self.rev)
 
     @classmethod
-    def for_blob(cls, blob_id: str, size: int, iv: bytes, timestamp: float) -> Preamble:
+    def for_blob(
+        cls,
+        blob_id: str,
+        size: int,
+        iv: bytes,
+        timestamp: float,
+        binding: bytes | None = None,
+    ) -> Preamble:
         """
         Make the preamble of a new blob.
 
@@ -135,15 +155,18 @@ class Preamble:
         :param iv: :data:`IV_SIZE` random bytes. Never twice for one blob id: that would give
             away both contents.
         :param timestamp: seconds since the epoch; a fraction is dropped.
+        :param binding: where it belongs, :data:`BINDING_SIZE` bytes. Without, the preamble is
+            the one that Soledad would make.
         :raise TypeError: the id is not a ``str``, or the size not an ``int``.
         :raise ValueError: the id is not a name, the size is negative or more than AES-GCM
-            can seal, or the IV or the timestamp does not fit.
+            can seal, or the IV, the timestamp or the binding does not fit.
         """
         check_name("blob_id", blob_id)
         check_content_size(size)
         _check_number("timestamp", timestamp)
         scheme, method, rev = SEALED_BY_US
-        return cls(scheme, method, int(timestamp), iv, blob_id, rev, padded_size(size))
+        padded = padded_size(size)
+        return cls(scheme, method, int(timestamp), iv, blob_id, rev, padded, binding)
 
     @property
     def kind(self) -> tuple[Scheme, Method, str]:
@@ -175,14 +198,16 @@ class Preamble:
         if magic != MAGIC:
             raise InvalidBlob(f"its preamble begins with {magic.hex()} instead of {MAGIC.hex()}")
         content_size = _CONTENT_SIZE.unpack_from(raw, _LEGACY.size)[0] if is_present else None
+        revision = _text("rev", rev)
         preamble = cls(
             scheme=_member(_SCHEMES, "scheme", scheme),
             method=_member(_METHODS, "method", method),
             timestamp=timestamp,
             iv=iv,
             blob_id=_text("blob id", blob_id),
-            rev=_text("rev", rev),
+            rev=revision,
             content_size=content_size,
+            binding=read_extension(raw, _EXTENSION_AT) if revision == IMMUTABLE_REV else None,
         )
         # Finds what unpacking passes over: padding, what follows a string, a length of 255.
         if preamble._pack() != raw:
@@ -199,9 +224,23 @@ class Preamble:
             self.blob_id.encode("ascii"),
             self.rev.encode("ascii"),
         )
+        if self.binding is not None:
+            extension = write_extension(self.binding)
+            end = _EXTENSION_AT + len(extension)
+            leading = leading[:_EXTENSION_AT] + extension + leading[end:]
         if self.content_size is None:
             return leading
         return leading + _CONTENT_SIZE.pack(self.content_size)
+
+
+def is_bound_to(preamble: Preamble, binding: bytes | None) -> bool:
+    """
+    Say whether a blob may be where it is.
+
+    :param binding: that of the place; None if that is not known.
+    :return: True also if the preamble says nothing of where it belongs.
+    """
+    return preamble.binding is None or preamble.binding == binding
 
 
 def write_preamble_text(raw: bytes) -> bytes:
@@ -235,6 +274,13 @@ def _check_text(field: str, value: str) -> None:
 def _check_number(field: str, value: float) -> None:
     if not 0 <= value <= _LARGEST_NUMBER:
         raise ValueError(f"{field} must be from 0 to 2**64 - 1, not {value}")
+
+
+def _check_binding(binding: bytes, rev: str) -> None:
+    if len(binding) != BINDING_SIZE:
+        raise ValueError(f"binding must have {BINDING_SIZE} bytes, not {len(binding)}")
+    if rev != IMMUTABLE_REV:
+        raise ValueError(f"binding needs the rev {IMMUTABLE_REV}")
 
 
 def _member(members: Mapping[int, _Enum], field: str, value: int) -> _Enum:

@@ -40,6 +40,7 @@ class Sealer(Wrapping):
     Seals one blob: :meth:`header`, then :meth:`update` for all of its content, then
     :meth:`finalize` give the sealed blob, one part after another.
 
+    :ivar preamble: its preamble.
     :ivar size: the size of the cleartext in bytes.
     :ivar sealed_size: the size of the sealed blob in bytes.
     """
@@ -56,17 +57,16 @@ class Sealer(Wrapping):
             the content that it came with, it gives the bytes that it came in.
         """
         super().__init__(preamble, size, trailer_size=TAG_SIZE)
-        decoded = _check_sealable(preamble, size)
-        self._preamble = preamble
-        self._iv = decoded.iv
-        self._key = blob_key(secret, decoded.blob_id)
+        self.preamble = _check_sealable(preamble, size)
+        self._raw = preamble
+        self._key = blob_key(secret, self.preamble.blob_id)
         self._encryptor: AEADEncryptionContext | None = None
         self._tag = b""
 
     def _begun(self) -> AEADEncryptionContext:
         if self._encryptor is None:
-            self._encryptor = Cipher(AES(self._key), GCM(self._iv)).encryptor()
-            self._encryptor.authenticate_additional_data(self._preamble)
+            self._encryptor = Cipher(AES(self._key), GCM(self.preamble.iv)).encryptor()
+            self._encryptor.authenticate_additional_data(self._raw)
         return self._encryptor
 
     def seal(self, content: Octets) -> bytearray:
