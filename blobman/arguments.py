@@ -35,6 +35,17 @@ def check_status(status: SyncStatus | int) -> SyncStatus:
         raise ValueError(f"status must be a SyncStatus (1 to 7), not {status}") from None
 
 
+def check_bool(argument: str, value: object) -> None:
+    """
+    Check what is either so or not.
+
+    :param argument: the argument's name, for the message.
+    :raise TypeError: it is not a ``bool``.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{argument} must be a bool, not {type(value).__name__}")
+
+
 def check_token(token: object) -> None:
     """
     Check a token. No error shows any of it.

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from .arguments import (
+    check_bool,
     check_doc,
     check_jitter,
     check_observer,
@@ -21,7 +22,7 @@ from .arguments import (
     check_token,
 )
 from .clocks import steady_clock
-from .crypto import check_secret, sealed_size
+from .crypto import Seals, sealed_size
 from .document import BlobDoc, BlobReader
 from .errors import (
     BlobNotFoundError,
@@ -37,6 +38,7 @@ from .queries import ServerQueries
 from .remote import IDLE_TIMEOUT, BlobsClient, BlobsStream, Exchanges, Throttle, server_urls
 from .transfers.engine import Engine
 from .transfers.operations import follow
+from .transfers.puts import new_preamble
 from .transfers.retry import Jitter
 
 __all__ = ["BlobManager"]
@@ -86,6 +88,7 @@ class BlobManager(ServerQueries):
         jitter: Jitter = _subtract_up_to_a_quarter,
         limit_rate: float | None = None,
         allow_insecure: bool = False,
+        bind: bool = True,
     ) -> None:
         """
         Nothing is read, written or connected yet.
@@ -113,6 +116,10 @@ class BlobManager(ServerQueries):
         :param limit_rate: see the property of that name.
         :param allow_insecure: take ``http`` to other machines, too. Whoever listens on the way
             learns the token.
+        :param bind: say in each seal to which user and namespace the blob belongs, so that it is
+            opened nowhere else. With False, new blobs are sealed as Soledad sealed them, byte for
+            byte: before version 0.2, blobman opens no others; those that say it are opened only
+            where they belong all the same.
         :raise ValueError: or ``TypeError``: an argument is wrong; the message names it.
         :raise OSError: ``cert_file`` can't be read.
         """
@@ -130,7 +137,8 @@ class BlobManager(ServerQueries):
         check_seconds("idle_timeout", idle_timeout)
         clock = steady_clock(reactor)
         self._throttle = Throttle(clock, check_rate(limit_rate))
-        checked_secret = check_secret(secret)
+        check_bool("bind", bind)
+        seals = Seals(secret, user)
         local = None
         if key is not None:
             as_bytes(key)
@@ -141,10 +149,11 @@ class BlobManager(ServerQueries):
         client = stream = None
         if blobs_url is not None:
             exchanges = Exchanges(reactor, user, token, cert_file, idle_timeout, self._throttle)
-            client = BlobsClient(exchanges, blobs_url, checked_secret)
+            client = BlobsClient(exchanges, blobs_url, seals)
             if streams_url is not None:
-                stream = BlobsStream(exchanges, streams_url, checked_secret)
-        self.__engine = Engine(local, client, stream, clock, jitter, observer, self)
+                stream = BlobsStream(exchanges, streams_url, seals)
+        sealing = partial(new_preamble, seals.binding if bind else None)
+        self.__engine = Engine(local, client, stream, sealing, clock, jitter, observer, self)
         super().__init__(self.__engine)
 
     def __repr__(self) -> str:

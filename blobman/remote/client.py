@@ -10,7 +10,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from ..crypto import PREAMBLE_TEXT_SIZE, Opener, Rewrapper, Sealer, make_sealer
+from ..crypto import PREAMBLE_TEXT_SIZE, Opener, Seals
 from ..errors import BlobError, BlobNotFoundError, InvalidBlob, RetriableTransferError
 from ..interfaces import (
     FlagList,
@@ -61,16 +61,16 @@ class BlobsClient(Questions):
     See :class:`blobman.interfaces.IRemote` for how each Deferred can end.
     """
 
-    def __init__(self, exchanges: Exchanges, url: str, secret: bytes) -> None:
+    def __init__(self, exchanges: Exchanges, url: str, seals: Seals) -> None:
         """
         Nothing is connected yet.
 
         :param exchanges: makes the requests.
         :param url: the base URL, such as ``https://host/blobs/``.
-        :param secret: what blobs are sealed with; more than 64 bytes.
+        :param seals: seals and opens the blobs.
         """
         super().__init__(exchanges, url)
-        self._secret = secret
+        self._seals = seals
 
     def __repr__(self) -> str:
         return f"<BlobsClient of {self._exchanges.user} at {self._url}>"
@@ -115,8 +115,8 @@ class BlobsClient(Questions):
 
         async def send(idle: IdleTimer) -> bytes:
             def make_body() -> SealedBody:
-                sealer, throttle = self._sealer(payload), self._exchanges.throttle
-                return SealedBody(payload, sealer, idle, throttle, progress)
+                sealer = self._seals.sealer(payload.preamble, payload.size, namespace)
+                return SealedBody(payload, sealer, idle, self._exchanges.throttle, progress)
 
             bodies = Bodies(make_body)
             response = await self._request(idle, "PUT", subject, bodies)
@@ -138,7 +138,7 @@ class BlobsClient(Questions):
         subject = Subject("get", blob_id, namespace)
 
         async def receive(idle: IdleTimer) -> None:
-            opener = Opener(self._secret, blob_id, namespace)
+            opener = self._seals.opener(blob_id, namespace)
             response = await self._request(idle, "GET", subject)
             if response.code != 200:
                 await self._exchanges.finish(idle, response, subject)
@@ -172,7 +172,8 @@ class BlobsClient(Questions):
             if not payload.preamble:
                 return await self._compare_content(blob_id, payload, namespace)
             theirs = await self.get_tag(blob_id, namespace)
-            return theirs if theirs == await sealed_tag(payload, self._sealer(payload)) else None
+            sealer = self._seals.sealer(payload.preamble, payload.size, namespace)
+            return theirs if theirs == await sealed_tag(payload, sealer) else None
 
         return Deferred.fromCoroutine(compare())
 
@@ -181,19 +182,16 @@ class BlobsClient(Questions):
     ) -> bytes | None:
         """Find out whether a payload, sealed as the server's blob is, has the same tag."""
         looked = await self._look_at(blob_id, namespace, PREAMBLE_TEXT_SIZE + 1)
-        opener = Opener(self._secret, blob_id, namespace)
+        opener = self._seals.opener(blob_id, namespace)
         try:
             opener.feed(looked.beginning)
-            sealer = make_sealer(self._secret, opener.preamble, payload.size)
+            sealer = self._seals.sealer(opener.preamble, payload.size, namespace)
         except (InvalidBlob, ValueError):  # It is sealed with something else, or of another size.
             return None
         # The tag of a blob that others sealed is only how it ends.
         if looked.content_range.rpartition("/")[2] != str(sealer.sealed_size):
             return None
         return looked.tag if looked.tag == await sealed_tag(payload, sealer) else None
-
-    def _sealer(self, payload: IPayload) -> Sealer | Rewrapper:
-        return make_sealer(self._secret, payload.preamble, payload.size)
 
     def delete(self, blob_id: str, namespace: str = "") -> Deferred[None]:
         """See :class:`IRemote`."""

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, DeferredLock
 from zope.interface import implementer
 
-from ..crypto import Opener, make_sealer
-from ..errors import RetriableTransferError, ServerError
+from ..crypto import Opener, Seals
+from ..errors import InvalidBlob, RetriableTransferError, ServerError
 from ..interfaces import Ended, Ids, IRemoteStream, IStagedBlob, Payloads, Sent
 from ..protocol import (
     ProtocolError,
@@ -45,17 +45,17 @@ class BlobsStream:
     See :class:`blobman.interfaces.IRemoteStream` for how each Deferred can end.
     """
 
-    def __init__(self, exchanges: Exchanges, url: str, secret: bytes) -> None:
+    def __init__(self, exchanges: Exchanges, url: str, seals: Seals) -> None:
         """
         Nothing is connected yet.
 
         :param exchanges: makes the requests.
         :param url: the base URL, such as ``https://host/stream/``.
-        :param secret: what blobs are sealed with; more than 64 bytes.
+        :param seals: seals and opens the blobs.
         """
         self._exchanges = exchanges
         self._url = url
-        self._secret = secret
+        self._seals = seals
         self._known: bool | None = None
         self._asking = DeferredLock()
         self._refused_size: int | None = None
@@ -69,7 +69,10 @@ class BlobsStream:
         async def send() -> dict[str, Sent]:
             if not await self._are_known():
                 return {}
-            return await self._run(lambda idle: self._send(idle, url, payloads))
+            try:
+                return await self._run(lambda idle: self._send(idle, url, payloads, namespace))
+            except InvalidBlob:  # One of them. The others are not to fail with it.
+                return {}
 
         url = stream_url(self._url, self._exchanges.user, "upload", namespace)
         return Deferred.fromCoroutine(send())
@@ -84,7 +87,7 @@ class BlobsStream:
         """See :class:`IRemoteStream`."""
 
         def begin(blob_id: str) -> tuple[Opener, IStagedBlob]:
-            return Opener(self._secret, blob_id, namespace), stage(blob_id, namespace)
+            return self._seals.opener(blob_id, namespace), stage(blob_id, namespace)
 
         async def receive_from(idle: IdleTimer) -> None:
             throttle = self._exchanges.throttle
@@ -131,8 +134,10 @@ class BlobsStream:
 
     # -- up ----------------------------------------------------------------------------
 
-    async def _send(self, idle: IdleTimer, url: str, payloads: Payloads) -> dict[str, Sent]:
-        bodies = Bodies(lambda: self._body(idle, payloads))
+    async def _send(
+        self, idle: IdleTimer, url: str, payloads: Payloads, namespace: str
+    ) -> dict[str, Sent]:
+        bodies = Bodies(lambda: self._body(idle, payloads, namespace))
         size = bodies.last.length
         if self._refused_size is not None and size >= self._refused_size:
             return {}
@@ -153,8 +158,8 @@ class BlobsStream:
         tags = dict(zip(ids, bodies.last.tags, strict=True))
         return {it: Sent(result, tags[it]) for it, result in results if it in tags}
 
-    def _body(self, idle: IdleTimer, payloads: Payloads) -> SealedStream:
-        sealers = [make_sealer(self._secret, it.preamble, it.size) for _, it in payloads]
+    def _body(self, idle: IdleTimer, payloads: Payloads, namespace: str) -> SealedStream:
+        sealers = [self._seals.sealer(it.preamble, it.size, namespace) for _, it in payloads]
         sizes = [sealer.sealed_size for sealer in sealers]
         ids, contents = [blob_id for blob_id, _ in payloads], [it for _, it in payloads]
         first_line = write_manifest(zip(ids, sizes, strict=True))

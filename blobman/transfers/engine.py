@@ -30,7 +30,7 @@ from .operations import Operations, Work, in_parallel, together
 from .own_changes import Changes
 from .permits import Permits
 from .progress import Reports
-from .puts import Puts, new_preamble
+from .puts import NewPreamble, Puts
 from .requests import Requests
 from .retry import Jitter
 from .runs import Ended, LookAgain, Page, TransferRun
@@ -86,6 +86,7 @@ class Engine:
         local: IBlobStore | None,
         server: IRemote | None,
         stream: IRemoteStream | None,
+        new_preamble: NewPreamble,
         clock: IReactorTime,
         jitter: Jitter,
         observer: ITransferObserver | None,
@@ -95,6 +96,7 @@ class Engine:
         Nothing is under way.
 
         :param stream: takes small blobs many to a request; None if each travels alone.
+        :param new_preamble: makes what a blob is sealed with.
         :param clock: for the time between attempts.
         :param jitter: see :func:`.retry_delay`.
         :param observer: is told of every transfer.
@@ -104,6 +106,7 @@ class Engine:
         self.operations = Operations()
         self.changes = Changes()
         self._stream = stream
+        self._new_preamble = new_preamble
         self._clock = clock
         self._jitter = jitter
         self.timing = Timing(clock, jitter)
@@ -112,7 +115,7 @@ class Engine:
         self._transfers = Transfers(lambda: limits.concurrent_transfers_limit, clock)
         self.permits = self._transfers.permits
         self.writes = Permits(lambda: limits.concurrent_writes_limit, clock)
-        self._puts = Puts(self.writes, self._send)
+        self._puts = Puts(self.writes, new_preamble, self._send)
         permits = Permits(lambda: limits.concurrent_transfers_limit, clock)
         self.requests = Requests(permits, jitter)
 
@@ -371,7 +374,7 @@ class Engine:
             self.need_remote(),
             self._stream,
             self.permits,
-            new_preamble,
+            self._new_preamble,
             self.changes.note_uploaded,
         )
 

@@ -20,14 +20,22 @@ from .queue import Entry
 T = TypeVar("T")
 
 
-def new_preamble(key: BlobKey, size: int) -> bytes:
+NewPreamble = Callable[[BlobKey, int], bytes]
+"""Makes a raw preamble for a blob and its size in bytes. Never the same twice."""
+
+
+def new_preamble(bind: Callable[[str], bytes] | None, key: BlobKey, size: int) -> bytes:
     """
     Make what a blob is sealed with: random, and of this moment.
 
+    :param bind: says what the seal of a blob says of where it belongs, given the namespace; None
+        if it says nothing.
     :param size: the bytes of the content.
     """
+    binding = None if bind is None else bind(key.namespace)
     # Not os.urandom: it lets other threads run, and may have to wait for them.
-    return Preamble.for_blob(key.blob_id, size, RAND_bytes(IV_SIZE), time.time()).encode()
+    iv = RAND_bytes(IV_SIZE)
+    return Preamble.for_blob(key.blob_id, size, iv, time.time(), binding).encode()
 
 
 class _Put(Entry):
@@ -87,14 +95,21 @@ class _Put(Entry):
 class Puts:
     """Writes new blobs to a store, some at a time, the most urgent first; then has them sent."""
 
-    def __init__(self, permits: Permits, send: Callable[[BlobKey, int], Deferred[None]]) -> None:
+    def __init__(
+        self,
+        permits: Permits,
+        new_preamble: NewPreamble,
+        send: Callable[[BlobKey, int], Deferred[None]],
+    ) -> None:
         """
         Nothing is under way.
 
         :param permits: those that all writes need.
+        :param new_preamble: makes what a blob will be sealed with.
         :param send: sends one that has been written.
         """
         self._permits = permits
+        self._new_preamble = new_preamble
         self._send = send
 
     def put(
@@ -127,7 +142,7 @@ class Puts:
         key, doc = put.key, put.doc
         try:
             if put.is_sent:
-                status, preamble = SyncStatus.PENDING_UPLOAD, new_preamble(key, put.size)
+                status, preamble = SyncStatus.PENDING_UPLOAD, self._new_preamble(key, put.size)
             urgency = Priority(put.priority)
             writing = store.put(
                 key.blob_id, doc.blob_fd, put.size, key.namespace, status, urgency, preamble

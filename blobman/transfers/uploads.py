@@ -19,6 +19,7 @@ from ..interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress,
 from ..model import BlobKey, SyncStatus
 from .bundles import Bundle, Bundles, Outcome
 from .permits import Permits
+from .puts import NewPreamble
 from .retry import ends_run
 from .transfer import Transfer, Transferring
 
@@ -33,9 +34,6 @@ _REFUSALS: dict[str | None, tuple[type[BlobError], str]] = {
     "quota": (QuotaExceededError, "the space on the server is used up"),
     "invalid": (ServerError, "the server does not take it"),
 }
-
-NewPreamble = Callable[[BlobKey, int], bytes]
-"""Makes a raw preamble for a blob and its size in bytes. Never the same twice."""
 
 
 class Uploader:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from blobman import MaximumRetriesError
 from blobman.crypto import Preamble, Scheme
 from blobman.crypto.preamble import DELIVERED, INCOMING_REV, Method, write_preamble_text
@@ -10,8 +12,8 @@ from ..support import ServerTestCase, doc
 
 
 class HostileServerTests(ServerTestCase):
-    async def put(self, blob_id: str, content: bytes, namespace: str = "") -> None:
-        await self.manager().put(doc(content, blob_id), len(content), namespace)
+    async def put(self, blob_id: str, content: bytes, namespace: str = "", **more: Any) -> None:
+        await self.manager(**more).put(doc(content, blob_id), len(content), namespace)
 
     async def get(self, blob_id: str, namespace: str = "") -> tuple[bytes, bool]:
         """Get a blob on a machine that does not have it."""
@@ -34,6 +36,13 @@ class HostileServerTests(ServerTestCase):
 
     async def test_a_blob_of_another_namespace(self) -> None:
         await self.put("letter", b"private")
+        await self.put("letter", b"public", "public")
+        self.replace_on_server("letter", self.stored("letter"), "public")
+        with self.assertRaises(MaximumRetriesError):
+            await self.get("letter", "public")
+
+    async def test_a_blob_of_another_namespace_that_does_not_say_so(self) -> None:
+        await self.put("letter", b"private", bind=False)
         await self.put("letter", b"public", "public")
         self.replace_on_server("letter", self.stored("letter"), "public")
         self.assertEqual(await self.get("letter", "public"), (b"private", False))

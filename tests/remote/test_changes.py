@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman import CursorExpiredError, RetriableTransferError, ServerError, UnauthorizedError
+from blobman.crypto import Seals
 from blobman.errors import BlobError
 from blobman.model import ChangesPage, RemoteChange
 from blobman.protocol import MAX_CHANGES_SIZE, Subject
@@ -27,7 +28,7 @@ class ChangesTests(RawServerTestCase):
         super().setUp()
         exchanges = Exchanges(reactor, USER, "token")
         self.addCleanup(exchanges.close)
-        self.remote = BlobsClient(exchanges, self.url, SECRET.encode())
+        self.remote = BlobsClient(exchanges, self.url, Seals(SECRET.encode(), USER))
 
     def answer(self, code: int, body: bytes, *lines: str) -> None:
         self.handle = lambda server, request: server.answer(code, body, *lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
+from blobman.crypto import Seals
 from blobman.remote import BlobsClient, BlobsStream, Exchanges
 from blobman.testing import MemoryServer
 
@@ -18,8 +19,9 @@ class FolderOverTCPTests(RemoteContract, ServerTestCase):
         ca_file = self.ca_file if self.tls else None
         exchanges = Exchanges(reactor, USER, self.token, ca_file)
         self.addCleanup(exchanges.close)
-        self.remote = BlobsClient(exchanges, self.url, self.secret)
-        self.stream = BlobsStream(exchanges, self.url_at(self.port, "stream"), self.secret)
+        seals = Seals(self.secret, USER)
+        self.remote = BlobsClient(exchanges, self.url, seals)
+        self.stream = BlobsStream(exchanges, self.url_at(self.port, "stream"), seals)
 
 
 class FolderOverTLSTests(FolderOverTCPTests):
@@ -33,5 +35,6 @@ class MemoryTests(RemoteContract, TestCase):
         self.addCleanup(server.stop)
         exchanges = Exchanges(reactor, server.user, server.token)
         self.addCleanup(exchanges.close)
-        self.remote = BlobsClient(exchanges, server.remote, self.secret)
-        self.stream = BlobsStream(exchanges, server.remote_stream, self.secret)
+        seals = Seals(self.secret, server.user)
+        self.remote = BlobsClient(exchanges, server.remote, seals)
+        self.stream = BlobsStream(exchanges, server.remote_stream, seals)

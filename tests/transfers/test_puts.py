@@ -50,7 +50,7 @@ class _SlowStore:
 class PutsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.permits = Permits(lambda: 2, Clock())
-        self.puts = Puts(self.permits, self.send)
+        self.puts = Puts(self.permits, lambda key, size: b"preamble", self.send)
         self.store = _SlowStore()
         self.sending: dict[str, Deferred[None]] = {}
         self.told: Callable[[], None] = lambda: None
@@ -150,7 +150,7 @@ class PutsTests(SynchronousTestCase):
         def broken(key: BlobKey, priority: int) -> Deferred[None]:
             raise StoreError("closed")
 
-        self.puts = Puts(self.permits, broken)
+        self.puts = Puts(self.permits, lambda key, size: b"preamble", broken)
         putting = self.put("a")
         self.write("a")
         self.failureResultOf(putting, StoreError)
