@@ -76,6 +76,11 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
                 raise HangingError("it does not answer") from error
             raise
 
+    def take_time(self) -> None:
+        """Wait for answers, but not for locks, for as long as it takes from now on."""
+        self.limit = None
+        self.execute("SET statement_timeout = 0")
+
     @property
     def is_idle(self) -> bool:
         """Whether it can be used, as far as is known here."""

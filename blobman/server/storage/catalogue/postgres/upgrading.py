@@ -42,10 +42,9 @@ def check_version(session: Session) -> int:
 
 
 def _upgrade(session: Session) -> None:
-    # It takes as long as it takes; and somebody else may be upgrading it.
-    session.limit = None
+    session.take_time()
+    # Somebody else may be upgrading it.
     session.execute("SET lock_timeout = 0")
-    session.execute("SET statement_timeout = 0")
     # Outside of the transaction, which so begins after all that others have done.
     session.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     with session.transaction():

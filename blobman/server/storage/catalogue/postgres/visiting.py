@@ -18,6 +18,13 @@ from .sessions import Session, connect, store_errors
 from .upgrading import check_version, upgrade
 
 
+def _connect(conninfo: str) -> Session:
+    """Connect for as long as it takes: an administrator waits, and can end it."""
+    session = connect(conninfo)
+    session.take_time()
+    return session
+
+
 @contextmanager
 def asking(conninfo: str) -> Iterator[Questions]:
     """
@@ -25,7 +32,7 @@ def asking(conninfo: str) -> Iterator[Questions]:
 
     :raise StoreError: there is none, or it can't be read.
     """
-    session = connect(conninfo)
+    session = _connect(conninfo)
     with session, store_errors():
         version = check_version(session)
         if not version:
@@ -43,7 +50,7 @@ def writing(conninfo: str) -> Iterator[Session]:
     :raise StoreError: it can't be written.
     """
     upgrade(conninfo)
-    session = connect(conninfo)
+    session = _connect(conninfo)
     with session, store_errors(), session.transaction():
         yield session
 
@@ -113,7 +120,7 @@ class PostgresTokens:
 
     def list(self, user: str | None = None) -> Tokens:
         """List tokens; see :class:`.ITokens`."""
-        session = connect(self._conninfo)
+        session = _connect(self._conninfo)
         with session, store_errors():
             return Questions(session).tokens(user) if check_version(session) else []
 
