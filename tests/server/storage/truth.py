@@ -333,22 +333,30 @@ class Workers:
         self._truth = truth
         self._chance = chance
         self._count = 0
+        self._is_over = False
 
     async def work(self, hands: Hands, steps: int, workers: int = 4) -> list[Exception]:
         """
-        Do some things. Each worker stops at the first that fails.
+        Do some things. Each worker stops at the first that fails, or when all are to.
 
         :return: what they failed with.
         """
         self._count += 1
+        self._is_over = False
         works = [self._work(hands, steps, number) for number in range(workers)]
         errors = await gatherResults([Deferred.fromCoroutine(it) for it in works])
         return [it for it in errors if it is not None]
+
+    def stop(self) -> None:
+        """Have those that are at work begin nothing more."""
+        self._is_over = True
 
     async def _work(self, hands: Hands, steps: int, worker: int) -> Exception | None:
         chance = random.Random(self._chance.random())
         ids = [f"r{self._count % 7}w{worker}n{number}" for number in range(5)]
         for step in range(steps):
+            if self._is_over:
+                break
             user, namespace = chance.choice(USERS), chance.choice(NAMESPACES)
             name = BlobName(user, namespace, chance.choice(ids))
             error = await self.do(hands, name, f"{name}{self._count}-{step}", chance)
