@@ -19,7 +19,7 @@ from ....protocol import ListQuery
 from ...accounts.interface import Quotas, TokenInfo, Tokens, Usage
 from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableError
 from .interface import LAST, PAGE, Change, Entry, History, Page, PayloadRow, StoreMark
-from .rows import check_entry, digit_of, read_flags
+from .rows import check_entry, digit_of, payload_row, read_flags
 
 _FIND = """
     SELECT w.key, b.size, b.tag, b.date, b.key, b.digest, d.digests, c.content
@@ -221,10 +221,7 @@ class Questions:
     ) -> list[PayloadRow]:
         """List blobs that are payloads; see :class:`~.interface.ICatalogue`."""
         rows = self._ask(_PAYLOADS, (*(after or (0, "")), most))
-        return [
-            PayloadRow((place, blob_id), BlobName(user, namespace, blob_id), key, size)
-            for place, user, namespace, blob_id, key, size in rows
-        ]
+        return [payload_row(*row) for row in rows]
 
     def claimed_keys(self, after: str = "", most: int = PAGE) -> list[str]:
         """List keys of uploads and of garbage; see :class:`~.interface.ICatalogue`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ....model import Flags
 from ..digests import digest_of
 from ..interface import BlobName, DamagedError
-from .interface import Entry
+from .interface import Entry, PayloadRow
 
 _DIGIT = {flag: str(number) for number, flag in enumerate(Flags, 1)}
 _FLAG = {digit: flag for flag, digit in _DIGIT.items()}
@@ -55,3 +55,10 @@ def check_entry(name: BlobName, entry: Entry, digest: bytes) -> None:
     is_whole = entry.content is None or len(entry.content) == entry.size
     if not is_whole or row_digest(name, entry.size, entry.tag, entry.key, content) != digest:
         raise DamagedError(f"{name} is damaged in the catalogue")
+
+
+def payload_row(
+    place: int, user: str, namespace: str, blob_id: str, key: str, size: int
+) -> PayloadRow:
+    """Make of a row what it says of a payload."""
+    return PayloadRow((place, blob_id), BlobName(user, namespace, blob_id), key, size)

@@ -11,7 +11,7 @@ from .....protocol import ListQuery
 from ....accounts.interface import Quotas, TokenInfo, Tokens, Usage
 from ...interface import SMALL, BlobName, DamagedError, FlagList
 from ..interface import LAST, PAGE, Change, Entry, History, Page, PayloadRow, StoreMark
-from ..rows import check_entry, digit_of, read_flags
+from ..rows import check_entry, digit_of, payload_row, read_flags
 from .sessions import Session
 
 TOGETHER = 100
@@ -212,10 +212,7 @@ class Questions:
     ) -> list[PayloadRow]:
         """List blobs that are payloads."""
         rows = self._ask(_PAYLOADS, (*(after or (0, "")), most))
-        return [
-            PayloadRow((place, blob_id), BlobName(user, namespace, blob_id), key, size)
-            for place, user, namespace, blob_id, key, size in rows
-        ]
+        return [payload_row(*row) for row in rows]
 
     def claimed_keys(self, after: str = "", most: int = PAGE) -> list[str]:
         """List keys of uploads and of garbage."""
