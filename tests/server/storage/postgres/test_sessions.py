@@ -49,6 +49,19 @@ class RefusedTests(TestCase):
         self.url = shared_cluster().url(database)
         self.assertIn("encoding has to be UTF8", self.refused())
 
+    def test_what_the_database_would_do_by_default(self) -> None:
+        """Numbers are drawn under locks: a snapshot from before the lock would not do."""
+        self.set("default_transaction_isolation", "'serializable'")
+        self.set("search_path", "public")
+        self.set("statement_timeout", "0")
+        with connect(read_url(self.url)) as session:
+            for setting, value in (
+                ("transaction_isolation", "read committed"),
+                ("search_path", "blobman"),
+                ("statement_timeout", "10s"),
+            ):
+                self.assertEqual(session.execute(f"SHOW {setting}".encode()).fetchone(), (value,))
+
     def test_one_that_does_not_sync(self) -> None:
         self.url = make_cluster(self, fsync="off").url()
         self.assertIn("fsync has to be on", self.refused())

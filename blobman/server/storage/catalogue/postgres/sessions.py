@@ -30,6 +30,9 @@ _SETTINGS = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "20s",
+    # Who has waited for a lock has to see what was committed meanwhile.
+    "default_transaction_isolation": "read committed",
+    "jit": "off",
 }
 
 _OLDEST = 130000

@@ -20,7 +20,7 @@ from .....errors import BlobError
 from ...waking import IWaking, Place, Waiters
 from .changes import Changes
 from .questions import Questions
-from .sessions import Session, connect
+from .sessions import Session, connect, store_errors
 
 EVERY = 1.0
 """Seconds after which those who wait look by themselves."""
@@ -120,6 +120,7 @@ class PostgresWaking:
         self._changed: set[Place] = set()
         self._telling: Any = None
         self._listener: _Listener | None = None
+        self._is_deaf = False
         self._origin = secrets.token_hex(8)
         self._looking: Deferred[Any] = succeed(None)
         self._loop = LoopingCall(self._look)
@@ -189,6 +190,16 @@ class PostgresWaking:
     # -- what others change ----------------------------------------------------------------
 
     async def _look(self) -> None:
+        try:
+            await self._look_once()
+        except BlobError:
+            # The next one who asks for something is told.
+            pass
+        except Exception:
+            # It has to go on all the same.
+            self._log.failure("Looking for changes failed")
+
+    async def _look_once(self) -> None:
         if self._listener is None:
             await self._listen()
         waited_for = self._waiters.places
@@ -196,11 +207,7 @@ class PostgresWaking:
         if not waited_for:
             return
         places = [*waited_for]
-        try:
-            numbers = await self._read(lambda it: it.numbers(places))
-        except BlobError:
-            # The next one who asks for something is told.
-            return
+        numbers = await self._read(lambda it: it.numbers(places))
         later = [it for it in places if self._is_later(it, numbers.get(it, 0))]
         self._wake(later)
 
@@ -215,8 +222,13 @@ class PostgresWaking:
                 self._reactor, self._reactor.getThreadPool(), _listening, self._conninfo
             )
         except BlobError as error:
-            self._log.warn("Changes of other servers are not heard: {reason}", reason=str(error))
+            if not self._is_deaf:
+                self._is_deaf = True
+                self._log.warn(
+                    "Changes of other servers are heard late: {reason}", reason=str(error)
+                )
             return
+        self._is_deaf = False
         if self._loop.running:
             self._listener = _Listener(session, self._reactor, self._hear, self._forget)
         else:
@@ -231,7 +243,12 @@ class PostgresWaking:
 
 def _listening(conninfo: str) -> Session:
     session = connect(conninfo)
-    session.execute(f"LISTEN {CHANNEL}".encode())
+    try:
+        with store_errors():
+            session.execute(f"LISTEN {CHANNEL}".encode())
+    except BaseException:
+        session.close()
+        raise
     return session
 
 
