@@ -112,6 +112,22 @@ class QuestionTests(FeedTestCase):
         self.assertEqual(await self.phone.sync(), SyncResult(fetched=20))
         self.assertEqual(self.asked.count("changes"), 7)
 
+    async def test_another_process_begins_anew_meanwhile(self) -> None:
+        server, beside = engine_of(self.phone).server, self.manager("phone").local
+        assert server is not None and beside is not None
+        honest: Any = server.changes
+
+        async def changes(*arguments: Any) -> Any:
+            page = await honest(*arguments, limit=3)
+            if self.asked.count("changes") == 3:
+                await beside.begin_comparison()
+            return page
+
+        self.patch(server, "changes", changes)
+        await put(self.laptop, *(f"{number}" for number in range(20)))
+        self.assertEqual(await self.phone.sync(), SyncResult(fetched=20))
+        self.assertEqual(self.asked.count("changes"), 10)
+
     async def test_an_old_server(self) -> None:
         old = self.manager("old", remote=self.url_at(await self.old_port()))
         for name in ("changes", "list"):

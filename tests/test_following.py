@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import deferLater
 
 from blobman import (
@@ -20,6 +21,7 @@ from blobman import (
     MaximumRetriesError,
     NotConfiguredError,
     RetriableTransferError,
+    StoreError,
     UnauthorizedError,
 )
 from blobman.remote import BlobsClient
@@ -194,6 +196,20 @@ class ChangesThereTests(FollowingTestCase):
             await self.heard.until(("arrived", blob_id))
         await deferLater(reactor, 0)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
+    async def test_a_store_that_fails_once(self) -> None:
+        await put(self.laptop, "a")
+        store: Any = self.phone.local
+        honest, errors = store.get_flags, [StoreError("the database is locked")]
+
+        def get_flags(*arguments: Any) -> Any:
+            return fail(errors.pop()) if errors else honest(*arguments)
+
+        self.patch(store, "get_flags", get_flags)
+        following = self.follow()
+        await self.heard.until(("arrived", "a"))
+        self.assertEqual(errors, [])
+        self.assertFalse(following.called)
 
     async def test_nobody_listens(self) -> None:
         self.follow(on_change=None)
@@ -486,14 +502,31 @@ class PatienceTests(RawServerTestCase):
         self.assertEqual(len(self.requests), 10)
         await self.end(following)
 
+    async def test_the_same_again(self) -> None:
+        self.page["changes"] = [["gone"]]
+        following = self.phone.follow()
+        await self.until_asked(2)
+        for seconds in (1, 11, 21):
+            await self.pause(seconds)
+        await self.end(following)
+
     async def test_without_news(self) -> None:
         self.page["changes"] = [["gone"]]
+        count = itertools.count()
+        honest = self.answer
+
+        def answer(server: Any, request: Any) -> None:
+            self.page["cursor"] = f"c{next(count)}"
+            honest(server, request)
+
+        self.patch(self, "answer", answer)
         following = self.phone.follow()
         # The first answer of that kind may be about what we have done ourselves.
         await self.until_asked(3)
-        for seconds in (1, 11, 21):
+        # So may others: what comes next is not to be noticed much later.
+        for seconds in (1, 1, 1, 1):
             await self.pause(seconds)
-        self.assertEqual(len(self.requests), 6)
+        self.assertEqual(len(self.requests), 7)
         await self.end(following)
 
     async def test_errors(self) -> None:

@@ -44,7 +44,7 @@ class Differences:
 
     :ivar is_list: whether the server listed all there is, as one does that knows of no changes.
     :ivar is_news: whether anything has changed here, or has to.
-    :ivar is_told: whether the server has told of changes at all.
+    :ivar is_told: whether the server has told of changes, and has come to another cursor.
     :ivar is_more: whether it has more to tell.
     :ivar deleted: how many blobs went away here, as they were deleted on the server.
     :ivar unsettled: ids that the server has, of blobs that wait to be uploaded: whether its bytes
@@ -134,6 +134,9 @@ class Comparer:
         :return: whether that was all.
         """
         feed = await self._store.get_feed(namespace)
+        if feed.cursor in passed:
+            # Another manager of this store has begun anew meanwhile.
+            passed.clear()
         with self._changes.watch(namespace) as own:
             ask = partial(self._remote.changes, feed.cursor, namespace)
             answer = await self._requests.make(Priority.DEFAULT, ask)
@@ -193,7 +196,8 @@ class Comparer:
                     await self._compare_lists(namespace, set(answer), own, found)
                 elif not own.outdates(answer):
                     await self._apply(namespace, answer, cursor, found)
-                    found.is_told, found.is_more = bool(answer.changes), answer.more
+                    found.is_told = bool(answer.changes) and answer.cursor != cursor
+                    found.is_more = answer.more
             found.is_news = found.is_news or bool(own)
         return found
 

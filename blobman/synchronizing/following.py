@@ -85,6 +85,7 @@ class Follower:
         self._lanes = [Lane(engine, patience, move) for move in moves]
         self._used_again: set[str] = set()
         self._news: DeferredQueue[BlobChange] = DeferredQueue()
+        self._next: BlobChange | None = None
         self._is_behind = True
         self._fruitless = 0
         self._looked_round = engine.timing.seconds()
@@ -105,7 +106,8 @@ class Follower:
             if self._on_change is not None:
                 arrived = self._engine.arrivals.signal
                 listening.enter_context(arrived.heard_by(self._arrived))
-                works.append(self._tell_news(self._on_change))
+                tell = partial(self._tell_next, self._on_change)
+                works.append(self._patience.repeat(tell))
             await self._engine.together(works)
 
     def _wake(self) -> None:
@@ -161,9 +163,11 @@ class Follower:
             self._fruitless = 0
             return 0.0
         self._fruitless += 1
-        # What we have changed ourselves is told, too, often before we know that it is done.
-        failures = self._fruitless - 1 if found.is_told else self._fruitless
-        return self._engine.timing.retry_delay(failures) if failures else 0.0
+        if not found.is_told:
+            return self._engine.timing.retry_delay(self._fruitless)
+        # What this machine has changed is told, too, often before it is known here that it is
+        # done, and always if another process has done it. Others are not to wait for that.
+        return self._engine.timing.retry_delay(1) if self._fruitless > 1 else 0.0
 
     async def _look_round(self) -> None:
         """Now and then, try again what was given up, and look for what others have left here."""
@@ -190,10 +194,12 @@ class Follower:
         if key.namespace == self._namespace:
             self._news.put(BlobChange(*key, "arrived", ()))
 
-    async def _tell_news(self, tell: Tell) -> None:
-        while True:
-            change = await self._news.get()
-            if change.kind == "arrived":
-                flags = await self._engine.need_store().get_flags(change.blob_id, self._namespace)
-                change = change._replace(flags=flags)
-            await self._engine.timing.call_outside(partial(call_safely, tell, change))
+    async def _tell_next(self, tell: Tell) -> float:
+        """Tell what is next. It stays that until its flags could be read."""
+        change = self._next = self._next or await self._news.get()
+        if change.kind == "arrived":
+            flags = await self._engine.need_store().get_flags(change.blob_id, self._namespace)
+            change = change._replace(flags=flags)
+        self._next = None
+        await self._engine.timing.call_outside(partial(call_safely, tell, change))
+        return 0.0
