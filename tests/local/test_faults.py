@@ -13,6 +13,7 @@ import apsw
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.trial.unittest import TestCase
 
+from blobman import disk
 from blobman.errors import BlobNotFoundError, StoreError, StoreFullError, WrongKeyError
 from blobman.local import BlobStore, payload_writer
 from blobman.local.connection import connect, derive_key
@@ -344,7 +345,7 @@ class FlushTests(DiskTestCase):
         writer = payload_writer.PayloadWriter(self.folder)
         writer.append([content(MIB)])
         broken = OSError(errno.EIO, os.strerror(errno.EIO))
-        with patch.object(payload_writer, "fsync", side_effect=broken):
+        with patch.object(disk, "sync", side_effect=broken):
             writer.flush()
         self.assertRaises(StoreError, writer.finish)
         writer.discard()
