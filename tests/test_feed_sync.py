@@ -154,6 +154,26 @@ class QuestionTests(FeedTestCase):
         self.assertEqual(await phone.sync(), SyncResult(fetched=2, deleted=1))
         self.assertEqual(sorted(await phone.local_list()), ["a", "c", "d"])
 
+    async def test_an_id_that_is_used_again_while_the_server_is_old(self) -> None:
+        """What a download has to be was told by a server that tells nothing any more."""
+        await put(self.laptop, "a", "b")
+        await self.phone.sync()
+        await self.laptop.delete("a")
+        await self.laptop.put(doc(b"the second", "a"), 10)
+        await self.phone.refresh_sync_status_from_server()
+        await self.phone.close()
+        for blob_id in "ab":
+            await self.laptop.delete(blob_id)
+            await self.laptop.put(doc(b"the third", blob_id), 9)
+        await put(self.laptop, "c")
+        old = self.manager("phone", remote=self.url_at(await self.old_port()))
+        await old.refresh_sync_status_from_server()
+        await self.laptop.delete("c")
+        await self.laptop.put(doc(b"the second", "c"), 10)
+        self.assertEqual(await old.sync(), SyncResult(fetched=3))
+        for blob_id, data in (("a", b"the third"), ("b", b"the third"), ("c", b"the second")):
+            self.assertEqual((await old.get(blob_id)).read(), data)
+
 
 class FullTests(FeedTestCase):
     async def test_what_the_server_lost_without_a_word(self) -> None:

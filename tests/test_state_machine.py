@@ -302,7 +302,6 @@ class World:
         for name in CLIENTS:
             await self.end_following(name)
         self.proxy.faults = []
-        self.proxy.is_old = False
         self.repair()
         for name in (*CLIENTS, *CLIENTS):
             for namespace in NAMESPACES:

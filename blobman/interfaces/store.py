@@ -224,8 +224,8 @@ class IBlobStore(Interface):
         """
         Remove the record of a blob that is not here: PENDING_DOWNLOAD or FAILED_DOWNLOAD.
 
-        Any other is left alone. So is one that the server's changes have told of: they also tell
-        when it goes.
+        Any other is left alone. So is one that the server's changes have told of, and no list
+        since: they also tell when it goes.
 
         :return: fires when it is durable.
         """
@@ -268,7 +268,8 @@ class IBlobStore(Interface):
 
         Listed and not recorded: PENDING_DOWNLOAD. Here, not listed, and SYNCED or FAILED_UPLOAD:
         PENDING_UPLOAD. Neither here nor listed, and PENDING_DOWNLOAD or FAILED_DOWNLOAD: the
-        record goes away. Priorities and retry counts stay.
+        record goes away. Priorities and retry counts stay. What arrives from then on need not have
+        the tags and sizes that changes told before: a list says nothing of them.
 
         :param deleted: the ids of which the server has tombstones. What is SYNCED and among them
             was left by :meth:`apply_tombstones`, and stays SYNCED.

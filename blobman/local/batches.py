@@ -227,7 +227,7 @@ def _are_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> bo
         among = (
             f"{_table(len(rows), 4)} CROSS JOIN blobs ON {_IS_ONE}"
             " WHERE payload IS NULL AND +status = ?"
-            " AND (told_tag IS NULL OR (told_tag = column3 AND told_size = column4))"
+            " AND (told_size IS NULL OR (told_tag = column3 AND told_size = column4))"
         )
         awaited += _count(connection, among, *_flat(rows), SyncStatus.PENDING_DOWNLOAD)
     return awaited == len(arrivals) == len({it.key for it in arrivals})
@@ -269,7 +269,7 @@ def _publish_one(connection: apsw.Connection, arrival: Arrival) -> int | None:
 
 def _check_expected(connection: apsw.Connection, row: int, arrival: Arrival) -> None:
     query = (
-        "SELECT told_tag, told_size, former_tag FROM blobs WHERE id = ? AND told_tag IS NOT NULL"
+        "SELECT told_tag, told_size, former_tag FROM blobs WHERE id = ? AND told_size IS NOT NULL"
     )
     for told in _rows(connection, query, (row,)):
         Expected(*told).check(arrival.key, arrival.tag, arrival.sealed_size)
@@ -278,8 +278,10 @@ def _check_expected(connection: apsw.Connection, row: int, arrival: Arrival) -> 
 def _replace(connection: apsw.Connection, row: int, old: int, arrival: Arrival) -> int:
     (number,) = _add_payloads(connection, [arrival.payload])
     connection.execute(
-        f"UPDATE blobs SET payload = ?, retries = 0, tag = ?, seen = {_NUMBER} WHERE id = ?",
-        (number, arrival.tag, row),
+        "UPDATE blobs SET payload = column3, retries = 0, tag = column4,"
+        f" seen = {_NUMBER}, (told_tag, told_size) = {_TOLD_BY_COMING}"
+        f" FROM {_table(1, 5)} WHERE {_IS_ONE}",
+        (*arrival.key, number, arrival.tag, arrival.sealed_size),
     )
     remove_payload(connection, old)
     return number

@@ -17,6 +17,7 @@ from ..model import BlobKey, Priority, SyncStatus
 from . import records
 
 __all__ = [
+    "LAST_ID",
     "Known",
     "Progress",
     "Swept",
@@ -28,6 +29,9 @@ __all__ = [
 
 _PART = 1000
 """How many blobs, here or listed, are settled in one transaction."""
+
+LAST_ID = "~"
+"""No id comes behind it."""
 
 _S = SyncStatus
 _MISSING = (_S.PENDING_DOWNLOAD, _S.FAILED_DOWNLOAD)
@@ -76,7 +80,19 @@ def apply_listed(
     if end is not None:
         there = there[: bisect_right(there, end)]
         here = [known for known in here if known.blob_id <= end]
+    _expect_nothing(connection, namespace, behind, end)
     return Progress(end, _settle(connection, namespace, there, here, deleted))
+
+
+def _expect_nothing(
+    connection: apsw.Connection, namespace: str, behind: str, end: str | None
+) -> None:
+    """Let whatever blob come: those that were told of may have been replaced since."""
+    connection.execute(
+        "UPDATE blobs SET told_size = NULL WHERE namespace = ? AND blob_id > ? AND blob_id <= ?"
+        " AND told_size IS NOT NULL",
+        (namespace, behind, LAST_ID if end is None else end),
+    )
 
 
 def _next_known(connection: apsw.Connection, namespace: str, behind: str) -> list[Known]:
@@ -126,8 +142,8 @@ def settle_missing(connection: apsw.Connection, missing: Sequence[Known], delete
     )
     # A copy that stays has not to be replaced, but it may still be told that it was deleted.
     connection.executemany(
-        "UPDATE blobs SET told_tag = iif(status = ? AND told_tag IS NOT NULL, tag, NULL)"
-        " WHERE id = ?",
+        "UPDATE blobs SET told_tag = iif(status = ? AND told_tag IS NOT NULL, tag, NULL),"
+        " told_size = NULL WHERE id = ?",
         [(_S.SYNCED, it.row) for it in missing],
     )
     connection.executemany(

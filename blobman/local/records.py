@@ -305,10 +305,10 @@ def take_back(connection: apsw.Connection, payload: int) -> None:
 
 
 def forget_missing(connection: apsw.Connection, key: BlobKey) -> None:
-    """Remove the record of a blob that is not here, not to be deleted, and not told of."""
+    """Remove the record of a blob that is not here, not to be deleted, and not expected."""
     connection.execute(
         "DELETE FROM blobs"
-        " WHERE namespace = ? AND blob_id = ? AND status IN (?, ?) AND told_tag IS NULL",
+        " WHERE namespace = ? AND blob_id = ? AND status IN (?, ?) AND told_size IS NULL",
         (*key, *UNAVAILABLE_STATUSES),
     )
 

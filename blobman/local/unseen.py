@@ -11,7 +11,7 @@ import apsw
 from ..model import SyncStatus
 from ..reconciliation import Feed
 from .batches import portions, values_table
-from .comparison import Known, Swept, apply_tombstones, settle_missing
+from .comparison import LAST_ID, Known, Swept, apply_tombstones, settle_missing
 from .feed import find_feed, record_feed
 
 __all__ = ["Settled", "has_unseen", "settle_part"]
@@ -98,8 +98,7 @@ def _settle(
     there = _seen_among(connection, namespace, number, dead)
     gone = [blob_id for blob_id in dead if blob_id not in there]
     swept = apply_tombstones(connection, gone, namespace) if gone else Swept([], [])
-    # No id comes behind this one.
-    values = (namespace, behind, "~" if end is None else end)
+    values = (namespace, behind, LAST_ID if end is None else end)
     place = "namespace = ? AND blob_id > ? AND blob_id <= ?"
     query = f"SELECT blob_id, id, status FROM blobs WHERE {place} AND {_UNSEEN}"
     missing = [

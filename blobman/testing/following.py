@@ -89,7 +89,7 @@ class MemoryFollowingStore(MemoryStatusStore):
         if action.removes:
             del self._records[key]
         elif key in self._records:
-            self._records[key].told_tag = None
+            self._records[key].told_tag = self._records[key].told_size = None
 
     def _change(
         self,

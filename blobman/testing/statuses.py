@@ -39,6 +39,7 @@ class Record:
     :ivar content: the local copy; None if there is none.
     :ivar tag: that of the copy, sealed; None if it is not known.
     :ivar told_tag: the one that the server told last; None if it has told none.
+    :ivar told_size: the sealed size that it told; None if whatever comes is taken.
     :ivar former_tag: the one that it told of the blob that was there before.
     :ivar seen: the number of the last full comparison that has seen it.
     """
@@ -52,7 +53,7 @@ class Record:
     external: bool = False
     tag: bytes | None = None
     told_tag: bytes | None = None
-    told_size: int = 0
+    told_size: int | None = None
     former_tag: bytes | None = None
     flags: tuple[Flags, ...] = ()
     seen: int = 0
@@ -223,6 +224,7 @@ class MemoryStatusStore:
                 if record is not None and record.status is SyncStatus.PENDING_UPLOAD:
                     record.status, record.retries = SyncStatus.SYNCED, 0
                     record.tag, record.told_tag = tag or record.tag, None
+                    record.told_size = None
                     self._see(key, record)
                 elif record is None or record.status is not SyncStatus.SYNCED:
                     others.append(blob_id)
@@ -271,7 +273,7 @@ class MemoryStatusStore:
         """See :meth:`blobman.interfaces.IBlobStore.forget`."""
 
         def work(key: BlobKey) -> None:
-            if key in self._records and self._records[key].told_tag is None:
+            if key in self._records and self._records[key].told_size is None:
                 self._forget_missing(key)
 
         return self._about(blob_id, namespace, work)
@@ -318,6 +320,7 @@ class MemoryStatusStore:
         def work() -> Ids:
             unsettled = []
             for key, record in [*self._in(namespace)]:
+                record.told_size = None
                 if key.blob_id in listed:
                     if record.status is _S.PENDING_UPLOAD:
                         unsettled.append(key.blob_id)
@@ -338,6 +341,7 @@ class MemoryStatusStore:
             record.status = _S.PENDING_UPLOAD
         if record.told_tag is not None:
             record.told_tag = record.tag if record.status is _S.SYNCED else None
+            record.told_size = None
         self._forget_missing(key)
         return is_lost
 

@@ -190,7 +190,7 @@ class MemoryStore(MemoryFollowingStore):
             return
         if record is None or not (is_replaced or record.status is _S.PENDING_DOWNLOAD):
             raise illegal_change(key, None if record is None else record.status, _S.SYNCED)
-        if record.told_tag is not None:
+        if record.told_tag is not None and record.told_size is not None:
             expected = Expected(record.told_tag, record.told_size, record.former_tag)
             expected.check(key, arrival.tag, arrival.sealed_size)
         record.status, record.retries = _S.SYNCED, 0
@@ -235,7 +235,7 @@ class MemoryStore(MemoryFollowingStore):
             if record is not None and record.status is _S.PENDING_DELETE:
                 self._tombstones.add(key)
                 if record.told_tag == record.tag:
-                    record.told_tag = None
+                    record.told_tag = record.told_size = None
                 record.wait_again()
 
         return self._about(blob_id, namespace, work)

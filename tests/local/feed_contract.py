@@ -436,6 +436,46 @@ class FeedContract(StoreTestCase):
         await self.apply(gone("a"))
         self.assertIsNone(await self.status("a"))
 
+    async def test_a_list_says_nothing_of_what_arrives(self) -> None:
+        """The server has become an old one, and the id has been used again since it told of it."""
+        for size in (10, 2_000_000):
+            blob_id = f"b{size}"
+            await self.apply(there(blob_id))
+            await self.store.apply_remote_list({blob_id})
+            await self.publish(blob_id, "two", 900, data=bytes(size))
+            self.assertEqual(await self.status(blob_id), S.SYNCED)
+            # What was told is what has come: once changes are told again, they go on from there.
+            self.assertEqual(await self.outdated(), [])
+            self.assertEqual((await self.apply(there(blob_id, "two"))).outdated, [])
+            self.assertEqual((await self.apply(there(blob_id, "three"))).outdated, [blob_id])
+            # So it is with what takes the place of a copy.
+            await self.store.apply_remote_list({blob_id})
+            self.assertEqual(await self.outdated(), [blob_id])
+            await self.publish(blob_id, "four", 900, replace=True, data=bytes(size))
+            self.assertEqual(await self.outdated(), [])
+            self.assertEqual((await self.apply(gone(blob_id))).deleted, [blob_id])
+
+    async def test_what_arrives_in_a_part_of_many(self) -> None:
+        many = [f"{number:04}" for number in range(2500)]
+        await self.apply(*[there(blob_id) for blob_id in many])
+        await self.store.apply_remote_list(set(many))
+        for blob_id in (many[0], many[1000], many[-1]):
+            await self.publish(blob_id, "two")
+
+    async def test_what_a_list_has_and_the_server_does_not_give(self) -> None:
+        await self.apply(there("a"))
+        await self.store.apply_remote_list({"a"})
+        await self.store.forget("a")
+        self.assertIsNone(await self.status("a"))
+
+    async def test_what_replaces_a_copy_is_told(self) -> None:
+        """A deletion that is told next is of that, though there had been one before."""
+        await self.apply(gone("a"))
+        await self.put("a")
+        await self.store.mark_uploaded({"a": tag("one")}, "")
+        await self.publish("a", "two", replace=True)
+        self.assertEqual((await self.apply(gone("a"))).deleted, ["a"])
+
     async def test_an_id_that_is_used_again_while_it_is_being_deleted(self) -> None:
         for size in (10, 2_000_000):
             blob_id = f"b{size}"

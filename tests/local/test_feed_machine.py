@@ -7,7 +7,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from hypothesis import HealthCheck, settings
@@ -179,6 +179,7 @@ class FeedMachine(RuleBasedStateMachine):
         listed, tombstones = set(self.server.blobs), self.server.tombstones
         self.both(lambda store: store.apply_tombstones(tombstones, listed))
         self.both(lambda store: store.apply_remote_list(listed, "", tombstones).addCallback(sorted))
+        self.replace_each(listed & tombstones & set(self.ids(S.SYNCED)))
 
     @rule()
     def download(self) -> None:
@@ -203,12 +204,19 @@ class FeedMachine(RuleBasedStateMachine):
 
     @rule()
     def replace(self) -> None:
-        for item in self.both(lambda store: store.next_outdated("", 9)):
-            blob_id, name = item.blob_id, self.name(item.blob_id)
+        outdated = self.both(lambda store: store.next_outdated("", 9))
+        self.replace_each(item.blob_id for item in outdated)
+
+    def replace_each(self, ids: Iterable[str]) -> None:
+        for blob_id in ids:
+            if blob_id not in self.server.blobs:
+                continue
+            name = self.name(blob_id)
             assert name is not None
+            self.both(lambda store: store.note_older_tombstone(blob_id))  # noqa: B023
             if self.server.has(blob_id, tag(name)):
                 self.both(lambda store: store.record_tag(blob_id, tag(name)))  # noqa: B023
-            elif blob_id in self.server.blobs:
+            else:
                 self.receive(blob_id, replace=True)
 
     @rule()
