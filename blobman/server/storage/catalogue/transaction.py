@@ -334,8 +334,11 @@ class Transaction:
         """Forget garbage; see :class:`~.interface.ICatalogue`."""
         which = "key IN (SELECT value FROM json_each(?1))"
         listed = json.dumps(keys)
-        self._run(f"DELETE FROM garbage WHERE {which} AND (due > 0 OR ?2 = 0)", (listed, late))
-        self._run(f"UPDATE garbage SET due = ?2 WHERE {which}", (listed, self._now + late))
+        # Two may have removed the same payload: the later one leaves what may still turn up.
+        gone = "(?2 = 0 OR due BETWEEN 1 AND ?3)"
+        self._run(f"DELETE FROM garbage WHERE {which} AND {gone}", (listed, late, self._now))
+        again = self._now + late
+        self._run(f"UPDATE garbage SET due = ?2 WHERE {which} AND due = 0", (listed, again))
 
     def postpone(self, keys: Sequence[str]) -> None:
         """Have garbage fall due later; see :class:`~.interface.ICatalogue`."""
