@@ -150,28 +150,37 @@ class Lane:
 
     def run(self, works: Sequence[Work[Any]]) -> None:
         """Make the changes that works give in one transaction; one by one, if that was refused."""
-        changes: list[Change] = [work.call() for work in works]
-        owned = [(number, call) for number, it in enumerate(changes) for call in it.calls()]
-        # In the order of the places, in which all lanes of all processes lock them.
-        owned.sort(key=lambda it: it[1].place)
+        owned: list[tuple[Work[Any], Call]] = []
         try:
+            changes: list[Change] = [work.call() for work in works]
+            owned += [
+                (work, call)
+                for work, change in zip(works, changes, strict=True)
+                for call in change.calls()
+            ]
+            # In the order of the places, in which all lanes of all processes lock them.
+            owned.sort(key=lambda it: it[1].place)
             told = self._call([call for _, call in owned])
         except Exception as error:
-            if len(works) > 1 and _has_done_nothing(error):
-                for work in works:
-                    self.run([work])
-                return
-            for work in works:
-                work.fail(error)
-            self._announce({call.place for _, call in owned})
+            self._fail(works, owned, error)
             return
-        answers: list[list[Told]] = [[] for _ in works]
-        for (number, _), words in zip(owned, told, strict=True):
-            answers[number].append(words)
-        for work, change, answer in zip(works, changes, answers, strict=True):
+        answers = [(work, call, words) for (work, call), words in zip(owned, told, strict=True)]
+        for work, change in zip(works, changes, strict=True):
+            answer = [words for owner, _, words in answers if owner is work]
             work.attempt(partial(change.read, answer))
-        pairs = zip(owned, told, strict=True)
-        self._announce({call.place for (_, call), words in pairs if "" in words})
+        self._announce({call.place for _, call, words in answers if "" in words})
+
+    def _fail(
+        self, works: Sequence[Work[Any]], owned: Sequence[tuple[Work[Any], Call]], error: Exception
+    ) -> None:
+        if len(works) > 1 and _has_done_nothing(error):
+            for work in works:
+                self.run([work])
+            return
+        for work in works:
+            work.fail(error)
+        # They may have been done all the same.
+        self._announce({call.place for _, call in owned})
 
     def _call(self, calls: Sequence[Call]) -> list[Told]:
         """Make calls in one statement, which so is one transaction and one round trip."""
