@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 
 from .document import BlobDoc
-from .model import BlobKey, SyncStatus, check_key, check_size
+from .model import BlobKey, SyncStatus, check_key, check_namespace, check_size
 
 
 def check_doc(doc: BlobDoc, size: int, namespace: str) -> BlobKey:
@@ -44,6 +45,23 @@ def check_bool(argument: str, value: object) -> None:
     """
     if not isinstance(value, bool):
         raise TypeError(f"{argument} must be a bool, not {type(value).__name__}")
+
+
+def check_namespaces(argument: str, namespaces: Iterable[str]) -> frozenset[str]:
+    """
+    Check some namespaces.
+
+    :param argument: the argument's name, for the message.
+    :raise TypeError: they are not a collection of ``str``.
+    :raise ValueError: one of them is neither empty nor a name.
+    """
+    if isinstance(namespaces, (str, bytes)) or not isinstance(namespaces, Iterable):
+        kind = type(namespaces).__name__
+        raise TypeError(f"{argument} must be a list or a set of namespaces, not {kind}")
+    try:
+        return frozenset([check_namespace(namespace) for namespace in namespaces])
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{argument}: {error}") from None
 
 
 def check_token(token: object) -> None:

@@ -21,6 +21,7 @@ Every error that blobman raises on purpose, as one tree.
     |
     |   the server's, or the way there
     +-- InvalidBlob                  sealed bytes that do not verify
+    |   +-- ExternalBlobError        of a blob that others sealed, where none is expected
     |   +-- ReplacedMeanwhile        of a blob that the server has told to be replaced by another
     +-- MaximumRetriesError          they did not verify as often as was tried
     +-- UnauthorizedError            401 or 403: the token is not accepted
@@ -49,6 +50,7 @@ __all__ = [
     "ClosedError",
     "CursorExpiredError",
     "DeletedMeanwhile",
+    "ExternalBlobError",
     "IllegalStatusChange",
     "InvalidBlob",
     "InvalidFlagsError",
@@ -148,6 +150,10 @@ class IllegalStatusChange(BlobError):
 
 class InvalidBlob(BlobError):
     """Sealed bytes that do not verify: damaged, cut, forged, or of another blob."""
+
+
+class ExternalBlobError(InvalidBlob):
+    """What came has no seal of the user's, and that is not expected in its namespace."""
 
 
 class ReplacedMeanwhile(InvalidBlob):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from .arguments import (
     check_bool,
     check_doc,
     check_jitter,
+    check_namespaces,
     check_observer,
     check_path,
     check_rate,
@@ -27,6 +29,7 @@ from .document import BlobDoc, BlobReader
 from .errors import (
     BlobNotFoundError,
     DeletedMeanwhile,
+    ExternalBlobError,
     IllegalStatusChange,
     NotConfiguredError,
     describe,
@@ -89,6 +92,7 @@ class BlobManager(ServerQueries):
         limit_rate: float | None = None,
         allow_insecure: bool = False,
         bind: bool = True,
+        external_namespaces: Iterable[str] = (),
     ) -> None:
         """
         Nothing is read, written or connected yet.
@@ -120,6 +124,9 @@ class BlobManager(ServerQueries):
             opened nowhere else. With False, new blobs are sealed as Soledad sealed them, byte for
             byte: before version 0.2, blobman opens no others; those that say it are opened only
             where they belong all the same.
+        :param external_namespaces: where blobs are expected that others sealed, such as incoming
+            mail. They have no seal of the user's, so a server can make them up: anywhere else,
+            they do not verify.
         :raise ValueError: or ``TypeError``: an argument is wrong; the message names it.
         :raise OSError: ``cert_file`` can't be read.
         """
@@ -138,7 +145,8 @@ class BlobManager(ServerQueries):
         clock = steady_clock(reactor)
         self._throttle = Throttle(clock, check_rate(limit_rate))
         check_bool("bind", bind)
-        seals = Seals(secret, user)
+        external = check_namespaces("external_namespaces", external_namespaces)
+        self.__seals = seals = Seals(secret, user, external)
         local = None
         if key is not None:
             as_bytes(key)
@@ -225,7 +233,8 @@ class BlobManager(ServerQueries):
 
         :return: fires with a read-only binary file, at its start, that can seek. Fails with
             ``BlobNotFoundError``: neither here nor there; ``MaximumRetriesError``: it did not
-            verify in ``max_decrypt_retries`` attempts.
+            verify in ``max_decrypt_retries`` attempts; ``ExternalBlobError``: it is here, but
+            was sealed by others, and its namespace is not among ``external_namespaces``.
         """
 
         return self.__engine.begin(partial(self._get, blob_id, namespace, priority))
@@ -318,6 +327,13 @@ class BlobManager(ServerQueries):
             found = await store.get(key.blob_id, key.namespace)
         if found is None:
             raise DeletedMeanwhile.of(key.blob_id, key.namespace)
+        if found.external and not self.__seals.takes_external(key.namespace):
+            # It came before that was asked for, or to a manager that expects such blobs.
+            found.close()
+            raise ExternalBlobError(
+                f"get {describe(key.blob_id, key.namespace)}: it has no seal of the user's, and "
+                "its namespace is not among external_namespaces"
+            )
         return found
 
     async def _fetch(self, key: BlobKey, priority: Priority) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "FeedState",
     "Known",
     "Told",
+    "check_replacement",
     "reconcile",
 ]
 
@@ -180,6 +181,19 @@ class Expected(NamedTuple):
                 f"{name} is not the one that the server told of: it has {sealed_size} sealed bytes "
                 f"instead of {self.sealed_size}"
             )
+
+
+def check_replacement(key: BlobKey, was_external: bool, is_external: bool) -> None:
+    """
+    See to it that what has no seal of the user's does not take the place of what has one.
+
+    :param was_external: whether others sealed the copy that is here.
+    :param is_external: whether others sealed what came.
+    :raise InvalidBlob: it does.
+    """
+    if is_external and not was_external:
+        name = describe(key.blob_id, key.namespace)
+        raise InvalidBlob(f"{name} was sealed by the user, and what came in its place was not")
 
 
 class FeedState(NamedTuple):

@@ -517,7 +517,7 @@ class GetTests(ServerTestCase):
         preamble = Preamble(Scheme.EXTERNAL, Method.PGP, 0, bytes(16), "mail", "0", len(armored))
         stored = base64.urlsafe_b64encode(preamble.encode()) + b" " + armored
         await self.put_on_server("mail", stored, "MX")
-        phone = self.manager()
+        phone = self.manager(external_namespaces=["MX"])
         found = await phone.get("mail", "MX")
         self.assertEqual(found.read(), armored)
         self.assertTrue(found.external)
@@ -529,7 +529,7 @@ class GetTests(ServerTestCase):
             (LEGACY.blob_id, sealed_bytes(LEGACY)),
         ]:
             await self.put_on_server(blob_id, stored)
-            phone = self.manager(secret=VECTOR_SECRET)
+            phone = self.manager(secret=VECTOR_SECRET, external_namespaces=[""])
             await phone.get(blob_id)
             self.remove_from_server(blob_id)
             await phone.sync(full=True)

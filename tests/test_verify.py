@@ -95,7 +95,7 @@ class VerifyTests(ServerTestCase):
         preamble = Preamble(Scheme.EXTERNAL, Method.PGP, 0, bytes(16), "mail", "0", len(armored))
         stored = base64.urlsafe_b64encode(preamble.encode()) + b" " + armored
         await self.put_on_server("mail", stored, "MX")
-        phone = self.manager()
+        phone = self.manager(external_namespaces=["MX"])
         await phone.get("mail", "MX")
         self.assertTrue(await phone.verify("mail", "MX"))
         self.assertTrue(await phone.verify("mail", "MX", deep=True))

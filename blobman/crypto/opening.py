@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers import AEADDecryptionContext, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
-from ..errors import InvalidBlob, describe
+from ..errors import ExternalBlobError, InvalidBlob, describe
 from .keys import blob_key
 from .preamble import (
     DELIVERED,
@@ -37,7 +37,8 @@ class Opener:
     :meth:`finish`. Memory grows to the longest piece that was fed, and no further.
 
     A blob that others sealed (``external``) is not ours to decrypt: what follows its preamble
-    is given as it comes, and nothing vouches for it but the size in its preamble.
+    is given as it comes, and nothing vouches for it but the size in its preamble. Anybody can make
+    one up, so it is refused unless it is expected.
 
     :ivar preamble: the raw preamble; empty until all of it has come.
     :ivar external: whether it is a blob that others sealed; False until the preamble has come.
@@ -47,7 +48,12 @@ class Opener:
     """
 
     def __init__(
-        self, secret: bytes, blob_id: str, namespace: str = "", binding: bytes | None = None
+        self,
+        secret: bytes,
+        blob_id: str,
+        namespace: str = "",
+        binding: bytes | None = None,
+        takes_external: bool = False,
     ) -> None:
         """
         :param secret: what :func:`check_secret` gave.
@@ -55,6 +61,7 @@ class Opener:
         :param namespace: where it belongs, for the messages.
         :param binding: what its seal has to say of where it belongs, unless that says nothing.
             Without, no seal that says so is opened.
+        :param takes_external: whether it may be a blob that others sealed.
         :raise TypeError: the secret is neither ``bytes`` nor ``str``, or the id not a ``str``.
         :raise ValueError: the secret is too short, or the id is not a name.
         """
@@ -65,6 +72,7 @@ class Opener:
         self.tag = b""
         self._blob_id = blob_id
         self._binding = binding
+        self._takes_external = takes_external
         self._what = describe(blob_id, namespace)
         self._key = blob_key(secret, blob_id)
         self._iv = b""
@@ -74,6 +82,7 @@ class Opener:
         self._held = b""
         self._buffer = bytearray()
         self._failure: str | None = None
+        self._kind: type[InvalidBlob] = InvalidBlob
         self._finished = False
 
     def feed(self, data: Octets) -> memoryview:
@@ -182,8 +191,13 @@ class Opener:
                 f"scheme {preamble.scheme.name}, method {preamble.method.name} and "
                 f"rev {preamble.rev!r:.40} do not go together"
             )
+        if preamble.kind == DELIVERED and not self._takes_external:
+            reason = "it has no seal of the user's, and external blobs are not expected there"
+            raise self._refuse(reason, ExternalBlobError)
         if not is_bound_to(preamble, self._binding):
-            raise self._refuse("it was sealed for another user or namespace")
+            raise self._refuse(
+                "it was sealed for another user or namespace, or with another secret"
+            )
 
     # -- the content -------------------------------------------------------------------
 
@@ -234,13 +248,13 @@ class Opener:
 
     def _check_usable(self) -> None:
         if self._failure is not None:
-            raise InvalidBlob(self._failure)
+            raise self._kind(self._failure)
         if self._finished:
             raise ValueError(f"{self._what} is finished")
 
-    def _refuse(self, reason: str) -> InvalidBlob:
+    def _refuse(self, reason: str, kind: type[InvalidBlob] = InvalidBlob) -> InvalidBlob:
         """Fail for good."""
-        self._failure = f"{self._what}: {reason}"
+        self._failure, self._kind = f"{self._what}: {reason}", kind
         self._decryptor = None
         self._buffer = bytearray()
-        return InvalidBlob(self._failure)
+        return kind(self._failure)

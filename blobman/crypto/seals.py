@@ -8,6 +8,7 @@ that a server can't serve a blob in place of another one of that id.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 
 from ..errors import InvalidBlob, describe
 from ..model import DEFAULT_NAMESPACE, check_name, check_namespace
@@ -27,16 +28,20 @@ _BINDING_LABEL = b"blobman binding 1"
 class Seals:
     """Seals and opens the blobs of one user."""
 
-    def __init__(self, secret: str | bytes, user: str) -> None:
+    def __init__(
+        self, secret: str | bytes, user: str, external_namespaces: Iterable[str] = ()
+    ) -> None:
         """
         :param secret: more than 64 bytes; see :func:`.check_secret`.
         :param user: the one whose blobs the server is asked for.
+        :param external_namespaces: where blobs that others sealed are expected.
         :raise TypeError: the secret is neither ``bytes`` nor ``str``, or the user not a ``str``.
         :raise ValueError: the secret is too short, or the user is not a name.
         """
         self._secret = check_secret(secret)
         self._user = check_name("user", user)
         self._key = _hmac(self._secret[UNUSED_SECRET_SIZE:], _KEY_LABEL)
+        self._external_namespaces = frozenset(external_namespaces)
         self._bindings: dict[str, bytes] = {}
 
     def binding(self, namespace: str = "") -> bytes:
@@ -54,6 +59,10 @@ class Seals:
             known = self._bindings[namespace] = _hmac(self._key, message)[:BINDING_SIZE]
         return known
 
+    def takes_external(self, namespace: str = "") -> bool:
+        """Say whether blobs that others sealed are expected in a namespace."""
+        return namespace in self._external_namespaces
+
     def opener(self, blob_id: str, namespace: str = "") -> Opener:
         """
         Make what opens a blob that comes from a namespace of the user.
@@ -61,7 +70,8 @@ class Seals:
         :raise TypeError: the id or the namespace is not a ``str``.
         :raise ValueError: the id or the namespace is not a name.
         """
-        return Opener(self._secret, blob_id, namespace, self.binding(namespace))
+        binding, takes_external = self.binding(namespace), self.takes_external(namespace)
+        return Opener(self._secret, blob_id, namespace, binding, takes_external)
 
     def sealer(self, preamble: bytes, size: int, namespace: str = "") -> Sealer | Rewrapper:
         """

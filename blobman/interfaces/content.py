@@ -11,6 +11,7 @@ class IPayload(Interface):
 
     size: int = Attribute("The size of the cleartext in bytes.")
     preamble: bytes = Attribute("The raw preamble that it is sealed with; empty if there is none.")
+    external: bool = Attribute("Whether it came sealed by others, and is as it was delivered.")
     chunk_count: int = Attribute("How many chunks there are; 0 for an empty blob.")
 
     def read_now() -> bytes | None:
@@ -61,7 +62,8 @@ class IStagedBlob(Interface):
         :param sealed_size: the bytes that came, sealed.
         :return: fires when it is durable. A copy that is there already is kept, and this
             one dropped. Fails with ``InvalidBlob`` if the server's changes have told of another
-            tag or size, and with ``ReplacedMeanwhile`` if they had told of this one before; with
+            tag or size, or if this one is external and is to replace one that is not; with
+            ``ReplacedMeanwhile`` if they had told of this one before; with
             ``IllegalStatusChange`` if the blob has meanwhile been deleted, and with
             ``StoreError``. Then it is gone.
         """

@@ -158,6 +158,13 @@ class IBlobStore(Interface):
         :return: fires with their paths, sorted.
         """
 
+    def list_external(namespace: str = "") -> Deferred[Ids]:
+        """
+        List the local copies of blobs that others sealed, and that are not to be deleted.
+
+        :return: fires with ids, oldest first.
+        """
+
     def get_size_list(status: SyncStatus, namespace: str = "") -> Deferred[Sizes]:
         """
         List the local copies of a status with their sizes.

@@ -17,7 +17,7 @@ import apsw
 
 from ..errors import BlobAlreadyExistsError, IllegalStatusChange, describe
 from ..model import BlobKey, SyncStatus
-from ..reconciliation import Expected
+from ..reconciliation import Expected, check_replacement
 from . import records
 from .payload_rows import PAYLOAD_COLUMNS, Payload, payload_of, payload_row, remove_payload
 
@@ -213,7 +213,8 @@ def publish(connection: apsw.Connection, arrivals: Sequence[Arrival]) -> Sequenc
 
     :return: their numbers; None where there is a copy already, which stays.
     :raise IllegalStatusChange: one of the blobs is to be deleted, or is not to be downloaded.
-    :raise InvalidBlob: one of them is another one than the server has told of.
+    :raise InvalidBlob: one of them is another one than the server has told of, or is external and
+        would replace one that is not.
     """
     if _are_awaited(connection, arrivals):
         return _publish_awaited(connection, arrivals)
@@ -259,6 +260,8 @@ def _publish_one(connection: apsw.Connection, arrival: Arrival) -> int | None:
     if record.payload is not None:
         if arrival.replaces and record.status is SyncStatus.SYNCED:
             _check_expected(connection, record.row, arrival)
+            was_external = _is_external(connection, record.payload)
+            check_replacement(key, was_external, arrival.payload.external)
             return _replace(connection, record.row, record.payload, arrival)
         return None
     records.check_change(key, record.status, SyncStatus.SYNCED)
@@ -273,6 +276,11 @@ def _check_expected(connection: apsw.Connection, row: int, arrival: Arrival) -> 
     )
     for told in _rows(connection, query, (row,)):
         Expected(*told).check(arrival.key, arrival.tag, arrival.sealed_size)
+
+
+def _is_external(connection: apsw.Connection, payload: int) -> bool:
+    ((external,),) = _rows(connection, "SELECT external FROM payloads WHERE id = ?", (payload,))
+    return bool(external)
 
 
 def _replace(connection: apsw.Connection, row: int, old: int, arrival: Arrival) -> int:

@@ -12,6 +12,7 @@ __all__ = [
     "flags_of",
     "is_available",
     "list_available",
+    "list_external",
     "list_namespaces",
     "list_sizes",
     "list_status",
@@ -41,6 +42,17 @@ def list_available(connection: apsw.Connection, namespace: str) -> list[str]:
     query = (
         "SELECT blob_id FROM blobs"
         " WHERE namespace = ? AND payload IS NOT NULL AND status != ? ORDER BY id"
+    )
+    return [
+        blob_id for (blob_id,) in _rows(connection, query, namespace, SyncStatus.PENDING_DELETE)
+    ]
+
+
+def list_external(connection: apsw.Connection, namespace: str) -> list[str]:
+    """List those of them that others sealed, oldest first."""
+    query = (
+        "SELECT blob_id FROM blobs JOIN payloads ON payloads.id = payload"
+        " WHERE namespace = ? AND external AND status != ? ORDER BY blobs.id"
     )
     return [
         blob_id for (blob_id,) in _rows(connection, query, namespace, SyncStatus.PENDING_DELETE)

@@ -45,6 +45,10 @@ class StatusStore:
         """See :meth:`blobman.interfaces.IBlobStore.list`."""
         return self._read_in(namespace, listings.list_available)
 
+    def list_external(self, namespace: str = "") -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_external`."""
+        return self._read_in(namespace, listings.list_external)
+
     def list_status(self, status: SyncStatus, namespace: str = "") -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.list_status`."""
         return self._read_in(namespace, partial(listings.list_status, status=status))

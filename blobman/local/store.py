@@ -70,6 +70,7 @@ class StoredPayload:
     def __init__(self, chunks: Chunks, database: Database) -> None:
         self.size = chunks.payload.size
         self.preamble = chunks.payload.preamble
+        self.external = chunks.payload.external
         self.chunk_count = chunks.count
         self._chunks = chunks
         self._database = database

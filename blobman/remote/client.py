@@ -185,6 +185,8 @@ class BlobsClient(Questions):
         opener = self._seals.opener(blob_id, namespace)
         try:
             opener.feed(looked.beginning)
+            if opener.external != payload.external:
+                return None
             sealer = self._seals.sealer(opener.preamble, payload.size, namespace)
         except (InvalidBlob, ValueError):  # It is sealed with something else, or of another size.
             return None

@@ -114,6 +114,16 @@ class MemoryStatusStore:
             lambda: [key.blob_id for key, record in self._in(namespace) if record.is_available]
         )
 
+    def list_external(self, namespace: str = "") -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_external`."""
+        return self._do(
+            lambda: [
+                key.blob_id
+                for key, record in self._in(namespace)
+                if record.is_available and record.external
+            ]
+        )
+
     def list_status(self, status: SyncStatus, namespace: str = "") -> Deferred[Ids]:
         """See :meth:`blobman.interfaces.IBlobStore.list_status`."""
         return self._do(lambda: [key.blob_id for key, _ in self._waiting(namespace, status)])

@@ -12,7 +12,7 @@ from ..document import BlobReader
 from ..errors import BlobAlreadyExistsError, describe
 from ..interfaces import IBlobStore, Ids, IPayload, IStagedBlob
 from ..model import BlobKey, Priority, SyncStatus, check_key, check_size, is_legal_change
-from ..reconciliation import Expected
+from ..reconciliation import Expected, check_replacement
 from .files import open_reader, read_exactly
 from .following import MemoryFollowingStore
 from .statuses import illegal_change
@@ -26,9 +26,10 @@ _S = SyncStatus
 class MemoryPayload:
     """Some bytes in one chunk; see :class:`~blobman.interfaces.IPayload`."""
 
-    def __init__(self, content: bytes, preamble: bytes) -> None:
+    def __init__(self, content: bytes, preamble: bytes, external: bool = False) -> None:
         self.size = len(content)
         self.preamble = preamble
+        self.external = external
         self.chunk_count = 1 if content else 0
         self._content = content
 
@@ -143,7 +144,7 @@ class MemoryStore(MemoryFollowingStore):
             record = self._records.get(key)
             if record is None or record.content is None:
                 return None
-            return MemoryPayload(record.content, record.preamble)
+            return MemoryPayload(record.content, record.preamble, record.external)
 
         return self._about(blob_id, namespace, work)
 
@@ -169,7 +170,7 @@ class MemoryStore(MemoryFollowingStore):
                 if record is None or record.content is None:
                     continue
                 if record.status is _S.PENDING_UPLOAD and len(record.content) <= max_size:
-                    found[blob_id] = MemoryPayload(record.content, record.preamble)
+                    found[blob_id] = MemoryPayload(record.content, record.preamble, record.external)
             return found
 
         return self._do(work)
@@ -193,6 +194,8 @@ class MemoryStore(MemoryFollowingStore):
         if record.told_tag is not None and record.told_size is not None:
             expected = Expected(record.told_tag, record.told_size, record.former_tag)
             expected.check(key, arrival.tag, arrival.sealed_size)
+        if is_replaced:
+            check_replacement(key, record.external, arrival.external)
         record.status, record.retries = _S.SYNCED, 0
         record.content, record.preamble = arrival.content, arrival.preamble
         record.external, record.tag = arrival.external, arrival.tag

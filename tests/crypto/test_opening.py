@@ -25,6 +25,7 @@ from .vectors import (
     SECRET,
     named,
     open_in_pieces,
+    opener_of,
     sealed_bytes,
 )
 
@@ -66,11 +67,11 @@ class OpeningTestCase(SynchronousTestCase):
         Feeding them or finishing says InvalidBlob, with the blob's name and the reason; so does
         opening all of them at once.
         """
-        opener = Opener(SECRET, blob_id)
+        opener = opener_of(SECRET, blob_id)
         error = self.assertRaises(InvalidBlob, opener.open, b"".join(pieces))
         self.assertIn(f"blob {blob_id!r}: ", str(error))
         self.assertIn(reason, str(error))
-        opener = Opener(SECRET, blob_id)
+        opener = opener_of(SECRET, blob_id)
         error = self.assertRaises(InvalidBlob, open_in_pieces, opener, pieces)
         self.assertIn(f"blob {blob_id!r}: ", str(error))
         self.assertIn(reason, str(error))
@@ -86,12 +87,12 @@ class VectorTests(OpeningTestCase):
         for vector in BLOBS:
             if vector.sealed is None:
                 continue
-            opener = Opener(SECRET, vector.blob_id)
+            opener = opener_of(SECRET, vector.blob_id)
             content = open_in_pieces(opener, [vector.sealed])
             self.assertEqual(hashlib.sha256(content).hexdigest(), vector.cleartext_sha256)
             self.assertEqual(opener.preamble, read_preamble_text(vector.sealed[:736]))
             self.assertEqual((opener.size, opener.external), (vector.size, False))
-            at_once = Opener(SECRET, vector.blob_id)
+            at_once = opener_of(SECRET, vector.blob_id)
             self.assertTrue(at_once.open(vector.sealed) == content)
             self.assertEqual((at_once.size, at_once.preamble), (opener.size, opener.preamble))
 
@@ -105,23 +106,23 @@ class VectorTests(OpeningTestCase):
             sealer = Sealer(SECRET, made.encode(), vector.size)
             sealed = sealer.header() + sealer.update(vector.cleartext) + sealer.finalize()
             pieces = [sealed[at : at + 65_536] for at in range(0, len(sealed), 65_536)]
-            content = open_in_pieces(Opener(SECRET, vector.blob_id), pieces)
+            content = open_in_pieces(opener_of(SECRET, vector.blob_id), pieces)
             self.assertEqual(hashlib.sha256(content).hexdigest(), vector.cleartext_sha256)
 
     def test_legacy(self) -> None:
-        opener = Opener(SECRET, LEGACY.blob_id)
+        opener = opener_of(SECRET, LEGACY.blob_id)
         self.assertEqual(open_in_pieces(opener, [sealed_bytes(LEGACY)]), LEGACY.cleartext)
         self.assertEqual(len(opener.preamble), 542)
         self.assertEqual(
-            Opener(SECRET, LEGACY.blob_id).open(sealed_bytes(LEGACY)), LEGACY.cleartext
+            opener_of(SECRET, LEGACY.blob_id).open(sealed_bytes(LEGACY)), LEGACY.cleartext
         )
 
     def test_external(self) -> None:
-        opener = Opener(SECRET, EXTERNAL_ID)
+        opener = opener_of(SECRET, EXTERNAL_ID)
         self.assertEqual(open_in_pieces(opener, [EXTERNAL_STORED]), EXTERNAL_CONTENT)
         self.assertEqual((opener.size, opener.external), (len(EXTERNAL_CONTENT), True))
         self.assertEqual(len(opener.preamble), 552)
-        opener = Opener(SECRET, EXTERNAL_ID)
+        opener = opener_of(SECRET, EXTERNAL_ID)
         self.assertEqual(opener.open(EXTERNAL_STORED), EXTERNAL_CONTENT)
         self.assertEqual((opener.size, opener.external), (len(EXTERNAL_CONTENT), True))
 
@@ -135,7 +136,9 @@ class PiecesTests(OpeningTestCase):
             (LEGACY.blob_id, sealed_bytes(LEGACY), LEGACY.cleartext),
             (EXTERNAL_ID, EXTERNAL_STORED, EXTERNAL_CONTENT),
         ):
-            self.assertEqual(open_in_pieces(Opener(SECRET, blob_id), one_by_one(sealed)), content)
+            self.assertEqual(
+                open_in_pieces(opener_of(SECRET, blob_id), one_by_one(sealed)), content
+            )
 
     def test_cut_in_two_anywhere(self) -> None:
         for blob_id, sealed, content in (
@@ -145,24 +148,24 @@ class PiecesTests(OpeningTestCase):
         ):
             for at in range(len(sealed) + 1):
                 pieces = [sealed[:at], sealed[at:]]
-                self.assertEqual(open_in_pieces(Opener(SECRET, blob_id), pieces), content)
+                self.assertEqual(open_in_pieces(opener_of(SECRET, blob_id), pieces), content)
 
     @given(st.binary(max_size=300), st.lists(st.integers(0, 1053), max_size=30))
     def test_cut_anyhow(self, content: bytes, cuts: list[int]) -> None:
         sealed = seal(content)
         bounds = [0, *sorted(min(cut, len(sealed)) for cut in cuts), len(sealed)]
         pieces = [sealed[start:end] for start, end in pairwise(bounds)]
-        self.assertEqual(open_in_pieces(Opener(SECRET, "a"), pieces), content)
+        self.assertEqual(open_in_pieces(opener_of(SECRET, "a"), pieces), content)
 
     def test_every_type_of_octets(self) -> None:
         sealed = seal(b"content")
         for data in (bytearray(sealed), memoryview(sealed), memoryview(b"-" + sealed)[1:]):
-            opener = Opener(SECRET, "a")
+            opener = opener_of(SECRET, "a")
             self.assertEqual(bytes(opener.feed(data)), b"content")
             opener.finish()
 
     def test_the_last_16_bytes_are_held_back(self) -> None:
-        opener = Opener(SECRET, "a")
+        opener = opener_of(SECRET, "a")
         sealed = seal(b"x" * 50)
         given_out = 0
         for fed, piece in enumerate(one_by_one(sealed), start=1):
@@ -171,12 +174,12 @@ class PiecesTests(OpeningTestCase):
             self.assertEqual(opener.size, given_out)
 
     def test_what_is_given_is_read_only(self) -> None:
-        self.assertTrue(Opener(SECRET, "a").feed(seal(b"content")).readonly)
+        self.assertTrue(opener_of(SECRET, "a").feed(seal(b"content")).readonly)
         # An external blob's content lies in what the caller fed, which need not be.
-        self.assertTrue(Opener(SECRET, EXTERNAL_ID).feed(bytearray(EXTERNAL_STORED)).readonly)
+        self.assertTrue(opener_of(SECRET, EXTERNAL_ID).feed(bytearray(EXTERNAL_STORED)).readonly)
 
     def test_memory_is_used_again(self) -> None:
-        opener = Opener(SECRET, "a")
+        opener = opener_of(SECRET, "a")
         sealed = seal(bytes(100_000))
         pieces = [sealed[at : at + 10_000] for at in range(0, 100_000, 10_000)]
         views = [opener.feed(piece) for piece in pieces]
@@ -237,7 +240,7 @@ class DamageTests(OpeningTestCase):
 
     def test_another_secret(self) -> None:
         other = SECRET[:-1] + bytes([SECRET[-1] ^ 1])
-        opener = Opener(other, SMALL.blob_id)
+        opener = opener_of(other, SMALL.blob_id)
         error = self.assertRaises(InvalidBlob, open_in_pieces, opener, [sealed_bytes(SMALL)])
         self.assertIn("tag does not verify", str(error))
 
@@ -259,7 +262,7 @@ class PreambleTests(OpeningTestCase):
     """A wrong preamble is refused when its space comes, before any content is given."""
 
     def assertRefusedAtOnce(self, start: bytes, reason: str, blob_id: str = "a") -> None:
-        opener = Opener(SECRET, blob_id)
+        opener = opener_of(SECRET, blob_id)
         self.assertEqual(bytes(opener.feed(start[:-1])), b"")
         error = self.assertRaises(InvalidBlob, opener.feed, start[-1:] + b"content")
         self.assertIn(f"blob {blob_id!r}: ", str(error))
@@ -279,7 +282,7 @@ class PreambleTests(OpeningTestCase):
             scheme, method, rev = kind
             start = with_preamble(replace(PREAMBLE, scheme=scheme, method=method, rev=rev), b"")
             if kind in good:
-                Opener(SECRET, "a").feed(start)
+                opener_of(SECRET, "a").feed(start)
             else:
                 self.assertRefusedAtOnce(start, f"scheme {scheme.name}, method {method.name}")
         self.assertEqual([kind for kind in kinds if kind in good], good)
@@ -309,7 +312,7 @@ class PreambleTests(OpeningTestCase):
 
     def test_no_space(self) -> None:
         text = urlsafe_b64encode(PREAMBLE.encode())
-        opener = Opener(SECRET, "a")
+        opener = opener_of(SECRET, "a")
         opener.feed(text)
         error = self.assertRaises(InvalidBlob, opener.feed, b"A")
         self.assertIn("no preamble ends within its first 737 bytes", str(error))
@@ -327,7 +330,7 @@ class SizeTests(OpeningTestCase):
             raw = replace(PREAMBLE, content_size=content_size).encode()
             self.assertInvalid("a", [forge(raw, content)], f"speaks of {content_size} bytes")
         self.assertEqual(
-            open_in_pieces(Opener(SECRET, "a"), [forge(PREAMBLE.encode(), content)]), content
+            open_in_pieces(opener_of(SECRET, "a"), [forge(PREAMBLE.encode(), content)]), content
         )
 
     def test_a_content_size_that_is_too_small(self) -> None:
@@ -335,7 +338,7 @@ class SizeTests(OpeningTestCase):
         self.assertInvalid("a", [forge(raw, b"x" * 100)], "more content than the 99 bytes")
 
     def test_a_flood_is_stopped_before_it_is_given(self) -> None:
-        opener = Opener(SECRET, "a")
+        opener = opener_of(SECRET, "a")
         opener.feed(with_preamble(PREAMBLE, bytes(4096 + 16)))
         self.assertEqual(opener.size, 4096)
         self.assertRaises(InvalidBlob, opener.feed, b"\0")
@@ -345,7 +348,7 @@ class SizeTests(OpeningTestCase):
         delivered = replace(PREAMBLE, scheme=Scheme.EXTERNAL, method=Method.PGP, rev="0")
         for content_size in (100, 4096):
             stored = with_preamble(replace(delivered, content_size=content_size), b"x" * 100)
-            self.assertEqual(open_in_pieces(Opener(SECRET, "a"), [stored]), b"x" * 100)
+            self.assertEqual(open_in_pieces(opener_of(SECRET, "a"), [stored]), b"x" * 100)
         for content_size in (0, 99, 101, 8192):
             stored = with_preamble(replace(delivered, content_size=content_size), b"x" * 100)
             self.assertInvalid("a", [stored], "content")
@@ -353,13 +356,13 @@ class SizeTests(OpeningTestCase):
     def test_a_legacy_external_blob(self) -> None:
         delivered = replace(PREAMBLE, scheme=Scheme.EXTERNAL, method=Method.PGP, rev="0")
         stored = legacy_text(delivered) + b" anything at all"
-        self.assertEqual(open_in_pieces(Opener(SECRET, "a"), [stored]), b"anything at all")
+        self.assertEqual(open_in_pieces(opener_of(SECRET, "a"), [stored]), b"anything at all")
 
     def test_more_than_gcm_can_seal(self) -> None:
         # Nobody feeds 64 GiB in a test: the limit is brought to the legacy blob instead.
         self.patch(opening, "MAX_CONTENT_SIZE", LEGACY.size)
         sealed = sealed_bytes(LEGACY)
-        opener = Opener(SECRET, LEGACY.blob_id)
+        opener = opener_of(SECRET, LEGACY.blob_id)
         self.assertEqual(open_in_pieces(opener, [sealed]), LEGACY.cleartext)
         self.patch(opening, "MAX_CONTENT_SIZE", LEGACY.size - 1)
         self.assertInvalid(LEGACY.blob_id, [sealed], "more than 99 bytes")
@@ -367,18 +370,18 @@ class SizeTests(OpeningTestCase):
 
 class EndTests(OpeningTestCase):
     def test_after_the_end(self) -> None:
-        opener = Opener(SECRET, "a")
+        opener = opener_of(SECRET, "a")
         open_in_pieces(opener, [seal(b"content")])
         self.assertRaises(ValueError, opener.feed, b"")
         self.assertRaises(ValueError, opener.finish)
 
     def test_the_namespace_is_named(self) -> None:
-        opener = Opener(SECRET, "a", "mail")
+        opener = opener_of(SECRET, "a", "mail")
         error = self.assertRaises(InvalidBlob, opener.finish)
         self.assertIn("blob 'a' in namespace 'mail'", str(error))
 
     def test_the_cause_is_chained(self) -> None:
-        opener = Opener(SECRET, "a")
+        opener = opener_of(SECRET, "a")
         opener.feed(seal(b"")[:-1] + b"\0")
         try:
             opener.finish()
@@ -398,18 +401,18 @@ class AtOnceTests(SynchronousTestCase):
         for size in (0, 1, 2031, 2032, 2033, 4096, wrapping.SMALL, wrapping.SMALL + 1):
             content = hashlib.shake_128(b"y").digest(size)
             for octets in (bytes, bytearray, memoryview):
-                opened = Opener(SECRET, "a").open(octets(seal(content)))
+                opened = opener_of(SECRET, "a").open(octets(seal(content)))
                 self.assertTrue(opened == content, size)
                 self.assertTrue(opened.readonly)
 
     def test_once(self) -> None:
-        opener = Opener(SECRET, "a")
+        opener = opener_of(SECRET, "a")
         opener.open(seal(b"content"))
         self.assertRaises(ValueError, opener.open, seal(b"content"))
         self.assertRaises(ValueError, opener.finish)
 
     def test_not_after_a_part(self) -> None:
-        opener = Opener(SECRET, "a")
+        opener = opener_of(SECRET, "a")
         opener.feed(seal(b"content")[:7])
         error = self.assertRaises(ValueError, opener.open, seal(b"content"))
         self.assertIn("blob 'a'", str(error))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from blobman.crypto import Method, Opener, Preamble, Rewrapper, Scheme, Sealer, make_sealer
+from blobman.crypto import Method, Preamble, Rewrapper, Scheme, Sealer, make_sealer
 from blobman.crypto.preamble import write_preamble_text
 
-from .vectors import BLOBS, EXTERNAL_ID, EXTERNAL_STORED, LEGACY, SECRET, sealed_bytes
+from .vectors import BLOBS, EXTERNAL_ID, EXTERNAL_STORED, LEGACY, SECRET, opener_of, sealed_bytes
 
 
 def delivered(size: int) -> bytes:
@@ -16,7 +16,7 @@ def delivered(size: int) -> bytes:
 
 
 def resealed(stored: bytes, blob_id: str, step: int) -> tuple[bytes, bytes, int]:
-    opener = Opener(SECRET, blob_id)
+    opener = opener_of(SECRET, blob_id)
     content = bytes(opener.feed(stored))
     opener.finish()
     sealer = make_sealer(SECRET, opener.preamble, len(content))
@@ -30,7 +30,7 @@ class RewrappingTests(SynchronousTestCase):
         for step in (1, 7, 16, 1000):
             whole, tag, size = resealed(stored, blob_id, step)
             self.assertEqual((whole, tag, size), (stored, stored[-16:], len(stored)))
-        opener = Opener(SECRET, blob_id)
+        opener = opener_of(SECRET, blob_id)
         content = opener.open(stored)
         sealer = make_sealer(SECRET, opener.preamble, len(content))
         self.assertEqual(sealer.header() + sealer.seal(content), stored)
@@ -70,7 +70,7 @@ class RewrappingTests(SynchronousTestCase):
             (LEGACY.blob_id, sealed_bytes(LEGACY), Sealer),
             (EXTERNAL_ID, EXTERNAL_STORED, Rewrapper),
         ]:
-            opener = Opener(SECRET, blob_id)
+            opener = opener_of(SECRET, blob_id)
             size = len(opener.feed(stored))
             self.assertIsInstance(make_sealer(SECRET, opener.preamble, size), kind)
 

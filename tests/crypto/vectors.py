@@ -85,6 +85,11 @@ def sealed_bytes(vector: Vector) -> bytes:
     return vector.sealed
 
 
+def opener_of(secret: bytes, blob_id: str, namespace: str = "") -> Opener:
+    """Make an opener that takes what others sealed, too."""
+    return Opener(secret, blob_id, namespace, takes_external=True)
+
+
 def open_in_pieces(opener: Opener, pieces: list[bytes]) -> bytes:
     """Feed the pieces, finish, and give what came out."""
     content = b"".join(bytes(opener.feed(piece)) for piece in pieces)

@@ -60,4 +60,8 @@ class HostileServerTests(ServerTestCase):
         self.assertEqual(preamble.kind, DELIVERED)
         forged = write_preamble_text(preamble.encode()) + b" fake"
         self.replace_on_server("letter", forged)
-        self.assertEqual(await self.get("letter"), (b"fake", True))
+        with self.assertRaises(MaximumRetriesError):
+            await self.get("letter")
+        phone = self.manager(self.mktemp(), external_namespaces=[""])
+        with await phone.get("letter") as blob:
+            self.assertEqual((blob.read(), blob.external), (b"fake", True))

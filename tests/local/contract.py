@@ -16,6 +16,7 @@ from blobman.errors import (
     BlobNotFoundError,
     ClosedError,
     IllegalStatusChange,
+    InvalidBlob,
     UnreadableContentError,
     WrongSizeError,
 )
@@ -179,6 +180,7 @@ class StoreContract(StoreTestCase):
                 store.exists("a", wrong),
                 store.delete("a", wrong),
                 store.list(wrong),
+                store.list_external(wrong),
                 store.list_status(S.SYNCED, wrong),
                 store.get_size_list(S.SYNCED, wrong),
                 store.get_sync_status("a", wrong),
@@ -429,6 +431,15 @@ class StoreContract(StoreTestCase):
         await staged.publish(b"", external=True)
         file = await self.store.get("a")
         self.assertTrue(file.external)
+
+    async def test_list_external(self) -> None:
+        await self.put("mine")
+        self.assertEqual(await self.store.list_external(), [])
+        for blob_id in ("z", "a", "doomed"):
+            await (await self.begin_download(blob_id)).publish(b"", external=True)
+        await self.store.update_sync_status("doomed", S.PENDING_DELETE)
+        self.assertEqual(await self.store.list_external(), ["z", "a"])
+        self.assertEqual(await self.store.list_external("mail"), [])
 
     async def test_publish_and_the_statuses(self) -> None:
         for status in (None, *S):
@@ -701,6 +712,26 @@ class StoreContract(StoreTestCase):
             self.assertTrue(await self.read(blob_id) == content(size))
             await staged.publish(b"preamble")
             self.assertEqual(await self.read(blob_id), b"new")
+
+    async def test_what_has_no_seal_replaces_nothing_that_has_one(self) -> None:
+        for size in (10, 3 * MIB):
+            blob_id = f"size-{size}"
+            await self.put(blob_id, content(size))
+            await self.store.update_sync_status(blob_id, S.SYNCED)
+            forged = await self.replacement(blob_id, content(size, "forged"))
+            await self.fails(InvalidBlob, forged.publish(b"preamble", external=True))
+            self.assertTrue(await self.read(blob_id) == content(size))
+            self.assertEqual(await self.status(blob_id), S.SYNCED)
+            payload = await self.store.open_payload(blob_id)
+            self.assertFalse(payload.external)
+
+    async def test_what_others_sealed_is_replaced_by_either(self) -> None:
+        await (await self.begin_download("a")).publish(b"", external=True)
+        for data, external in ((b"another", True), (b"sealed", False)):
+            await (await self.replacement("a", data)).publish(b"", external)
+            self.assertEqual(await self.read(), data)
+            payload = await self.store.open_payload("a")
+            self.assertIs(payload.external, external)
 
     async def test_a_replacement_that_is_not_wanted(self) -> None:
         await self.bring_to(S.SYNCED)

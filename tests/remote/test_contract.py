@@ -19,7 +19,7 @@ class FolderOverTCPTests(RemoteContract, ServerTestCase):
         ca_file = self.ca_file if self.tls else None
         exchanges = Exchanges(reactor, USER, self.token, ca_file)
         self.addCleanup(exchanges.close)
-        seals = Seals(self.secret, USER)
+        seals = Seals(self.secret, USER, [""])
         self.remote = BlobsClient(exchanges, self.url, seals)
         self.stream = BlobsStream(exchanges, self.url_at(self.port, "stream"), seals)
 
@@ -35,6 +35,6 @@ class MemoryTests(RemoteContract, TestCase):
         self.addCleanup(server.stop)
         exchanges = Exchanges(reactor, server.user, server.token)
         self.addCleanup(exchanges.close)
-        seals = Seals(self.secret, server.user)
+        seals = Seals(self.secret, server.user, [""])
         self.remote = BlobsClient(exchanges, server.remote, seals)
         self.stream = BlobsStream(exchanges, server.remote_stream, seals)
