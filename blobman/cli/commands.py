@@ -47,18 +47,25 @@ class Session:
         *,
         server: bool | None = None,
         by_blob: bool = False,
+        external: str | None = None,
     ) -> AsyncIterator[BlobManager]:
         """
         Make a manager, see ``Settings.open_manager``, and close it at the end, come what may.
 
         :param by_blob: see ``showing_progress``.
+        :param external: see ``Settings.open_manager``.
         """
         from .progress import showing_progress
         from .waiting import until_ended
 
         with showing_progress(self.reactor, self.screen, by_blob) as observer:
             manager = self.settings.open_manager(
-                self.reactor, observer, store=self.store, server=server, secret=self.secret
+                self.reactor,
+                observer,
+                store=self.store,
+                server=server,
+                secret=self.secret,
+                external=external,
             )
             try:
                 yield manager

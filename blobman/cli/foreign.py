@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from blobman import BlobManager, MaximumRetriesError, RetriableTransferError, WrongKeyError
+from blobman import (
+    BlobManager,
+    ExternalBlobError,
+    MaximumRetriesError,
+    RetriableTransferError,
+    WrongKeyError,
+)
 
 TRIED = 3
 """How many blobs are fetched before the secret is blamed: one of them can be damaged."""
@@ -31,7 +37,8 @@ async def check_secret(manager: BlobManager, namespace: str) -> None:
     except RetriableTransferError:
         # Those who wait for the server, and try again, will see.
         return
-    if failures and len(failures) == len(tried):
+    are_sealed = not any(isinstance(it.__cause__, ExternalBlobError) for it in failures.values())
+    if failures and are_sealed and len(failures) == len(tried):
         raise WrongKeyError(
             "what is on the server was sealed with another secret than the one of this machine: "
             "blobman init --recover takes the recovery code of the keys that sealed it"

@@ -25,10 +25,13 @@ class _Entry(NamedTuple):
     there: bool | None = None
     status: SyncStatus | None = None
     size: int | None = None
+    external: bool | None = None
 
     def cells(self) -> list[str]:
         where = {(True, True): "both", (False, True): "server", (False, False): "nowhere"}
         status = "-" if self.status is None else self.status.name
+        if self.external:
+            status += ", external"
         size = "-" if self.size is None else size_text(self.size)
         place = where.get((bool(self.here), bool(self.there)), "local")
         return [self.blob_id, place, status, size]
@@ -108,13 +111,15 @@ async def _compare(
     """
     assert manager.local is not None
     there = None if listed is None else dict.fromkeys(listed)
+    external = set(await manager.local.list_external(namespace))
     entries = []
     for status in SyncStatus:
         sizes = dict(await manager.local.get_size_list(status, namespace))
         for blob_id in await manager.local_list_status(status, namespace):
             is_there = None if there is None else blob_id in there
             here = blob_id in sizes
-            entries.append(_Entry(blob_id, here, is_there, status, sizes.get(blob_id)))
+            is_external = blob_id in external if here else None
+            entries.append(_Entry(blob_id, here, is_there, status, sizes.get(blob_id), is_external))
     if there is None:
         return [entry for entry in entries if entry.here]
     known = {entry.blob_id for entry in entries}

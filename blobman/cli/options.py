@@ -62,6 +62,7 @@ SETTINGS = (
     Setting("key_file", "FILE", "Holds the key of the local store."),
     Setting("secret_file", "FILE", "Holds the secret that blobs are sealed with."),
     Setting("passphrase_file", "FILE", "Holds the passphrase, if nobody is there to be asked."),
+    Setting("external_namespaces", "NAMES", "Where others deliver blobs, with commas between."),
     Setting("limit_rate", "SIZE", "Bytes of blobs in a second, in all, such as 500kB; none: any."),
 )
 

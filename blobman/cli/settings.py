@@ -104,6 +104,7 @@ class Settings:
         store: bool = False,
         server: bool | None = None,
         secret: bool = False,
+        external: str | None = None,
     ) -> BlobManager:
         """
         Make a manager, with what it needs and no more.
@@ -111,6 +112,7 @@ class Settings:
         :param store: with the local store.
         :param server: with the server; None for when there is one.
         :param secret: blobs are going to be sealed or opened, if there is a server.
+        :param external: a namespace where blobs that others sealed are expected this time.
         :raise click.UsageError: a setting is missing or wrong, or a file can't be used.
         """
         from blobman import BlobManager
@@ -137,6 +139,7 @@ class Settings:
                 observer=observer,
                 limit_rate=read_rate(self.get("limit_rate") or "none"),
                 allow_insecure=is_on(self.get("insecure")),
+                external_namespaces=self.external_namespaces() | _only(external),
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error
@@ -144,6 +147,10 @@ class Settings:
             raise click.UsageError(
                 f"file of authorities {authority!r}: {error.strerror}"
             ) from error
+
+    def external_namespaces(self) -> set[str]:
+        """Give the namespaces where blobs that others sealed are expected; none need be one."""
+        return {name for name in (self.get("external_namespaces") or "").split(",") if name}
 
     def _server_url(self, wanted: bool | None) -> str | None:
         if wanted is None:
@@ -169,3 +176,7 @@ class Settings:
             return self.keys.secret
         path = self.need("secret_file", "no secret to seal blobs with")
         return read_secret("secret", path, self.remark)
+
+
+def _only(namespace: str | None) -> set[str]:
+    return set() if namespace is None else {namespace}

@@ -33,6 +33,7 @@ async def verify(session: Session, ids: tuple[str, ...], namespace: str, deep: b
     from .waiting import in_lanes
 
     equal = 0
+    external: set[str] = set()
 
     async def compare(blob_id: str) -> None:
         nonlocal equal
@@ -49,16 +50,20 @@ async def verify(session: Session, ids: tuple[str, ...], namespace: str, deep: b
         else:
             equal += 1
             if session.screen.as_json:
-                session.screen.result("", verified=blob_id)
+                session.screen.result("", verified=blob_id, external=blob_id in external)
 
     async with session.manager(server=True) as manager:
         chosen = ids or await manager.local_list_status(SyncStatus.SYNCED, namespace)
+        assert manager.local is not None
+        external.update(await manager.local.list_external(namespace))
         if deep:
-            assert manager.local is not None
             sizes = dict(await manager.local.get_size_list(SyncStatus.SYNCED, namespace))
             session.screen.tally.expect(sizes[it] for it in chosen if it in sizes)
         await in_lanes(LANES, chosen, compare)
     session.screen.remark(f"{equal} {'are' if equal != 1 else 'is'} the same on the server")
+    unsealed = len(external.intersection(chosen))
+    if unsealed:
+        session.screen.remark(f"{unsealed} of them external: nothing vouches for what they say")
 
 
 def _is_unreachable(error: BaseException) -> bool:

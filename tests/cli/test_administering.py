@@ -105,7 +105,7 @@ class VerifyTests(ServerCase):
             outcome = await self.run_command("verify", *options)
             self.assertEqual((outcome.code, outcome.err), (0, "2 are the same on the server\n"))
         records = (await self.succeed("verify", "a", "--json")).records
-        self.assertEqual(records, [{"verified": "a"}])
+        self.assertEqual(records, [{"verified": "a", "external": False}])
 
     async def test_progress(self) -> None:
         for blob_id in ("a", "b"):

@@ -69,10 +69,28 @@ class ListTests(ServerCase):
         self.assertEqual(
             {record.pop("id"): record for record in records},
             {
-                "kept": {"here": True, "there": False, "status": "LOCAL_ONLY", "size": 2},
-                "sent": {"here": True, "there": True, "status": "SYNCED", "size": 1},
+                "kept": {
+                    "here": True,
+                    "there": False,
+                    "status": "LOCAL_ONLY",
+                    "size": 2,
+                    "external": False,
+                },
+                "sent": {
+                    "here": True,
+                    "there": True,
+                    "status": "SYNCED",
+                    "size": 1,
+                    "external": False,
+                },
                 "theirs": {"here": False, "there": True},
-                "waits": {"here": True, "there": False, "status": "PENDING_UPLOAD", "size": 3},
+                "waits": {
+                    "here": True,
+                    "there": False,
+                    "status": "PENDING_UPLOAD",
+                    "size": 3,
+                    "external": False,
+                },
             },
         )
 

@@ -13,7 +13,15 @@ from blobman.cli.secretfiles import new_secret, read_secret, write_secret
 
 from .harness import NOWHERE, CommandCase, ServerCase
 
-OPTIONAL = ("config", "insecure", "ca", "remote_stream", "passphrase_file", "limit_rate")
+OPTIONAL = (
+    "config",
+    "insecure",
+    "ca",
+    "remote_stream",
+    "passphrase_file",
+    "external_namespaces",
+    "limit_rate",
+)
 
 
 class WhereTests(ServerCase):
