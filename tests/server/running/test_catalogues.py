@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.server.running.catalogues import DatabasePlace, FolderPlace, place_of
+from blobman.server.running.plugin import Options
 
 
 class PlaceTests(SynchronousTestCase):
@@ -34,3 +36,13 @@ class PlaceTests(SynchronousTestCase):
             ("postgresql:///d?host=/run/pg", "postgresql:///d?host=/run/pg"),
         ):
             self.assertEqual(place_of(url).shown, shown)
+
+    def test_a_plugin_says_what_is_wrong_with_one(self) -> None:
+        for url, words in (
+            ("postgresql://u:hidden@[::1/db", "--catalogue: that is no URL of a database"),
+            ("mysql://u:hidden@h/db", "--catalogue: a catalogue must be sqlite:DIR"),
+        ):
+            options = ["--data", self.mktemp(), "--listen", "tcp:0", "--catalogue", url]
+            error = self.assertRaises(UsageError, Options().parseOptions, options)
+            self.assertIn(words, str(error))
+            self.assertNotIn("hidden", str(error))
