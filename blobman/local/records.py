@@ -290,11 +290,13 @@ def take_back(connection: apsw.Connection, payload: int) -> None:
     """
     Undo what was recorded last: a blob that was put is gone, one that came waits again.
 
+    So does one that the server has told of since a blob was put here under its id.
+
     :param payload: the number of its payload.
     """
-    query = "SELECT id, status FROM blobs WHERE payload = ?"
-    for row, status in _rows(connection, query, (payload,)):
-        if status == SyncStatus.SYNCED:
+    query = "SELECT id, status = ? OR told_tag IS NOT NULL FROM blobs WHERE payload = ?"
+    for row, is_there in _rows(connection, query, (SyncStatus.SYNCED, payload)):
+        if is_there:
             connection.execute(
                 "UPDATE blobs SET status = ?, payload = NULL, tag = NULL WHERE id = ?",
                 (SyncStatus.PENDING_DOWNLOAD, row),

@@ -16,7 +16,7 @@ from blobman.errors import BlobError, ClosedError, StoreError
 from blobman.local import BlobStore
 from blobman.local.budget import ByteBudget
 from blobman.local.database import _FILERS
-from blobman.model import SyncStatus
+from blobman.model import FIRST_CURSOR, ChangesPage, RemoteChange, SyncStatus
 
 from .contract import MIB, content
 from .pump import Pump
@@ -129,6 +129,25 @@ class CancelTests(PumpedTestCase):
         put.cancel()
         self.assertRaises(CancelledError, self.pump.wait, put)
         self.assertIsNone(self.pump.wait(self.store.get_sync_status("a")))
+
+    def test_the_server_has_told_of_its_id_since(self) -> None:
+        """What is taken back makes room for that: the server does not tell of it again."""
+        both = threading.Barrier(2, timeout=60)
+        held, gate = self.hold_writer()
+        told = RemoteChange("a", bytes(16), 1000, 1, ())
+        put = self.put("a", 1000)
+        applied = self.store.apply_changes(ChangesPage([told], "c1", False), FIRST_CURSOR)
+        last = self.database.write(lambda _: both.wait())
+        gate.set()
+        both.wait()
+        put.cancel()
+        self.assertRaises(CancelledError, self.pump.wait, put)
+        for work in (held, applied, last):
+            self.pump.wait(cast(Any, work))
+        status = self.pump.wait(self.store.get_sync_status("a"))
+        assert status is not None
+        self.assertEqual(status[0], SyncStatus.PENDING_DOWNLOAD)
+        self.assertIsNone(self.pump.wait(self.store.get("a")))
 
     def test_work_that_waits_is_not_begun(self) -> None:
         begun: list[int] = []
