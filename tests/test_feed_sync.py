@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -333,6 +334,14 @@ class OddServerTests(RawServerTestCase):
             await self.manager.sync()
         self.assertIn("again and again", str(caught.exception))
         self.assertLessEqual(len(self.requests), 5)
+
+    async def test_nothing_for_ever(self) -> None:
+        self.tell(
+            (200, {"changes": [], "cursor": f"c{number}", "more": True}) for number in count()
+        )
+        with self.assertRaises(ServerError) as caught:
+            await self.manager.sync()
+        self.assertIn("again and again", str(caught.exception))
 
     async def test_every_cursor_is_refused(self) -> None:
         def pages() -> Iterator[tuple[int, Any]]:

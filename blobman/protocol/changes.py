@@ -146,9 +146,9 @@ def _read_change(item: object) -> RemoteChange:
         case [str(blob_id), str(tag), int(size), int(date), list(flags)] if (
             is_name(blob_id) and _is_number(size) and _is_number(date)
         ):
-            return RemoteChange(
-                blob_id, read_tag(tag), size, date, tuple(_read_flag(flag) for flag in flags)
-            )
+            # Once each, however often a server repeats it.
+            once = dict.fromkeys(map(_read_flag, flags))
+            return RemoteChange(blob_id, read_tag(tag), size, date, tuple(once))
     raise ProtocolError(f"not a change: {item!r:.80}")
 
 

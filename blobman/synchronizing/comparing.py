@@ -37,6 +37,33 @@ def is_due(feed: FeedState, now: float) -> bool:
     return not -DAY <= now - feed.compared < FULL_INTERVAL
 
 
+MOST_EMPTY = 100
+"""How many answers in a row may tell of nothing, and say that there is more."""
+
+
+class Way:
+    """What a reading has come past, by which it can tell that it comes to no end."""
+
+    def __init__(self) -> None:
+        """It has come past nothing."""
+        self._passed: set[str] = set()
+        self._empty = 0
+
+    def check(self, since: str, page: ChangesPage) -> None:
+        """
+        See to it that a page, which follows a cursor, leads on.
+
+        :raise ServerError: the server never comes to an end.
+        """
+        if since in self._passed:
+            # Another manager of this store has begun anew meanwhile.
+            self._passed.clear()
+        self._passed.add(since)
+        self._empty = 0 if page.changes else self._empty + 1
+        if page.more and (page.cursor in self._passed or self._empty > MOST_EMPTY):
+            raise ServerError("list changes: the server tells the same again and again")
+
+
 @dataclass
 class Differences:
     """
@@ -122,30 +149,24 @@ class Comparer:
         return found
 
     async def _read_to_end(self, namespace: str, found: Differences) -> None:
-        passed: set[str] = set()
-        while not await self._read_page(namespace, found, passed):
+        way = Way()
+        while not await self._read_page(namespace, found, way):
             pass
 
-    async def _read_page(self, namespace: str, found: Differences, passed: set[str]) -> bool:
+    async def _read_page(self, namespace: str, found: Differences, way: Way) -> bool:
         """
         Read the next page, and apply it.
 
-        :param passed: the cursors that there were.
         :return: whether that was all.
         """
         feed = await self._store.get_feed(namespace)
-        if feed.cursor in passed:
-            # Another manager of this store has begun anew meanwhile.
-            passed.clear()
         with self._changes.watch(namespace) as own:
             ask = partial(self._remote.changes, feed.cursor, namespace)
             answer = await self._requests.make(Priority.DEFAULT, ask)
             if isinstance(answer, list):
                 await self._compare_lists(namespace, set(answer), own, found)
                 return True
-            passed.add(feed.cursor)
-            if answer.more and answer.cursor in passed:
-                raise ServerError("list changes: the server tells the same again and again")
+            way.check(feed.cursor, answer)
             if own.outdates(answer):
                 return False
             is_current = await self._apply(namespace, answer, feed.cursor, found)

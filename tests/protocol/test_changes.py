@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "changes.json").re
 
 names = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True) | st.just("x" * 254)
 numbers = st.integers(0, 2**63 - 1)
-flags = st.lists(st.sampled_from(Flags), max_size=5).map(tuple)
+flags = st.lists(st.sampled_from(Flags), max_size=5, unique=True).map(tuple)
 present = st.builds(
     RemoteChange, names, st.binary(min_size=16, max_size=16), numbers, numbers, flags
 )
@@ -186,6 +187,14 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(read_page(write_page(page), query), page)
         with self.assertRaises(ProtocolError):
             read_page(write_page(page), replace(query, limit=2))
+
+    def test_flags_that_are_repeated(self) -> None:
+        tag = base64.urlsafe_b64encode(bytes(16)).decode()
+        repeated = ["FAILED", *["PENDING"] * 1000, "FAILED"]
+        change = ["a", tag, 800, 1, repeated]
+        body = json.dumps({"changes": [change], "cursor": "c", "more": False}).encode()
+        page = read_page(body, ChangesQuery())
+        self.assertEqual(page.changes[0].flags, (Flags.FAILED, Flags.PENDING))
 
     def test_more_without_an_end(self) -> None:
         body = write_page(ChangesPage([], "before", True))
