@@ -26,6 +26,7 @@ COULD_NOT_COMPARE = 2
 
 @click.command("sweep")
 @click.option("--list", "by_list", is_flag=True, help="List all that is there.")
+@click.option("--deep", is_flag=True, help="Read the content of all large blobs, too.")
 @click.option("--remove", is_flag=True, help="Remove what the catalogue does not know.")
 @click.option(
     "--data",
@@ -40,6 +41,7 @@ COULD_NOT_COMPARE = 2
 @json_option()
 def sweep(
     by_list: bool,
+    deep: bool,
     remove: bool,
     data: str | None,
     catalogue: str | None,
@@ -71,7 +73,7 @@ def sweep(
             screen.result(finding.text, **finding.fields())
 
         try:
-            removed = await sweeping.sweep(reactor, data, catalogue, payloads, remove, show)
+            removed = await sweeping.sweep(reactor, data, catalogue, payloads, deep, remove, show)
         except ValueError as error:
             raise click.UsageError(f"--{error}") from error
         except (StoreError, OSError) as error:

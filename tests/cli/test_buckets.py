@@ -47,7 +47,7 @@ class BucketTests(ServerCase):
         assert isinstance(backend, Backend)
         await self.service.stopService()
         settings = "--list", "--data", self.path("data"), "--payloads", self.bucket
-        outcome = await self.run_command("server", "sweep", *settings)
+        outcome = await self.run_command("server", "sweep", *settings, "--deep")
         self.assertEqual((outcome.code, outcome.lines), (0, []), outcome)
         await backend.open()
         (stored,) = [row async for row in rows_of(backend)]

@@ -17,6 +17,7 @@ async def sweep(
     data: str | None,
     catalogue: str | None,
     payloads: str | None,
+    deep: bool,
     remove: bool,
     tell: Callable[[Finding], object],
 ) -> int:
@@ -25,6 +26,7 @@ async def sweep(
     the catalogue is in a folder.
 
     :param data: the data folder; see :func:`.configuration.make_service` for it and the others.
+    :param deep: read all payloads; else only their sizes are compared.
     :param remove: remove what the catalogue does not know, unless it is young.
     :param tell: is told what is found.
     :return: how many have been removed. Raises ``StoreError`` if the payloads are beside the
@@ -35,7 +37,8 @@ async def sweep(
         raise StoreError("the payloads are beside the catalogue: use blobman server check")
     await backend.open()
     try:
-        comparison = Sweep(backend.catalogue, backend.payloads, time.time)
+        read = backend.read if deep else None
+        comparison = Sweep(backend.catalogue, backend.payloads, time.time, read)
         async for finding in comparison.findings():
             tell(finding)
         return await comparison.remove() if remove else 0

@@ -11,10 +11,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 
 import apsw
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer
+from zope.interface import implementer
 
+from ....errors import BlobNotFoundError
 from ....sqlite import ask, transaction
 from ..catalogue.interface import LEASE, ICatalogue, PayloadRow
-from ..interface import DamagedError
+from ..interface import BlobName, DamagedError, IStoredBlob
 from ..payloads.interface import IPayloads, Listed
 from .findings import Finding, Kind
 
@@ -37,6 +41,20 @@ _UNKNOWN = """
 """
 
 
+@implementer(IConsumer)
+class _Nowhere:
+    """Where bytes go that only have to be looked at."""
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Take a producer."""
+
+    def unregisterProducer(self) -> None:
+        """Forget it."""
+
+    def write(self, data: bytes) -> None:
+        """Drop some bytes."""
+
+
 class Sweep:
     """
     A comparison. The listing is kept in a temporary file: memory does not grow with it.
@@ -47,11 +65,17 @@ class Sweep:
     :param catalogue: open.
     :param payloads: its store, open.
     :param now: gives seconds since the epoch.
+    :param read: opens a blob, so that all payloads are read; None if they are not.
     """
 
     def __init__(
-        self, catalogue: ICatalogue, payloads: IPayloads, now: Callable[[], float]
+        self,
+        catalogue: ICatalogue,
+        payloads: IPayloads,
+        now: Callable[[], float],
+        read: Callable[[BlobName], Deferred[IStoredBlob]] | None = None,
     ) -> None:
+        self._read = read
         self._catalogue = catalogue
         self._payloads = payloads
         self._began = now()
@@ -70,7 +94,10 @@ class Sweep:
         await self._claim()
         async for row in self._rows():
             fault = self._fault_of(row)
-            if fault is not None and await self._is_damaged(row):
+            if fault is not None and not await self._is_damaged(row):
+                continue
+            fault = fault or await self._fault_in(row)
+            if fault is not None:
                 yield Finding(Kind.PAYLOAD, row.key, fault, 0, row.name, row.key)
         # What was published meanwhile had been claimed before; what was deleted is claimed now.
         await self._claim()
@@ -109,6 +136,23 @@ class Sweep:
             return "it is missing"
         size = found[0][0]
         return None if size == row.size else f"it has {size} bytes instead of {row.size}"
+
+    async def _fault_in(self, row: PayloadRow) -> str | None:
+        """Read a payload, if that is wanted: it is held against its digests as it comes."""
+        if self._read is None:
+            return None
+        try:
+            stored = await self._read(row.name)
+            try:
+                await stored.write_to(_Nowhere())
+            finally:
+                stored.close()
+        except DamagedError as error:
+            return str(error)
+        except BlobNotFoundError:
+            # It has been deleted meanwhile.
+            return None
+        return None
 
     async def _is_damaged(self, row: PayloadRow) -> bool:
         """Look again: it may have come after the listing, or have been deleted meanwhile."""

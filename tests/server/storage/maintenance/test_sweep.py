@@ -95,6 +95,24 @@ class SweepTests(TestCase):
             [(Kind.PAYLOAD, missing, "large-1"), (Kind.PAYLOAD, other, "large-2")],
         )
 
+    async def test_what_has_other_bytes(self) -> None:
+        """Only who reads them finds out."""
+        await self.fill()
+        upload = await self.backend.receive(name("little"))
+        await upload.write([sealed("little")])
+        await upload.publish()
+        for blob_id, content in (("large-1", sealed("1", LARGE)), ("little", sealed("little"))):
+            other = await self.key_of(blob_id)
+            await self.payloads.remove([other])
+            writer = await self.payloads.create(other)
+            await writer.write([content[:-1] + b"?"])
+            await writer.commit()
+        self.assertEqual(await self.found(), [])
+        now = time.time()
+        deep = Sweep(self.backend.catalogue, self.payloads, lambda: now, self.backend.read)
+        named = [it.name async for it in deep.findings()]
+        self.assertEqual(named, [name("large-1"), name("little")])
+
     async def test_what_nobody_knows(self) -> None:
         await self.fill()
         stray = await self.write()
