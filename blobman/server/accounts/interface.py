@@ -60,6 +60,10 @@ class Quotas(NamedTuple):
     default: int | None
     users: dict[str, int | None]
 
+    def of(self, user: str) -> int | None:
+        """Tell the quota of a user."""
+        return self.users.get(user, self.default)
+
 
 class IAccounts(Interface):
     """What the server asks of the place where users are known."""

@@ -19,6 +19,7 @@ from ....protocol import ListQuery
 from ...accounts.interface import Quotas, TokenInfo, Tokens, Usage
 from ..interface import SMALL, BlobName, DamagedError, FlagList, UnavailableError
 from .interface import LAST, PAGE, Change, Entry, History, Page, PayloadRow, StoreMark
+from .listing import order_of, read_page
 from .rows import check_entry, digit_of, payload_row, read_flags
 
 _FIND = """
@@ -127,28 +128,20 @@ class Questions:
         sources = _sources(query)
         if place is None or not sources:
             return Page([], None)
-        by_date, is_ascending = query.order_by is not None, query.order_by != "-date"
-        # An index has all that is asked for, but no dates in the order of ids.
-        columns, order = ("date, id", "date {0}, id {0}") if by_date else ("id", "id {0}")
-        last_date = ("max(date)" if is_ascending else "min(date)") if by_date else "0"
-        bound = ""
-        bounds: tuple[int | str, ...] = ()
-        if after is not None:
-            bounds = after if by_date else after[1:]
-            sign = ">" if is_ascending else "<"
-            bound = f" AND ({columns}) {sign} ({', '.join('?' * len(bounds))})"
+        order = order_of(query)
+        bounds = () if after is None else order.bounds(after)
+        bound = f" AND ({order.columns}) {order.sign} ({', '.join('?' * len(bounds))})"
         selects, values = [], []
         for source, own_values in sources:
-            selects.append(f"SELECT {columns} FROM {source}{bound}")
+            selects.append(f"SELECT {order.columns} FROM {source}{bound if bounds else ''}")
             values += [place[0], *own_values, *bounds]
         inner = " UNION ALL ".join(selects)
         joined, date, number = self._ask(
-            f"SELECT group_concat(id, ' '), {last_date}, count(*) FROM"
-            f" ({inner} ORDER BY {order.format('ASC' if is_ascending else 'DESC')} LIMIT ?)",
+            f"SELECT group_concat(id, ' '), {order.last_date}, count(*) FROM"
+            f" ({inner} ORDER BY {order.clause} LIMIT ?)",
             [*values, most],
         )[0]
-        ids = joined.split(" ") if joined else []
-        return Page(ids, (date, ids[-1]) if number == most else None)
+        return read_page(joined, date, number == most)
 
     def count(self, user: str, query: ListQuery) -> int:
         """Count; see :class:`~.interface.ICatalogue`."""
@@ -241,10 +234,7 @@ class Questions:
         rows = self._ask(
             "SELECT user, sum(blobs), sum(size) FROM places GROUP BY user HAVING sum(blobs)"
         )
-        return [
-            Usage(user, blobs, size, quotas.users.get(user, quotas.default))
-            for user, blobs, size in rows
-        ]
+        return [Usage(user, blobs, size, quotas.of(user)) for user, blobs, size in rows]
 
     def quotas(self) -> Quotas:
         """Tell who may keep how much; see :class:`~.interface.ICatalogue`."""

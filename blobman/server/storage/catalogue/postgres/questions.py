@@ -11,6 +11,7 @@ from .....protocol import ListQuery
 from ....accounts.interface import Quotas, TokenInfo, Tokens, Usage
 from ...interface import SMALL, BlobName, DamagedError, FlagList
 from ..interface import LAST, PAGE, Change, Entry, History, Page, PayloadRow, StoreMark
+from ..listing import order_of, read_page
 from ..rows import check_entry, digit_of, payload_row, read_flags
 from .sessions import Session
 
@@ -123,27 +124,24 @@ class Questions:
         sources = _sources(query)
         if not sources:
             return Page([], None)
-        by_date, is_ascending = query.order_by is not None, query.order_by != "-date"
-        # An index has all that is asked for, but no dates in the order of ids.
-        columns, order = ("date, id", "date {0}, id {0}") if by_date else ("id", "id {0}")
-        last_date = ("max(date)" if is_ascending else "min(date)") if by_date else "0"
-        order = order.format("ASC" if is_ascending else "DESC")
+        order = order_of(query)
         values = {**_in_place(user, query), "most": most}
         bound = ""
         if after is not None:
-            values.update(date=after[0], after=after[1])
-            bounds = "%(date)s, %(after)s" if by_date else "%(after)s"
-            bound = f"AND ({columns}) {'>' if is_ascending else '<'} ({bounds})"
-        limited = f"{bound} ORDER BY {order} LIMIT %(most)s"
-        inner = " UNION ALL ".join(f"(SELECT {columns} FROM {it} {limited})" for it in sources)
-        # The ids in one text: a row for each would keep other threads from running.
+            names = order.columns.split(", ")
+            values.update(zip(names, order.bounds(after), strict=True))
+            bounds = ", ".join(f"%({name})s" for name in names)
+            bound = f"AND ({order.columns}) {order.sign} ({bounds})"
+        limited = f"ORDER BY {order.clause} LIMIT %(most)s"
+        inner = " UNION ALL ".join(
+            f"(SELECT {order.columns} FROM {it} {bound} {limited})" for it in sources
+        )
         [(joined, date, number)] = self._ask(
-            f"SELECT string_agg(id, ' '), {last_date}, count(*)"
-            f" FROM (SELECT * FROM ({inner}) AS one ORDER BY {order} LIMIT %(most)s) AS listed",
+            f"SELECT string_agg(id, ' '), {order.last_date}, count(*)"
+            f" FROM (SELECT * FROM ({inner}) AS one {limited}) AS listed",
             values,
         )
-        ids = joined.split(" ") if joined else []
-        return Page(ids, (date, ids[-1]) if number == most else None)
+        return read_page(joined, date, number == most)
 
     def count(self, user: str, query: ListQuery) -> int:
         """Count."""
@@ -233,10 +231,7 @@ class Questions:
             "SELECT user_name, sum(blobs)::bigint, used FROM accounts JOIN places USING (account)"
             " GROUP BY account HAVING sum(blobs) > 0 ORDER BY user_name"
         )
-        return [
-            Usage(user, blobs, size, quotas.users.get(user, quotas.default))
-            for user, blobs, size in rows
-        ]
+        return [Usage(user, blobs, size, quotas.of(user)) for user, blobs, size in rows]
 
     def quotas(self) -> Quotas:
         """Tell who may keep how much."""
