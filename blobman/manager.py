@@ -153,7 +153,8 @@ class BlobManager(ServerQueries):
         if local_path not in (None, ""):
             if key is None:
                 raise TypeError("key must be given with a local_path")
-            local = BlobStore(check_path("local_path", local_path), user, key, reactor=reactor)
+            folder = check_path("local_path", local_path)
+            local = BlobStore(folder, user, key, reactor=reactor, external_namespaces=external)
         client = stream = None
         if blobs_url is not None:
             exchanges = Exchanges(reactor, user, token, cert_file, idle_timeout, self._throttle)

@@ -33,7 +33,14 @@ async def import_soledad_command(session: Session, dry_run: bool) -> None:
     user, store = settings.need("user", "no user"), settings.need("store", "no local store")
     key = settings.read_key()
     try:
-        working = import_soledad(store, user, key, dry_run=dry_run, reactor=session.reactor)
+        working = import_soledad(
+            store,
+            user,
+            key,
+            dry_run=dry_run,
+            reactor=session.reactor,
+            external_namespaces=settings.external_namespaces(),
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     report = await working

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Connections:
     :param patience: how many seconds to wait for another process that is writing.
     :param is_closed: whether nobody wants it any more.
     :param payloads: the files of the large payloads.
+    :param external_namespaces: see :func:`.inherit`.
     :ivar room: the room that it has on the disk.
     """
 
@@ -50,11 +51,12 @@ class Connections:
         patience: float,
         is_closed: Callable[[], bool],
         payloads: PayloadFiles,
+        external_namespaces: Collection[str] = (),
     ) -> None:
         self.path = path
         self.room = Room(path)
         self._key = derive_key(key)
-        self._take_over = TakeOver(path, key, self._key, patience, is_closed)
+        self._take_over = TakeOver(path, key, self._key, patience, is_closed, external_namespaces)
         self._patience = patience
         self._payloads = payloads
         self._opening = threading.Lock()

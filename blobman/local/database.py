@@ -8,7 +8,7 @@ payloads), so that no kind of work waits for another kind.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,15 +46,23 @@ class Database:
     :param key: the application's key.
     :param reactor: where results are delivered.
     :param patience: how many seconds to wait for another process that is writing.
+    :param external_namespaces: see :func:`.inherit`.
     :ivar payloads: the files of the large payloads.
     """
 
     def __init__(
-        self, path: Path, key: bytes, reactor: IReactorFromThreads, patience: float
+        self,
+        path: Path,
+        key: bytes,
+        reactor: IReactorFromThreads,
+        patience: float,
+        external_namespaces: Collection[str] = (),
     ) -> None:
         self.path = path
         self.payloads = PayloadFiles(path.with_suffix(".payloads"))
-        self._connections = Connections(path, key, patience, self.is_closed, self.payloads)
+        self._connections = Connections(
+            path, key, patience, self.is_closed, self.payloads, external_namespaces
+        )
         self._reactor = reactor
         self._trigger: Any = None
         self._closing: Deferred[None] | None = None

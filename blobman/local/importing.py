@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-from ..arguments import check_path, check_seconds
+from ..arguments import check_namespaces, check_path, check_seconds
 from ..errors import StoreError
 from ..model import check_name
 from .connection import as_bytes, derive_key
@@ -29,6 +30,7 @@ def import_soledad(
     dry_run: bool = False,
     patience: float = 60.0,
     reactor: Any = None,
+    external_namespaces: Iterable[str] = (),
 ) -> Deferred[SoledadReport | None]:
     """
     Take over what Soledad left in a folder, as opening it with a ``BlobManager`` does.
@@ -39,6 +41,8 @@ def import_soledad(
     :param dry_run: only see what would be done.
     :param patience: how many seconds to wait for other programs that use the database.
     :param reactor: the reactor in whose thread the Deferred fires; None for the global one.
+    :param external_namespaces: where others have put blobs, as in ``BlobManager``; besides ``MX``,
+        where Soledad's server delivers.
     :return: fires with what was taken over; with None if the database is not Soledad's any more.
         Fails with ``WrongKeyError`` or ``StoreError``: nothing was changed. Cancelling it stops
         the work soon; it was done all the same if it was too late.
@@ -51,7 +55,8 @@ def import_soledad(
     check_seconds("patience", patience)
     raw = as_bytes(key)
     stop = Event()
-    take_over = TakeOver(path, raw, derive_key(raw), patience, stop.is_set)
+    external = check_namespaces("external_namespaces", external_namespaces)
+    take_over = TakeOver(path, raw, derive_key(raw), patience, stop.is_set, external)
 
     def work() -> SoledadReport | None:
         if not path.exists():

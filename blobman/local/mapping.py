@@ -9,7 +9,7 @@ can put right; each time, a :class:`Remark` is counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -23,9 +23,13 @@ from ..model import (
 )
 from .soledad import OldBlob, own_name
 
-__all__ = ["NewBlob", "Remark", "SoledadReport", "Tally", "inherit"]
+__all__ = ["INCOMING", "NewBlob", "Remark", "SoledadReport", "Tally", "inherit"]
 
 _S = SyncStatus
+
+INCOMING = "MX"
+"""The namespace where Soledad's server delivers: what is there has no seal of the user's."""
+
 _MOST_RETRIES = 2**31
 
 
@@ -46,6 +50,7 @@ class NewBlob(NamedTuple):
     A blob as it is going to be recorded.
 
     :ivar keeps_payload: whether the old payload comes along.
+    :ivar external: whether others may have sealed it: then it is never sealed as the user's own.
     """
 
     key: BlobKey
@@ -53,12 +58,17 @@ class NewBlob(NamedTuple):
     priority: Priority
     retries: int
     keeps_payload: bool
+    external: bool = False
 
 
-def inherit(old: OldBlob) -> tuple[NewBlob | None, list[Remark]]:
+def inherit(
+    old: OldBlob, external_namespaces: Collection[str] = ()
+) -> tuple[NewBlob | None, list[Remark]]:
     """
     Decide what becomes of a blob.
 
+    :param external_namespaces: where others have put blobs, besides :data:`INCOMING`. Soledad
+        did not record which were theirs.
     :return: None for what is not carried over; and what there is to remark.
     """
     remarks: list[Remark] = []
@@ -75,7 +85,15 @@ def inherit(old: OldBlob) -> tuple[NewBlob | None, list[Remark]]:
     elif status is not before:
         remarks.append(Remark.NO_STATUS if keeps else Remark.MISSING)
     priority, retries = _priority(old, remarks), _retries(old, remarks)
-    return NewBlob(key, status, priority, retries if status is before else 0, keeps), remarks
+    left = retries if status is before else 0
+    external = keeps and _may_be_external(key, status, external_namespaces)
+    return NewBlob(key, status, priority, left, keeps, external), remarks
+
+
+def _may_be_external(key: BlobKey, status: SyncStatus, namespaces: Collection[str]) -> bool:
+    # What is LOCAL_ONLY was put here.
+    is_there = key.namespace == INCOMING or key.namespace in namespaces
+    return is_there and status is not _S.LOCAL_ONLY
 
 
 def _key(old: OldBlob) -> BlobKey | None:
@@ -143,8 +161,13 @@ class SoledadReport:
 
 @dataclass
 class Tally:
-    """Counts for a :class:`SoledadReport`."""
+    """
+    Counts for a :class:`SoledadReport`.
 
+    :ivar external_namespaces: see :func:`inherit`.
+    """
+
+    external_namespaces: Collection[str] = ()
     payloads: int = 0
     size: int = 0
     statuses: Counter[SyncStatus] = field(default_factory=Counter)
@@ -152,7 +175,7 @@ class Tally:
 
     def count(self, old: OldBlob) -> NewBlob | None:
         """Decide what becomes of a blob, and count it."""
-        new, remarks = inherit(old)
+        new, remarks = inherit(old, self.external_namespaces)
         self.remarks.update(remarks)
         if new is not None:
             self.statuses[new.status] += 1

@@ -81,19 +81,20 @@ class Rebuilding:
     ) -> None:
         size = blob.size if new.keeps_payload else None
         self._written.add_record(*new.key, new.status, new.priority, new.retries, size)
-        payload = self._copy_payload(old, blob) if new.keeps_payload else None
+        self._written.add_record(new.external)
+        payload = self._copy_payload(old, blob, new.external) if new.keeps_payload else None
         with transaction(connection):
             records.restore(connection, new.key, payload, new.status, new.priority, new.retries)
 
-    def _copy_payload(self, old: OldDatabase, blob: OldBlob) -> Payload:
+    def _copy_payload(self, old: OldDatabase, blob: OldBlob, external: bool) -> Payload:
         assert blob.size is not None
         # Soledad kept nothing of how it had sealed a blob.
         preamble = b""
         chunks = self._written.pass_on(self._until_stopped(old.read(blob)))
         if blob.size <= CHUNK_SIZE:
-            return Payload(blob.size, preamble, False, content=b"".join(chunks))
+            return Payload(blob.size, preamble, external, content=b"".join(chunks))
         writer = self._copy_large(chunks, blob.size)
-        return Payload.in_file(blob.size, preamble, False, writer)
+        return Payload.in_file(blob.size, preamble, external, writer)
 
     def _copy_large(self, chunks: Iterator[bytes], size: int) -> PayloadWriter:
         writer = self._payloads.writer()
@@ -135,8 +136,9 @@ class Rebuilding:
         )
         for namespace, blob_id, status, priority, retries, size, *values in rows:
             found.add_record(namespace, blob_id, status, priority, retries, size)
-            if size is not None:
-                payload = payload_rows.payload_of(size, *values)
+            payload = None if size is None else payload_rows.payload_of(size, *values)
+            found.add_record(payload is not None and payload.external)
+            if payload is not None:
                 key = BlobKey(namespace, blob_id)
                 chunks = Chunks(key, payload, self._payloads, self._stopped)
                 found.add_chunks(map(chunks.read, range(chunks.count)))

@@ -210,6 +210,19 @@ UPGRADES = (
             """,
         ),
     ),
+    Upgrade(
+        6,
+        "what Soledad's server delivered is not the user's own, if it was taken over from Soledad",
+        (
+            # Of what is SYNCED (1), only what was taken over has no preamble.
+            """
+            UPDATE payloads SET external = 1
+            WHERE preamble = x'' AND id IN (
+                SELECT payload FROM blobs WHERE namespace = 'MX' AND status = 1
+            )
+            """,
+        ),
+    ),
 )
 """All upgrades, oldest first."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -101,6 +101,8 @@ class BlobStore(FollowingStore):
     :param key: what opens the database; a ``str`` stands for its Latin-1 bytes.
     :param reactor: the reactor in whose thread the Deferreds fire; None for the global one.
     :param patience: how many seconds a write waits while other processes write.
+    :param external_namespaces: where others have put blobs, if Soledad's are taken over; besides
+        ``MX``, where its server delivers.
     :raise ValueError: the user is not a name, or the key is empty or not Latin-1.
     :raise TypeError: one of them is of another type.
     """
@@ -113,13 +115,14 @@ class BlobStore(FollowingStore):
         *,
         reactor: IReactorFromThreads | None = None,
         patience: float = 60.0,
+        external_namespaces: Collection[str] = (),
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor  # type: ignore[assignment]
         check_name("user", user)
         path = Path(os.path.abspath(local_path)) / f"{user}_blobs.db"
         assert reactor is not None
-        super().__init__(Database(path, as_bytes(key), reactor, patience))
+        super().__init__(Database(path, as_bytes(key), reactor, patience, external_namespaces))
         self._intake = Intake(self._database)
         self._recent = RecentPayloads(_RECENT, _RECENT_LARGEST)
 

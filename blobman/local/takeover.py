@@ -12,7 +12,7 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import apsw
@@ -47,6 +47,7 @@ class TakeOver:
     :param raw_key: the raw key of the store's database.
     :param patience: how many seconds to wait for programs that use it.
     :param stopped: asked again and again; true ends the work with ``ClosedError``.
+    :param external_namespaces: see :func:`.inherit`.
     """
 
     log = Logger()
@@ -58,6 +59,7 @@ class TakeOver:
         raw_key: bytes,
         patience: float,
         stopped: Callable[[], bool],
+        external_namespaces: Collection[str] = (),
     ) -> None:
         self.path = path
         self.kept = path.with_name(path.name + ".soledad")
@@ -65,6 +67,7 @@ class TakeOver:
         self._raw_key = raw_key
         self._patience = patience
         self._stopped = stopped
+        self._external_namespaces = external_namespaces
         self._built = path.with_name(path.name + ".new")
         self._part = path.with_name(path.name + ".soledad.part")
 
@@ -179,7 +182,7 @@ class TakeOver:
         self._part.unlink(missing_ok=True)
 
     def _build(self, old: OldDatabase, payloads: PayloadFiles) -> SoledadReport:
-        tally = Tally()
+        tally = Tally(self._external_namespaces)
         new = Rebuilding(self._built, self._raw_key, payloads, self._stopped)
         try:
             old.seize()
@@ -218,7 +221,7 @@ class TakeOver:
         :raise StoreError: it can't be read.
         """
         old = OldDatabase(self.path, self._key, self._patience)
-        tally = Tally()
+        tally = Tally(self._external_namespaces)
         try:
             for blob in old.blobs():
                 tally.count(blob)

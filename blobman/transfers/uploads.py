@@ -11,9 +11,11 @@ from ..errors import (
     BlobAlreadyExistsError,
     BlobError,
     DeletedMeanwhile,
+    ExternalBlobError,
     IllegalStatusChange,
     QuotaExceededError,
     ServerError,
+    describe,
 )
 from ..interfaces import IBlobStore, IPayload, IRemote, IRemoteStream, Progress, Sent
 from ..model import BlobKey, SyncStatus
@@ -160,6 +162,13 @@ class Uploader:
         payload = await self._store.open_payload(key.blob_id, key.namespace)
         if payload is None or payload.preamble:
             return payload
+        if payload.external:
+            await self._set_status(key, SyncStatus.FAILED_UPLOAD)
+            what = describe(key.blob_id, key.namespace)
+            raise ExternalBlobError(
+                f"put {what}: others sealed it, so it is not sealed as one of the user's, and how "
+                "it was delivered is not known"
+            )
         made = self._new_preamble(key, payload.size)
         await self._store.record_preamble(key.blob_id, made, key.namespace)
         # Another process may have recorded one in between.

@@ -33,10 +33,10 @@ class InheritTests(SynchronousTestCase):
     def test_what_fits(self) -> None:
         for status in HERE:
             new = self.check(with_payload(status=int(status)), status, True)
-            self.assertEqual(new, (BlobKey("n", "a"), status, Priority.HIGH, 1, True))
+            self.assertEqual(new, (BlobKey("n", "a"), status, Priority.HIGH, 1, True, False))
         for status in (*UNAVAILABLE_STATUSES, S.PENDING_DELETE):
             new = self.check(without(status=int(status)), status, False)
-            self.assertEqual(new, (BlobKey("n", "a"), status, Priority.HIGH, 1, False))
+            self.assertEqual(new, (BlobKey("n", "a"), status, Priority.HIGH, 1, False, False))
 
     def test_a_download_that_had_not_ended(self) -> None:
         for status in UNAVAILABLE_STATUSES:

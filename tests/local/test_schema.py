@@ -196,5 +196,31 @@ class FeedTests(DiskTestCase):
         self.assertEqual(await store.next_outdated("", 9), [])
 
 
+class DeliveredTests(DiskTestCase):
+    """Stores that were taken over before it was recorded what others sealed."""
+
+    async def test_what_was_delivered_is_not_the_user_s(self) -> None:
+        store = self.open()
+        blobs = (
+            ("taken-over", "MX", S.SYNCED, b"", True),
+            ("sealed", "MX", S.SYNCED, b"preamble", False),
+            ("mine", "MX", S.LOCAL_ONLY, b"", False),
+            ("taken-over", "mail", S.SYNCED, b"", False),
+        )
+        for blob_id, namespace, status, preamble, _ in blobs:
+            first = status if status is S.LOCAL_ONLY else S.PENDING_UPLOAD
+            data = io.BytesIO(blob_id.encode())
+            size = len(blob_id)
+            await store.put(blob_id, data, size, namespace, first, preamble=preamble)
+            await store.update_sync_status(blob_id, status, namespace)
+        await store.close()
+        bring_back(self.path, 5)
+        store = self.open()
+        for blob_id, namespace, _, _, expected in blobs:
+            file = await store.get(blob_id, namespace)
+            assert file is not None
+            self.assertEqual((file.read(), file.external), (blob_id.encode(), expected))
+
+
 def _data(seed: str, status: SyncStatus) -> bytes:
     return b"" if status in UNAVAILABLE_STATUSES else seed.encode()

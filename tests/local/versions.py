@@ -12,6 +12,7 @@ from .test_faults import KEY
 
 _BACK = {
     3: (),
+    6: (),
     4: ("DROP TABLE tombstones",),
     5: (
         "DROP INDEX blobs_outdated",
