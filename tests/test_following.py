@@ -16,6 +16,7 @@ from blobman import (
     BlobChange,
     BlobError,
     BlobManager,
+    BlobNotFoundError,
     ClosedError,
     Flags,
     MaximumRetriesError,
@@ -25,6 +26,7 @@ from blobman import (
     UnauthorizedError,
 )
 from blobman.remote import BlobsClient
+from blobman.synchronizing.following import WAIT
 
 from .remote.raw import RawServerTestCase
 from .support import ReactorWithClock, ServerTestCase, content, doc, engine_of
@@ -320,6 +322,49 @@ class ConnectionTests(FollowingTestCase):
         while not errors:
             await deferLater(reactor, 0.01)
         self.assertIsInstance(errors.pop(), RetriableTransferError)
+
+    async def test_what_is_deleted_while_it_is_fetched(self) -> None:
+        """It may be missing a moment before the server tells of the deletion."""
+        errors: list[BlobError] = []
+        missed = self.miss(self.phone, "a")
+        await put(self.laptop, "a")
+        self.follow(on_error=errors.append)
+        await missed
+        await self.laptop.delete("a")
+        for blob_id in "bc":
+            await put(self.laptop, blob_id)
+            await self.heard.until(("arrived", blob_id))
+        self.assertEqual(errors, [])
+
+    async def test_what_the_server_tells_of_and_does_not_have(self) -> None:
+        clock = ReactorWithClock()
+        phone = self.manager("phone", reactor=clock)
+        told: Deferred[BlobError] = Deferred()
+        missed = self.miss(phone, "a")
+        await put(self.laptop, "a")
+        self.follow(phone, on_error=told.callback)
+        await missed
+        await self.until_waiting()
+        clock.clock.advance(WAIT)
+        await put(self.laptop, "b")
+        self.assertIsInstance(await told, BlobNotFoundError)
+
+    def miss(self, manager: BlobManager, missing: str) -> Deferred[None]:
+        """Have the server not find a blob that it tells of; fires when that was the first time."""
+        server: Any = engine_of(manager).server
+        honest = server.download
+        missed: Deferred[None] = Deferred()
+
+        async def download(blob_id: str, *arguments: Any) -> None:
+            try:
+                await honest("nothing" if blob_id == missing else blob_id, *arguments)
+            except BlobNotFoundError:
+                if not missed.called:
+                    missed.callback(None)
+                raise
+
+        self.patch(server, "download", download)
+        return missed
 
     async def test_a_server_from_a_backup(self) -> None:
         await self.stop_server()

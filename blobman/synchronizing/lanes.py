@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from ..errors import (
     BlobError,
+    BlobNotFoundError,
     CertificateError,
     ClosedError,
     NotConfiguredError,
@@ -99,6 +100,7 @@ class Lane:
         self._patience = patience
         self._move = move
         self._is_woken = False
+        self._not_found = ""
         self._sleeping: Deferred[None] | None = None
         self._run: TransferRun | None = None
 
@@ -133,9 +135,16 @@ class Lane:
             raise
         finally:
             self._run = None
-        if isinstance(left, BlobError):
+        if isinstance(left, BlobError) and not self._may_be_deleted(left):
             await self._patience.tell(left)
         return 0.0
+
+    def _may_be_deleted(self, error: BlobError) -> bool:
+        """Whether a blob was not found that the server may soon tell the deletion of."""
+        before, self._not_found = self._not_found, ""
+        if isinstance(error, BlobNotFoundError):
+            self._not_found = str(error)
+        return self._not_found not in ("", before)
 
     def _begun(self, run: TransferRun) -> None:
         self._run = run
