@@ -18,8 +18,7 @@ import json, sys
 from twisted.internet import reactor
 from blobman.server.running.configuration import make_service
 
-options = json.loads(sys.argv[3])
-service = make_service(sys.argv[1], sys.argv[2], ["tcp:0:interface=127.0.0.1"], **options)
+service = make_service(listen=["tcp:0:interface=127.0.0.1"], **json.loads(sys.argv[1]))
 service.startService()
 service.when_listening().addCallback(lambda ports: print(ports[0].getHost().port, flush=True))
 reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
@@ -42,14 +41,16 @@ class ServerProcess(ProcessProtocol):
         self.ended: Deferred[None] = Deferred()
         self._output = b""
 
-    def start(self, data: str, tokens: str, **options: Any) -> Deferred[int]:
+    def start(self, data: str | None, tokens: str, **options: Any) -> Deferred[int]:
         """
         Start it.
 
+        :param data: the data folder; None if the catalogue and the payloads are elsewhere.
         :param options: more arguments of ``make_service``.
         """
-        paths = map(os.path.abspath, (data, tokens))
-        command = [sys.executable, "-c", _CODE, *paths, json.dumps(options)]
+        options["data"] = None if data is None else os.path.abspath(data)
+        options["tokens"] = os.path.abspath(tokens)
+        command = [sys.executable, "-c", _CODE, json.dumps(options)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         reactor.spawnProcess(self, sys.executable, command, environment)
         return self.port
@@ -66,9 +67,20 @@ class ServerProcess(ProcessProtocol):
 
     def kill(self) -> Deferred[None]:
         """End it at once, without a word."""
-        if not self.ended.called:
-            self.transport.signalProcess(signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         return self.ended
+
+    def stop(self) -> None:
+        """Have it stand still."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have it go on after that."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if not self.ended.called:
+            self.transport.signalProcess(number)
 
     def peak_memory(self) -> int:
         """The most bytes of memory it has had."""
