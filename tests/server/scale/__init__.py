@@ -1,0 +1,1 @@
+"""Several servers on one catalogue in PostgreSQL and one object store."""
