@@ -196,7 +196,7 @@ class Opener:
             raise self._refuse(reason, ExternalBlobError)
         if not is_bound_to(preamble, self._binding):
             raise self._refuse(
-                "it was sealed for another user or namespace, or with another secret"
+                "it was sealed with another secret, or for another user or namespace"
             )
 
     # -- the content -------------------------------------------------------------------
