@@ -432,6 +432,25 @@ class AtOnceTests(ServerTestCase):
             await putting
         self.assertEqual((await laptop.remote_list(), await laptop.sync_progress), ([], {}))
 
+    async def test_deleted_by_another_manager_before_the_server_has_all_of_it(self) -> None:
+        for stream, name in ((None, "upload"), (self.url_at(self.port, "stream"), "upload_many")):
+            laptop, beside = self.manager(remote_stream=stream), self.manager()
+            sender: Any = engine_of(laptop).server
+            if stream is not None:
+                sender = vars(engine_of(laptop))["_stream"]
+            honest = getattr(sender, name)
+
+            async def upload(*arguments: Any, honest: Any = honest, beside: Any = beside) -> Any:
+                await beside.delete("x")
+                return await honest(*arguments)
+
+            self.patch(sender, name, upload)
+            with self.assertRaises(DeletedMeanwhile):
+                await laptop.put(doc(b"ours", "x"), 4)
+            self.assertEqual((await laptop.remote_list(), await laptop.sync_progress), ([], {}))
+            await laptop.sync()
+            self.assertEqual(await laptop.local_list(), [])
+
     async def test_two_deletes(self) -> None:
         laptop = self.manager()
         await laptop.put(doc(b"data", "x"), 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
@@ -10,6 +11,7 @@ from twisted.python.failure import Failure
 from ..errors import (
     BlobAlreadyExistsError,
     BlobError,
+    BlobNotFoundError,
     DeletedMeanwhile,
     ExternalBlobError,
     IllegalStatusChange,
@@ -140,7 +142,22 @@ class Uploader:
         self._note_uploaded(key)
         if await self._store.mark_uploaded({key.blob_id: tag}, key.namespace):
             # Another manager of this store decided otherwise meanwhile.
+            await self._withdraw(key, tag)
             await self._is_uploaded(key)
+
+    async def _withdraw(self, key: BlobKey, tag: bytes | None) -> None:
+        """Have the server not keep what another manager deleted before it was all there."""
+        record = await self._store.get_sync_status(key.blob_id, key.namespace)
+        if record is not None and record[0] is not SyncStatus.PENDING_DELETE:
+            return
+        if record is None:
+            # Whatever happens now, it will be deleted.
+            await self._set_status(key, SyncStatus.PENDING_DELETE)
+        with suppress(BlobNotFoundError):
+            if await self._remote.get_tag(key.blob_id, key.namespace) == tag:
+                await self._remote.delete(key.blob_id, key.namespace)
+        if record is None:
+            await self._store.delete(key.blob_id, key.namespace)
 
     async def _is_uploaded(self, key: BlobKey) -> bool:
         """
@@ -197,6 +214,8 @@ class Uploader:
         for blob_id in created:
             self._note_uploaded(wanted[blob_id].key)
         refused = set(await self._store.mark_uploaded(created, bundle.namespace))
+        for blob_id in refused:
+            await self._withdraw(wanted[blob_id].key, created[blob_id])
         for blob_id, transfer in wanted.items():
             result, size = said.get(blob_id), payloads[blob_id].size
             if result == "created":
