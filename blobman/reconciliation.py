@@ -23,6 +23,7 @@ __all__ = [
     "FeedState",
     "Known",
     "Told",
+    "Waiting",
     "check_replacement",
     "reconcile",
 ]
@@ -214,6 +215,19 @@ class FeedState(NamedTuple):
     def may_end_at(self, cursor: str) -> bool:
         """Whether a full comparison is under way that has come to this cursor."""
         return self.is_comparing and self.cursor == cursor != FIRST_CURSOR
+
+
+class Waiting(NamedTuple):
+    """
+    What is out of step in a namespace.
+
+    :ivar feed: how far the server's changes have been followed.
+    :ivar statuses: those, other than LOCAL_ONLY and SYNCED, that any blob has; and SYNCED if a blob
+        is another one on the server, as far as the tags tell.
+    """
+
+    feed: FeedState
+    statuses: frozenset[SyncStatus]
 
 
 class Feed(NamedTuple):

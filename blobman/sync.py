@@ -17,7 +17,7 @@ from .arguments import check_following
 from .errors import BlobError, ClosedError
 from .interfaces import IBlobStore
 from .limits import Limited
-from .model import SyncStatus, check_namespace
+from .model import check_namespace
 from .results import Account, BlobChange, SyncResult, with_result
 from .synchronizing.comparing import Comparer
 from .synchronizing.crowds import Crowd
@@ -122,7 +122,7 @@ class BlobsSynchronizer(Limited):
 
         :return: as ``sync``.
         """
-        return self._begin(namespace, partial(self._accounted, Mover.send_missing))
+        return self._begin(namespace, partial(self._accounted, Mover.send_alone))
 
     def fetch_missing(self, namespace: str = "") -> Deferred[SyncResult]:
         """
@@ -130,7 +130,7 @@ class BlobsSynchronizer(Limited):
 
         :return: as ``sync``.
         """
-        return self._begin(namespace, partial(self._accounted, Mover.fetch_missing))
+        return self._begin(namespace, partial(self._accounted, Mover.fetch_alone))
 
     def refresh_sync_status_from_server(
         self, namespace: str = "", *, full: bool = False
@@ -235,9 +235,6 @@ class BlobsSynchronizer(Limited):
         account = Account(namespace)
         try:
             error = await work(self._mover(account))
-            for status in (SyncStatus.FAILED_UPLOAD, SyncStatus.FAILED_DOWNLOAD):
-                failed = await self.__engine.need_store().list_status(status, namespace)
-                account.note_left_alone(status, failed)
             if error is not None:
                 raise error
         except BlobError as failure:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman import (
+    BlobChange,
     BlobManager,
     BlobsSynchronizer,
     RetriableTransferError,
@@ -21,6 +22,7 @@ from blobman import (
     SyncResult,
     SyncStatus,
 )
+from blobman.interfaces import IBlobStore
 from blobman.reconciliation import FeedState
 from blobman.synchronizing.comparing import DAY, FULL_INTERVAL, is_due
 
@@ -42,11 +44,14 @@ class FeedTestCase(ServerTestCase):
         server: Any = engine_of(manager).server
         honest = getattr(server, name)
 
+        self.patch(server, name, self.noting(self.asked, name, honest))
+
+    def noting(self, asked: list[str], name: str, honest: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*arguments: Any, **options: Any) -> Any:
-            self.asked.append(name)
+            asked.append(name)
             return honest(*arguments, **options)
 
-        self.patch(server, name, noted)
+        return noted
 
     async def put_offline(self, *blob_ids: str) -> None:
         await self.stop_server()
@@ -74,6 +79,45 @@ class QuestionTests(FeedTestCase):
         self.asked.clear()
         self.assertEqual(await self.phone.sync(), SyncResult())
         self.assertEqual(self.asked, ["changes"])
+
+    async def test_nothing_new_is_one_question_to_the_store(self) -> None:
+        """Each one takes a thread, which takes longer than all else."""
+        await put(self.laptop, "a", "b")
+        for _ in range(2):
+            await self.phone.sync()
+        store: Any = self.phone.local
+        questions = [name for name in IBlobStore if callable(getattr(store, name))]
+        asked: list[str] = []
+        for name in questions:
+            self.patch(store, name, self.noting(asked, name, getattr(store, name)))
+        self.assertEqual(await self.phone.sync(), SyncResult())
+        self.assertEqual(asked, ["find_waiting"])
+
+    async def test_what_another_manager_of_the_store_has_begun(self) -> None:
+        """It may not come to its end there."""
+        await put(self.laptop, "a")
+        for _ in range(2):
+            await self.phone.sync()
+        store: Any = self.phone.local
+        await store.begin_comparison(is_refused=False)
+        await self.phone.sync()
+        self.assertFalse((await store.get_feed()).is_comparing)
+
+    async def test_what_a_follow_has_read_meanwhile(self) -> None:
+        """It is not read again, and what comes next is not missed."""
+        for _ in range(2):
+            await self.phone.sync()
+        heard: Deferred[BlobChange] = Deferred()
+        following = self.phone.follow(on_change=heard.callback)
+        await put(self.laptop, "a")
+        self.assertEqual((await heard).blob_id, "a")
+        following.cancel()
+        with self.assertRaises(CancelledError):
+            await following
+        await put(self.laptop, "b")
+        self.assertEqual(await self.phone.sync(), SyncResult(fetched=1))
+        self.assertEqual(await self.phone.local_list(), ["a", "b"])
+        self.assertEqual(await self.phone.sync(), SyncResult())
 
     async def test_what_has_changed_is_one_question(self) -> None:
         await put(self.laptop, "a", "b", "c")

@@ -10,7 +10,7 @@ from zope.interface import Interface
 
 from ..document import BlobReader
 from ..model import ChangesPage, Flags, Priority, QueuedTransfer, SyncStatus
-from ..reconciliation import AppliedChanges, EndedComparison, FeedState
+from ..reconciliation import AppliedChanges, EndedComparison, FeedState, Waiting
 from .content import IPayload, IStagedBlob
 
 # Inside an interface that has a method ``list``, the builtin can't be written as a type.
@@ -356,6 +356,14 @@ class IBlobStore(Interface):
         compared, see :meth:`record_tag`.
 
         :return: as :meth:`next_transfers`.
+        """
+
+    def find_waiting(namespace: str = "") -> Deferred[Waiting]:
+        """
+        Find out whether anything is out of step, however many blobs there are.
+
+        :return: fires with the statuses that occur of what waits, and with what :meth:`get_feed`
+            gives at that moment.
         """
 
     def record_tag(blob_id: str, tag: bytes, namespace: str = "") -> Deferred[None]:

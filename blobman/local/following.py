@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Set
 from functools import partial
+from typing import Any
 
 import apsw
 from twisted.internet.defer import Deferred
 
 from ..interfaces import Queue
 from ..model import ChangesPage, Flags, QueuedTransfer, check_namespace
-from ..reconciliation import AppliedChanges, EndedComparison, FeedState
+from ..reconciliation import AppliedChanges, EndedComparison, FeedState, Waiting
 from . import applying, feed, listings, records, unseen
 from .applying import Applied
 from .statuses import StatusStore
@@ -109,6 +110,14 @@ class FollowingStore(StatusStore):
         """See :meth:`blobman.interfaces.IBlobStore.next_outdated`."""
         page = partial(listings.next_outdated, limit=limit, after=after)
         return self._read_in(namespace, page)
+
+    def find_waiting(self, namespace: str = "") -> Deferred[Waiting]:
+        """See :meth:`blobman.interfaces.IBlobStore.find_waiting`."""
+
+        def work(*where: Any) -> Waiting:
+            return Waiting(feed.find_feed(*where).state, listings.find_waiting(*where))
+
+        return self._read_in(namespace, work)
 
     def record_tag(self, blob_id: str, tag: bytes, namespace: str = "") -> Deferred[None]:
         """See :meth:`blobman.interfaces.IBlobStore.record_tag`."""

@@ -9,6 +9,7 @@ import apsw
 from ..model import BlobKey, Flags, Priority, QueuedTransfer, SyncStatus
 
 __all__ = [
+    "find_waiting",
     "flags_of",
     "is_available",
     "list_available",
@@ -22,6 +23,11 @@ __all__ = [
     "progress",
     "sync_status",
 ]
+
+_OUT_OF_STEP = frozenset(SyncStatus) - {SyncStatus.SYNCED, SyncStatus.LOCAL_ONLY}
+
+# As the index has it, which SQLite would not choose by itself.
+_OUTDATED = "status = 1 AND told_tag IS NOT NULL AND tag IS NOT told_tag"
 
 
 def _rows(connection: apsw.Connection, query: str, *values: Any) -> list[Any]:
@@ -107,10 +113,20 @@ def next_outdated(
     connection: apsw.Connection, namespace: str, limit: int, after: QueuedTransfer | None
 ) -> list[QueuedTransfer]:
     """List a page of what is SYNCED and perhaps another blob on the server, in the same way."""
-    # As the index has it, which SQLite would not choose by itself.
-    condition = "status = 1 AND told_tag IS NOT NULL AND tag IS NOT told_tag"
     index = "blobs_outdated"
-    return _page(connection, condition, namespace, limit=limit, after=after, index=index)
+    return _page(connection, _OUTDATED, namespace, limit=limit, after=after, index=index)
+
+
+def find_waiting(connection: apsw.Connection, namespace: str) -> frozenset[SyncStatus]:
+    """Tell which statuses occur of what is out of step; SYNCED for what is outdated."""
+    query = (
+        f"SELECT column1 FROM (VALUES {', '.join(f'({status:d})' for status in _OUT_OF_STEP)})"
+        " WHERE EXISTS (SELECT 1 FROM blobs INDEXED BY blobs_waiting"
+        " WHERE namespace = ?1 AND status = column1)"
+        f" UNION ALL SELECT {SyncStatus.SYNCED:d} WHERE EXISTS (SELECT 1 FROM blobs"
+        f" INDEXED BY blobs_outdated WHERE namespace = ?1 AND {_OUTDATED})"
+    )
+    return frozenset(SyncStatus(status) for (status,) in _rows(connection, query, namespace))
 
 
 def _page(

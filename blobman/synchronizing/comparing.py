@@ -11,7 +11,7 @@ from twisted.internet.defer import DeferredLock
 
 from ..errors import CursorExpiredError, ServerError
 from ..interfaces import IBlobStore, IRemote
-from ..model import ChangesPage, Priority
+from ..model import ChangesPage, Priority, SyncStatus
 from ..reconciliation import AppliedChanges, FeedState
 from ..transfers.own_changes import Changes, OwnChanges
 from ..transfers.requests import Requests
@@ -74,6 +74,8 @@ class Differences:
     :ivar is_told: whether the server has told of changes, and has come to another cursor.
     :ivar is_more: whether it has more to tell.
     :ivar deleted: how many blobs went away here, as they were deleted on the server.
+    :ivar waiting: the statuses in which something waits to be moved, and SYNCED if something is to
+        be replaced.
     :ivar unsettled: ids that the server has, of blobs that wait to be uploaded: whether its bytes
         are those that are here, ids do not tell.
     :ivar used_again: ids of a list of which the server has a tombstone, too; likewise.
@@ -84,6 +86,7 @@ class Differences:
     is_told: bool = False
     is_more: bool = False
     deleted: int = 0
+    waiting: frozenset[SyncStatus] = frozenset()
     unsettled: list[str] = field(default_factory=list)
     used_again: list[str] = field(default_factory=list)
 
@@ -121,6 +124,8 @@ class Comparer:
         self._changes = changes
         self._now = now
         self.applied: Signal[str, AppliedChanges] = Signal()
+        # Where nothing was new the last time.
+        self._quiet: dict[str, FeedState] = {}
         self._locks: dict[str, DeferredLock] = {}
 
     async def compare(self, namespace: str, full: bool = False) -> Differences:
@@ -132,34 +137,57 @@ class Comparer:
         :raise BlobError: as the store does.
         """
         async with self._locked(namespace):
-            if full or self.is_due(await self._store.get_feed(namespace)):
-                await self._store.begin_comparison(namespace, is_refused=False)
-            return await self._read(namespace)
+            feed = self._quiet.pop(namespace, None) or await self._store.get_feed(namespace)
+            if full or self.is_due(feed):
+                feed = await self._begin(namespace, is_refused=False)
+            found = Differences()
+            await self._read(namespace, feed, found)
+            while not await self._look(namespace, found):
+                await self._read(namespace, await self._store.get_feed(namespace), found)
+            return found
 
-    async def _read(self, namespace: str) -> Differences:
-        found = Differences()
+    async def _look(self, namespace: str, found: Differences) -> bool:
+        """
+        Find out what waits here.
+
+        :return: whether the store is where the last question to the server has left it.
+        """
+        waiting = await self._store.find_waiting(namespace)
+        found.waiting = waiting.statuses
+        if self._quiet.get(namespace, waiting.feed) == waiting.feed:
+            return True
+        # Another manager of this store has moved on, or begun anew.
+        del self._quiet[namespace]
+        return False
+
+    async def _begin(self, namespace: str, is_refused: bool) -> FeedState:
+        await self._store.begin_comparison(namespace, is_refused)
+        return await self._store.get_feed(namespace)
+
+    async def _read(self, namespace: str, feed: FeedState, found: Differences) -> None:
         try:
-            await self._read_to_end(namespace, found)
+            await self._read_to_end(namespace, feed, found)
         except CursorExpiredError:
-            await self._store.begin_comparison(namespace)
+            feed = await self._begin(namespace, is_refused=True)
             try:
-                await self._read_to_end(namespace, found)
+                await self._read_to_end(namespace, feed, found)
             except CursorExpiredError as error:
                 raise ServerError(f"{error}, though it is new", 410) from error
-        return found
 
-    async def _read_to_end(self, namespace: str, found: Differences) -> None:
+    async def _read_to_end(self, namespace: str, feed: FeedState, found: Differences) -> None:
         way = Way()
-        while not await self._read_page(namespace, found, way):
-            pass
+        while not await self._read_page(namespace, feed, found, way):
+            feed = await self._store.get_feed(namespace)
 
-    async def _read_page(self, namespace: str, found: Differences, way: Way) -> bool:
+    async def _read_page(
+        self, namespace: str, feed: FeedState, found: Differences, way: Way
+    ) -> bool:
         """
         Read the next page, and apply it.
 
+        :param feed: what the store has come to.
         :return: whether that was all.
         """
-        feed = await self._store.get_feed(namespace)
         with self._changes.watch(namespace) as own:
             ask = partial(self._remote.changes, feed.cursor, namespace)
             answer = await self._requests.make(Priority.DEFAULT, ask)
@@ -172,7 +200,11 @@ class Comparer:
             is_current = await self._apply(namespace, answer, feed.cursor, found)
         if answer.more or not is_current:
             return False
-        return not feed.is_comparing or await self._end(namespace, answer.cursor, found)
+        if feed.is_comparing:
+            return await self._end(namespace, answer.cursor, found)
+        if answer.cursor == feed.cursor:
+            self._quiet[namespace] = feed
+        return True
 
     async def _apply(
         self, namespace: str, page: ChangesPage, since: str, found: Differences

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -13,6 +14,9 @@ from ..results import Account
 from ..transfers.engine import Attempt, Engine
 from ..transfers.runs import PAGE_SIZE, LookAgain, Page, TransferRun, pages_of
 from .comparing import Comparer, Differences
+
+Move = Coroutine[Deferred[Any], Any, "BaseException | None"]
+"""Moves blobs; see :class:`Mover` for what it returns."""
 
 Begun = Callable[[TransferRun], object]
 """Given a run, for what may be done with it until it has ended."""
@@ -49,25 +53,52 @@ class Mover:
     async def sync(self, full: bool) -> BaseException | None:
         """Bring the namespace into step; see :meth:`.BlobsSynchronizer.sync`."""
         found = await self.compare(full)
+        if not found.waiting:
+            return None
+        moves: dict[SyncStatus, Callable[[], Move]] = {
+            SyncStatus.PENDING_DELETE: self.send_deletions,
+            SyncStatus.SYNCED: partial(self.replace, found.used_again),
+            SyncStatus.PENDING_DOWNLOAD: self.fetch_missing,
+            SyncStatus.PENDING_UPLOAD: self.send_missing,
+        }
         errors = await self._engine.together(
-            [
-                self.send_deletions(),
-                self.replace(found.used_again),
-                self.fetch_missing(),
-                self.send_missing(),
-            ]
+            [move() for status, move in moves.items() if status in found.waiting]
         )
         if self.account.sent or self.account.deleted > found.deleted:
             errors.append(await self._look_again(found))
+        await self._note_left_alone()
         return next(filter(None, errors), None)
+
+    async def send_alone(self) -> BaseException | None:
+        """Send what is missing; see :meth:`.BlobsSynchronizer.send_missing`."""
+        error = await self.send_missing()
+        await self._note_left_alone()
+        return error
+
+    async def fetch_alone(self) -> BaseException | None:
+        """Fetch what is missing; see :meth:`.BlobsSynchronizer.fetch_missing`."""
+        error = await self.fetch_missing()
+        await self._note_left_alone()
+        return error
+
+    async def _note_left_alone(self) -> None:
+        """Take note of what failed for good, now or earlier."""
+        store, namespace = self._engine.need_store(), self.account.namespace
+        failed = {SyncStatus.FAILED_UPLOAD, SyncStatus.FAILED_DOWNLOAD}
+        waiting = await store.find_waiting(namespace)
+        for status in sorted(failed & waiting.statuses):
+            self.account.note_left_alone(status, await store.list_status(status, namespace))
 
     async def compare(self, full: bool = False) -> Differences:
         """Find out what has changed, and which blobs of ours got through earlier."""
         found = await self._comparer.compare(self.account.namespace, full)
         self.account.deleted += found.deleted
         await self.settle(found)
-        if not found.is_list:
+        if SyncStatus.FAILED_UPLOAD in found.waiting and not found.is_list:
             await self.retry_refused()
+            found.waiting |= {SyncStatus.PENDING_UPLOAD}
+        if found.used_again:
+            found.waiting |= {SyncStatus.SYNCED}
         return found
 
     async def _look_again(self, before: Differences) -> BaseException | None:
@@ -93,7 +124,7 @@ class Mover:
     async def retry_refused(self) -> None:
         """Have blobs sent again that the server refused, and does not have."""
         store, namespace = self._engine.need_store(), self.account.namespace
-        if await store.list_status(SyncStatus.FAILED_UPLOAD, namespace):
+        if SyncStatus.FAILED_UPLOAD in (await store.find_waiting(namespace)).statuses:
             await store.retry_refused(namespace)
 
     async def send_missing(self, begun: Begun = bool) -> BaseException | None:

@@ -24,6 +24,7 @@ from ..reconciliation import (
     Feed,
     FeedState,
     Known,
+    Waiting,
     reconcile,
 )
 from .statuses import MemoryStatusStore, Record
@@ -164,13 +165,26 @@ class MemoryFollowingStore(MemoryStatusStore):
     ) -> Deferred[Queue]:
         """See :meth:`blobman.interfaces.IBlobStore.next_outdated`."""
 
-        def outdated() -> Iterator[QueuedTransfer]:
-            for key, record in self._waiting(namespace, _S.SYNCED):
-                if record.told_tag is not None and record.told_tag != record.tag:
-                    yield QueuedTransfer(key.blob_id, record.priority, record.age)
-
         def work() -> Queue:
-            return [it for it in outdated() if after is None or it.place > after.place][:limit]
+            outdated = self._outdated(namespace)
+            return [it for it in outdated if after is None or it.place > after.place][:limit]
+
+        return self._do(work)
+
+    def _outdated(self, namespace: str) -> Iterator[QueuedTransfer]:
+        for key, record in self._waiting(namespace, _S.SYNCED):
+            if record.told_tag is not None and record.told_tag != record.tag:
+                yield QueuedTransfer(key.blob_id, record.priority, record.age)
+
+    def find_waiting(self, namespace: str = "") -> Deferred[Waiting]:
+        """See :meth:`blobman.interfaces.IBlobStore.find_waiting`."""
+
+        def work() -> Waiting:
+            feed = self._feed(namespace).state
+            found = {record.status for _, record in self._in(namespace)}
+            found -= {_S.SYNCED, _S.LOCAL_ONLY}
+            found |= {_S.SYNCED} if any(self._outdated(namespace)) else set()
+            return Waiting(feed, frozenset(found))
 
         return self._do(work)
 

@@ -186,6 +186,7 @@ class StoreContract(StoreTestCase):
                 store.get_sync_status("a", wrong),
                 store.update_sync_status("a", S.PENDING_DOWNLOAD, wrong),
                 store.get_sync_progress(wrong),
+                store.find_waiting(wrong),
                 store.get_priority("a", wrong),
                 store.update_priority("a", Priority.LOW, wrong),
                 store.increment_retries("a", wrong),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -425,6 +426,32 @@ class FeedContract(StoreTestCase):
         rest = await self.store.next_outdated("", 2, first[-1])
         self.assertEqual([it.blob_id for it in rest], ["a"])
         self.assertEqual(await self.store.next_outdated("mail", 2), [])
+
+    async def test_what_waits_is_found_by_its_statuses(self) -> None:
+        """So nobody has to ask for each of them, and get empty lists."""
+        self.assertEqual(await self.waiting(), frozenset())
+        for blob_id in "abcd":
+            await self.put(blob_id)
+        await self.store.put("l", io.BytesIO(b"data"), 4, status=S.LOCAL_ONLY)
+        await self.store.mark_uploaded(dict.fromkeys("abc", tag("one")), "")
+        self.assertEqual(await self.waiting(), {S.PENDING_UPLOAD})
+        await self.store.mark_uploaded({"d": tag("one")}, "")
+        self.assertEqual(await self.waiting(), frozenset())
+        await self.apply(there("a"), there("b", "two"))
+        self.assertEqual(await self.waiting(), {S.SYNCED})
+        await self.store.update_sync_status("c", S.PENDING_DELETE)
+        await self.store.update_sync_status("e", S.PENDING_DOWNLOAD, "mail")
+        self.assertEqual(await self.waiting(), {S.SYNCED, S.PENDING_DELETE})
+        self.assertEqual(await self.waiting("mail"), {S.PENDING_DOWNLOAD})
+        await self.store.update_sync_status("e", S.FAILED_DOWNLOAD, "mail")
+        self.assertEqual(await self.waiting("mail"), {S.FAILED_DOWNLOAD})
+
+    async def waiting(self, namespace: str = "") -> frozenset[SyncStatus]:
+        """Find out what waits, and that it comes with the place in the feed."""
+        found = await self.store.find_waiting(namespace)
+        self.assertEqual(found.feed, await self.store.get_feed(namespace))
+        statuses: frozenset[SyncStatus] = found.statuses
+        return statuses
 
     async def test_what_was_told_is_not_forgotten(self) -> None:
         """What the server does not give now, it may have told of a moment ago."""
