@@ -17,10 +17,13 @@ from twisted import __version__ as twisted_version
 
 from . import rclone
 from .bench import Bench
+from .changes import COUNTS, Changes
 from .figures import Figures
-from .plot import draw
+from .plot import draw, draw_changes
 from .table import LEGEND, write_table
-from .workloads import GROWTH, STANDARD, choose
+from .targets import Measured, write_figures, write_points
+from .waiting import CLIENTS, QUIET, Waiting
+from .workloads import GROWTH, STANDARD, Workload, choose
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -44,6 +47,30 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="over TLS only, or over TCP only; both if not given",
     )
     parser.add_argument("--peers", action="store_true", help="measure rclone, too, if it is there")
+    parser.add_argument(
+        "--changes", action="store_true", help="measure what it costs to follow a server's changes"
+    )
+    parser.add_argument(
+        "--counts",
+        metavar="NUMBERS",
+        type=lambda text: [int(number) for number in text.split(",")],
+        default=COUNTS,
+        help="with --changes: how many blobs there are, such as 1000,100000",
+    )
+    parser.add_argument(
+        "--clients",
+        type=int,
+        default=CLIENTS,
+        metavar="N",
+        help="with --changes: how many wait at once",
+    )
+    parser.add_argument(
+        "--quiet",
+        type=float,
+        default=QUIET,
+        metavar="SECONDS",
+        help="with --changes: for how long nothing changes while they wait",
+    )
     parser.add_argument("--dir", default=".", help="the file system to work on; it is cleaned up")
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     parser.add_argument("--plot", metavar="FILE", help="draw a picture, PNG or SVG")
@@ -73,18 +100,35 @@ def _find_peer() -> str | None:
     return peer
 
 
-def _measure(options: argparse.Namespace) -> list[Figures]:
+def _workloads(options: argparse.Namespace) -> list[Workload]:
     among = GROWTH if options.growth else STANDARD
-    workloads = choose(options.only, among) if options.only else among
+    return choose(options.only, among) if options.only else among
+
+
+def _measure(bench: Bench, options: argparse.Namespace) -> list[Figures]:
     transports = [False, True] if options.tls is None else [options.tls]
-    peer = _find_peer() if options.peers else None
     measured = []
-    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.dir) as folder:
-        bench = Bench(Path(folder).resolve(), options.runs, peer, _say)
-        for workload in workloads:
-            for figures in bench.measure(workload, transports):
-                measured += figures
+    for workload in _workloads(options):
+        for figures in bench.measure(workload, transports):
+            measured += figures
     return measured
+
+
+def _show(figures: list[Figures], picture: str | None) -> dict[str, Any]:
+    print(write_table(figures))
+    print(LEGEND)
+    if picture:
+        draw(figures, picture)
+    return {"figures": [one.as_json() for one in figures]}
+
+
+def _show_changes(measured: Measured, picture: str | None) -> dict[str, Any]:
+    print(write_points(measured.points))
+    print()
+    print(write_figures(measured.figures))
+    if picture:
+        draw_changes(measured.points, picture)
+    return measured.as_json()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,14 +136,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     if options.plot and find_spec("matplotlib") is None:
         sys.exit("--plot takes matplotlib: pip install matplotlib")
-    figures = _measure(options)
-    print(write_table(figures))
-    print(LEGEND)
+    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.dir) as name:
+        folder = Path(name).resolve()
+        if options.changes:
+            waiting = Waiting(folder, options.clients, _workloads(options)[0], options.quiet, _say)
+            changes = Changes(folder, sorted(options.counts), waiting, _say)
+            content = _show_changes(changes.measure(), options.plot)
+        else:
+            peer = _find_peer() if options.peers else None
+            bench = Bench(folder, options.runs, peer, _say)
+            content = _show(_measure(bench, options), options.plot)
     if options.json:
-        content = {"machine": machine(), "figures": [one.as_json() for one in figures]}
-        Path(options.json).write_text(json.dumps(content, indent=2) + "\n")
-    if options.plot:
-        draw(figures, options.plot)
+        text = json.dumps({"machine": machine(), **content}, indent=2)
+        Path(options.json).write_text(f"{text}\n")
 
 
 if __name__ == "__main__":

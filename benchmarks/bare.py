@@ -88,8 +88,12 @@ class _Factory(HTTPFactory):
         pass
 
 
-class _Dropping(Protocol):
-    """Drops what comes."""
+class Dropping(Protocol):
+    """
+    Drops what comes.
+
+    :ivar ended: fires when all has come.
+    """
 
     def __init__(self) -> None:
         self.ended: Deferred[None] = Deferred()
@@ -137,7 +141,7 @@ class Bare:
         for _ in numbers:
             body = None if sent is None else _Body(sent)
             response: IResponse = await self._agent.request(method, url, None, body)
-            answer = _Dropping()
+            answer = Dropping()
             response.deliverBody(answer)
             await answer.ended
 

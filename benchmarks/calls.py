@@ -77,6 +77,7 @@ class Worker:
 
 class _Answering(LineOnlyReceiver):
     delimiter = b"\n"
+    MAX_LENGTH = 1 << 20
 
     def __init__(self, reactor: Any, target: object) -> None:
         self._reactor = reactor

@@ -76,7 +76,7 @@ class Meter:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._idle = _memory("VmRSS")
+        self._idle = memory("VmRSS")
 
     def begin(self) -> None:
         """Begin to measure."""
@@ -90,11 +90,11 @@ class Meter:
         seconds = time.perf_counter() - self._began
         cpu = time.process_time() - self._cpu
         self._probe.stop()
-        memory = max(0, _memory("VmHWM") - self._idle)
-        return Cost(seconds, memory, cpu, self._probe.longest)
+        peak = max(0, memory("VmHWM") - self._idle)
+        return Cost(seconds, peak, cpu, self._probe.longest)
 
 
-def _memory(field: str) -> int:
+def memory(field: str) -> int:
     """Read a field of the kernel's; where there is none, give the peak of the process's life."""
     with suppress(FileNotFoundError), open("/proc/self/status") as status:
         for line in status:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .figures import STEPS, Figures
+from .targets import MS, Point
 from .workloads import Workload
 
 _COLOURS = {"put": "#3465a4", "sync": "#73a946", "get": "#e9a03b"}
@@ -55,3 +56,30 @@ def _mark_peer(
         places, measured = zip(*marks, strict=True)
         shares = [one.floor.seconds / one.peer for one in measured]
         axes.scatter(places, shares, 25, "black", "D", label="rclone crypt", zorder=3)
+
+
+def draw_changes(points: Sequence[Point], path: str) -> None:
+    """
+    Draw what a sync that finds nothing costs, against the number of blobs.
+
+    :param path: as for :func:`draw`.
+    :raise ImportError: there is no matplotlib.
+    """
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(8, 4), layout="constrained")
+    axes = picture.subplots()
+    counts = [point.blobs for point in points]
+    lines = {
+        "all is compared": ("full", "#e9a03b"),
+        "the server tells what has changed": ("nothing", "#3465a4"),
+        "a bare request": ("bare", "black"),
+    }
+    for label, (field, colour) in lines.items():
+        times = [getattr(point, field) * MS for point in points]
+        axes.plot(counts, times, marker="o", label=label, color=colour)
+    axes.set(xscale="log", yscale="log", xlabel="blobs", ylabel="ms for a sync that finds nothing")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.legend(loc="upper left")
+    picture.savefig(path)

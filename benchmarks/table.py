@@ -19,20 +19,20 @@ _COLUMNS = [
     _Column("workload", lambda it: str(it.workload)),
     _Column("over", lambda it: "TLS" if it.tls else "TCP"),
     _Column("step", lambda it: it.step),
-    _Column("seconds", lambda it: _short(it.seconds)),
-    _Column("MB/s", lambda it: _short(it.bytes_per_second / 1e6)),
-    _Column("blobs/s", lambda it: _short(it.blobs_per_second)),
-    _Column("floor s", lambda it: _short(it.floor.seconds)),
+    _Column("seconds", lambda it: short(it.seconds)),
+    _Column("MB/s", lambda it: short(it.bytes_per_second / 1e6)),
+    _Column("blobs/s", lambda it: short(it.blobs_per_second)),
+    _Column("floor s", lambda it: short(it.floor.seconds)),
     _Column("of floor", lambda it: f"{it.of_floor:.2f}"),
     _Column("of req.", lambda it: "" if it.of_requests is None else f"{it.of_requests:.2f}"),
-    _Column("rclone s", lambda it: "" if it.peer is None else _short(it.peer)),
-    _Column("client MiB", lambda it: _short(it.client.memory / MIB)),
-    _Column("CPU s", lambda it: _short(it.client.cpu)),
-    _Column("pause ms", lambda it: _short(it.client.pause * 1000)),
-    _Column("server MiB", lambda it: _short(it.server.memory / MIB)),
-    _Column("CPU s", lambda it: _short(it.server.cpu)),
-    _Column("pause ms", lambda it: _short(it.server.pause * 1000)),
-    _Column("idle ms", lambda it: _short(it.stall * 1000)),
+    _Column("rclone s", lambda it: "" if it.peer is None else short(it.peer)),
+    _Column("client MiB", lambda it: short(it.client.memory / MIB)),
+    _Column("CPU s", lambda it: short(it.client.cpu)),
+    _Column("pause ms", lambda it: short(it.client.pause * 1000)),
+    _Column("server MiB", lambda it: short(it.server.memory / MIB)),
+    _Column("CPU s", lambda it: short(it.server.cpu)),
+    _Column("pause ms", lambda it: short(it.server.pause * 1000)),
+    _Column("idle ms", lambda it: short(it.stall * 1000)),
 ]
 
 LEGEND = (
@@ -42,7 +42,7 @@ LEGEND = (
 )
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
     """Write about three digits."""
     if number >= 100:
         return f"{number:,.0f}"
@@ -54,15 +54,23 @@ def write_table(figures: Sequence[Figures]) -> str:
     with_peer = any(one.peer is not None for one in figures)
     columns = [one for one in _COLUMNS if with_peer or one.title != "rclone s"]
     rows = [[column.write(one) for column in columns] for one in figures]
-    titles = [column.title for column in columns]
-    widths = [max(len(row[index]) for row in (titles, *rows)) for index in range(len(columns))]
+    return write_rows([column.title for column in columns], rows, left=3)
+
+
+def write_rows(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """
+    Write a table of texts.
+
+    :param left: how many columns have what they say at their left; the others are of numbers.
+    """
+    widths = [max(len(row[index]) for row in (titles, *rows)) for index in range(len(titles))]
     rule = ["-" * width for width in widths]
-    return "\n".join(_line(row, widths) for row in (titles, rule, *rows))
+    return "\n".join(_line(row, widths, left) for row in (titles, rule, *rows))
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
     padded = [
-        cell.rjust(width) if index > 2 else cell.ljust(width)
+        cell.rjust(width) if index >= left else cell.ljust(width)
         for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return "| " + " | ".join(padded) + " |"
