@@ -30,7 +30,7 @@ class LeftTests(ServerCase):
         self.another_machine()
         outcome = await self.run_command("sync")
         self.assertEqual(outcome.code, 7)
-        self.assertIn("sealed with another secret", outcome.err)
+        self.assertIn("or with another secret", outcome.err)
         for options in (), ("--json",), ("--quiet",):
             outcome = await self.run_command("sync", *options)
             self.assertEqual(outcome.code, 7)
