@@ -21,6 +21,7 @@ from blobman.server.storage.payloads.s3.writing import COLLECTED
 from .scripted import Answer, Asked, Scripted, ScriptedCase, Told, error
 
 MISSING = error(404, "NoSuchKey")
+LIST = "ListMultipartUploadsResult"
 KEY = "a" * 32
 SLOW_DOWN = error(503, "SlowDown")
 
@@ -90,6 +91,13 @@ class RetryTests(ScriptedCase):
             failure = await self.fails(UnavailableError, payloads.read_mark())
             self.assertIn(words, str(failure))
             self.assertEqual(len(scripted.asked), 1, answer)
+
+    async def test_codes_that_are_none(self) -> None:
+        """What an error says does not go into a log as it is."""
+        for code in ("a\nforged line", "x" * 100_000, "<x/>", "\u0663"):
+            payloads, _ = await self.answering(error(403, code))
+            failure = await self.fails(UnavailableError, payloads.read_mark())
+            self.assertRegex(str(failure), r"\A127\.0\.0\.1:\d+ answers 403\Z")
 
     async def test_credentials_that_have_run_out(self) -> None:
         loaded = iter([Credentials("first", "hidden"), Credentials("second", "hidden")])
@@ -193,7 +201,10 @@ class StoredTests(ScriptedCase):
 
     async def test_an_upload_without_an_id(self) -> None:
         self.patch(writing, "SMALL_PART", 1000)
-        for answer in (Told(200, b"<R/>"), Told(200, b"no xml"), Told(200, BOMB)):
+        hidden = "<?xml version='1.0' encoding='utf-16'?>" + BOMB.decode()
+        odd = [f"<?xml version='1.0' encoding='{it}'?><R/>".encode() for it in ("x", "shift_jis")]
+        for body in (b"<R/>", b"no xml", BOMB, hidden.encode("utf-16"), *odd):
+            answer = Told(200, body)
             payloads, _ = await self.answering(MISSING, answer)
             writer = await payloads.create(KEY)
             await self.fails(UnavailableError, writer.write([bytes(1500)]))
@@ -228,6 +239,7 @@ class ReadingTests(ScriptedCase):
             (UnavailableError, self.part("1-3/10", b"bcd")),
             (UnavailableError, Told(206, b"cde")),
             (UnavailableError, self.part("x-y/z", b"cde")),
+            (UnavailableError, self.part(f"2-4{'0' * 5000}/10", b"cde")),
             (DamagedError, self.part("2-3/4", b"cd")),
             (DamagedError, error(416, "InvalidRange")),
             (UnavailableError, error(403, "AccessDenied")),
@@ -285,6 +297,14 @@ class ReadingTests(ScriptedCase):
         payloads, _ = await self.answering(Told(200, b"", chunked))
         await self.fails(UnavailableError, payloads.get(KEY))
 
+    async def test_a_listed_size_that_is_none(self) -> None:
+        for size in ("", "-1", "9" * 5000):
+            text = f"<Contents><Key>p/a</Key><Size>{size}</Size></Contents>"
+            told = Told(200, f"<ListBucketResult>{text}</ListBucketResult>".encode())
+            payloads, _ = await self.answering(told)
+            listing = Deferred.fromCoroutine(payloads.listed().asend(None))
+            await self.fails(UnavailableError, listing)
+
     async def test_a_store_without_ranges(self) -> None:
         payloads, _ = await self.answering(Told(200, b"abc"))
         self.assertEqual((await payloads.get(KEY, 10)).content, b"abc")
@@ -292,6 +312,25 @@ class ReadingTests(ScriptedCase):
 
 class RemovingTests(ScriptedCase):
     NOTHING_BEGUN = Told(200, b"<ListMultipartUploadsResult/>")
+
+    async def test_an_error_about_something_else(self) -> None:
+        """Nothing counts as removed if it is not clear what is left."""
+        for key in ("<Key>p/z</Key>", ""):
+            result = Told(200, f"<DeleteResult><Error>{key}</Error></DeleteResult>".encode())
+            payloads, _ = await self.answering(result, self.NOTHING_BEGUN)
+            self.assertEqual([*await payloads.remove(["a", "b"])], ["a", "b"])
+
+    async def test_a_list_of_uploads_that_does_not_end(self) -> None:
+        more = "<IsTruncated>true</IsTruncated>"
+        for marker in ("", "<NextKeyMarker>p/b</NextKeyMarker>"):
+            endless = Told(200, f"<{LIST}>{more}{marker}</{LIST}>".encode())
+            payloads, scripted = await self.answering(Told(204), endless, endless, MISSING)
+            self.assertEqual([*await payloads.remove(["a"])], ["a"])
+            self.assertLessEqual(len(scripted.asked), 3)
+
+    async def test_what_is_no_list_of_uploads(self) -> None:
+        payloads, _ = await self.answering(Told(204), Told(200, b"<html/>"))
+        self.assertEqual([*await payloads.remove(["a"])], ["a"])
 
     async def test_those_that_can_not_be_removed(self) -> None:
         text = b"<Error><Key>p/b</Key><Code>InternalError</Code></Error>"
@@ -320,7 +359,7 @@ class RemovingTests(ScriptedCase):
             uploads = "".join(
                 f"<Upload><Key>{k}</Key><UploadId>u{k}</UploadId></Upload>" for k in keys
             )
-            return Told(200, f"<L xmlns='x'>{uploads}{more}</L>".encode())
+            return Told(200, f"<{LIST} xmlns='x'>{uploads}{more}</{LIST}>".encode())
 
         more = (
             "<IsTruncated>true</IsTruncated><NextKeyMarker>p/b</NextKeyMarker>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
@@ -23,6 +24,10 @@ LONGEST_WAIT = 3600
 
 Element = ElementTree.Element
 
+_CODE = re.compile(r"\w{1,64}", re.ASCII)
+_SIZE = re.compile(r"[0-9]{1,18}")
+
+_NO_STORE = "what answers is no object store"
 
 SOON = 5
 """Seconds after which clients may ask again, if the store does not say."""
@@ -62,7 +67,7 @@ class Answer(NamedTuple):
             root = self.xml()
         except UnavailableError:
             return ""
-        return text_of(root, "Code") if name_of(root) == "Error" else ""
+        return code_of(root) if name_of(root) == "Error" else ""
 
     def xml(self) -> Element:
         """
@@ -70,12 +75,18 @@ class Answer(NamedTuple):
 
         :raise UnavailableError: it is no XML that a store would send.
         """
-        if b"<!DOCTYPE" not in self.body:
-            try:
-                return ElementTree.fromstring(self.body)
-            except ElementTree.ParseError:
-                pass
-        raise UnavailableError("what answers is no object store", SOON)
+        try:
+            return ElementTree.fromstring(self.body, ElementTree.XMLParser(target=_Builder()))
+        except (ElementTree.ParseError, LookupError, ValueError) as error:
+            # The last two are of encodings that are not known, or not read.
+            raise UnavailableError(_NO_STORE, SOON) from error
+
+
+class _Builder(ElementTree.TreeBuilder):
+    """Takes no document type, in whatever encoding: its entities may stand for far more."""
+
+    def doctype(self, *_: object) -> None:
+        raise UnavailableError(_NO_STORE, SOON)
 
 
 def header_of(headers: Headers, name: str) -> str:
@@ -99,6 +110,17 @@ def text_of(element: Element, name: str) -> str:
     for child in children_of(element, name):
         return child.text or ""
     return ""
+
+
+def code_of(element: Element) -> str:
+    """Give the code of an error; empty if there is none, or what would be odd in a message."""
+    code = text_of(element, "Code")
+    return code if _CODE.fullmatch(code) else ""
+
+
+def read_size(text: str) -> int | None:
+    """Read a number of bytes; None if it is none."""
+    return int(text) if _SIZE.fullmatch(text) else None
 
 
 def time_of(element: Element, name: str) -> float:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from ...interface import UnavailableError
 from ..interface import Listed
-from .answers import SOON, Element, children_of, name_of, text_of, time_of
+from .answers import SOON, Element, children_of, name_of, read_size, text_of, time_of
 from .client import Client, Request
 
 PAGE = 1000
@@ -39,8 +39,8 @@ async def list_objects(client: Client) -> AsyncIterator[list[Listed]]:
 
 
 def _listed(client: Client, element: Element) -> Listed:
-    key, size = text_of(element, "Key"), text_of(element, "Size")
-    if not key.startswith(client.bucket.prefix) or not (size.isascii() and size.isdigit()):
+    key, size = text_of(element, "Key"), read_size(text_of(element, "Size"))
+    if not key.startswith(client.bucket.prefix) or size is None:
         raise UnavailableError(f"{client.bucket.host} lists something else", SOON)
     name = key.removeprefix(client.bucket.prefix)
-    return Listed(name, int(size), time_of(element, "LastModified"))
+    return Listed(name, size, time_of(element, "LastModified"))

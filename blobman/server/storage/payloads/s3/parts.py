@@ -84,6 +84,8 @@ async def find_begun(client: Client, prefix: str) -> AsyncIterator[Begun]:
         if answer.status == 501:
             return
         root = answer.xml()
+        if name_of(root) != "ListMultipartUploadsResult":
+            raise UnavailableError(f"{client.bucket.host} gives no list of uploads", SOON)
         for upload in children_of(root, "Upload"):
             key = text_of(upload, "Key")
             if key.startswith(client.bucket.prefix):
@@ -91,7 +93,12 @@ async def find_begun(client: Client, prefix: str) -> AsyncIterator[Begun]:
                 yield Begun(name, text_of(upload, "UploadId"), when)
         if text_of(root, "IsTruncated") != "true":
             return
-        after = (
-            ("key-marker", text_of(root, "NextKeyMarker")),
-            ("upload-id-marker", text_of(root, "NextUploadIdMarker")),
+        before, after = (
+            after,
+            (
+                ("key-marker", text_of(root, "NextKeyMarker")),
+                ("upload-id-marker", text_of(root, "NextUploadIdMarker")),
+            ),
         )
+        if after == before or not text_of(root, "NextKeyMarker"):
+            raise UnavailableError(f"{client.bucket.host} gives a part of its list only", SOON)

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from .....errors import StoreError
 from ...interface import UnavailableError
-from .answers import SOON, children_of, name_of, text_of
+from .answers import SOON, Element, children_of, code_of, name_of, text_of
 from .client import Client, Request
 
 MANY = 1000
@@ -46,9 +46,14 @@ async def _remove_many(client: Client, names: Sequence[str]) -> dict[str, StoreE
     root = answer.xml()
     if name_of(root) != "DeleteResult":
         raise UnavailableError(f"{client.bucket.host} does not say what it has deleted", SOON)
-    return {
-        text_of(error, "Key").removeprefix(prefix): UnavailableError(
-            f"{client.bucket.host}: {text_of(error, 'Code')}", SOON
-        )
-        for error in children_of(root, "Error")
-    }
+    return _read_errors(client, root, names)
+
+
+def _read_errors(client: Client, root: Element, names: Sequence[str]) -> dict[str, StoreError]:
+    left: dict[str, StoreError] = {}
+    for error in children_of(root, "Error"):
+        name = text_of(error, "Key").removeprefix(client.bucket.prefix)
+        if name not in names:
+            raise UnavailableError(f"{client.bucket.host} does not say what is left", SOON)
+        left[name] = UnavailableError(f"{client.bucket.host}: {code_of(error)}", SOON)
+    return left

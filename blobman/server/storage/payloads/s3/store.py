@@ -17,7 +17,7 @@ from ...interface import DamagedError, UnavailableError
 from ...threads import Ending
 from ..interface import IPayload, IPayloads, IPayloadWriter, Listed
 from ..memory import MemoryPayload
-from .answers import SOON, Answer, refusal
+from .answers import SOON, Answer, read_size, refusal
 from .bucket import Bucket
 from .client import PATIENCE, Client, Jitter, Request, half_or_more
 from .listing import list_objects
@@ -48,7 +48,7 @@ PROBE = "probe"
 PROBE_EVERY = 60.0
 """Seconds between two such attempts: they may cost money."""
 
-_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d{1,18})", re.ASCII)
 
 
 @implementer(IPayloads)
@@ -153,10 +153,10 @@ class S3Payloads:
         answer = await self._head(key)
         if answer.status == 404:
             raise await self._why_missing()
-        size = answer.header("content-length")
-        if not (size.isascii() and size.isdigit()):
+        size = read_size(answer.header("content-length"))
+        if size is None:
             raise UnavailableError("an object has got no length", SOON)
-        return S3Payload(self._client, key, int(size), self._why_missing)
+        return S3Payload(self._client, key, size, self._why_missing)
 
     async def _get_some(self, key: str, most: int) -> IPayload:
         answer = await self._client.ask(range_request(key, 0, most), wanted=(404, 416))

@@ -20,7 +20,7 @@ from .exchange import Exchange
 AHEAD = 512 * 1024
 """Bytes that come before they are read; a little more may."""
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(?:\d+|\*)", re.ASCII)
 
 Missing = Callable[[], Awaitable[StoreError]]
 """Tells why there is no object: it is missing, or all of the store is."""
