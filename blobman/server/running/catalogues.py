@@ -219,6 +219,9 @@ def without_password(rest: str) -> str:
     :param rest: what follows its scheme.
     """
     before, _, rest = rest.removeprefix("//").rpartition("@")
+    if "?" in before:
+        # A password may be on either side.
+        return "postgresql://"
     address, _, query = rest.partition("?")
     user = before.partition(":")[0]
     named = f"{user}@" if re.fullmatch(r"[\w.%+-]+", user) else ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -130,10 +131,12 @@ def read_url(url: str) -> Bucket:
 
 
 def _split(url: str, schemes: str, otherwise: str) -> SplitResult:
-    # Splitting a URL silently drops line ends and tabs.
-    if not _UNSEEN.search(url):
+    with suppress(ValueError):
         parts = urlsplit(url)
-        if parts.scheme in schemes.split() and not parts.fragment:
+        # Splitting a URL silently drops line ends and tabs.
+        is_whole = not _UNSEEN.search(url)
+        # Reading a port raises ValueError if it is none.
+        if is_whole and parts.scheme in schemes.split() and parts.port != 0 and not parts.fragment:
             return parts
     raise ValueError(otherwise)
 

@@ -34,6 +34,9 @@ class PlaceTests(SynchronousTestCase):
             ("postgresql://h/d?password=hidden&user=u", "postgresql://h/d?user=u"),
             ("postgresql://h/d?sslpassword=hidden", "postgresql://h/d"),
             ("postgresql:///d?host=/run/pg", "postgresql:///d?host=/run/pg"),
+            # An @ that is no end of a password.
+            ("postgresql://h/d?password=hid@hidden", "postgresql://"),
+            ("postgresql://u:hidden?hidden@h/d", "postgresql://"),
         ):
             self.assertEqual(place_of(url).shown, shown)
 

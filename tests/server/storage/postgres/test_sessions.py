@@ -118,6 +118,11 @@ class URLTests(TestCase):
         self.assertIn("connect_timeout=5", read_url("postgresql://h/db"))
         self.assertIn("connect_timeout=7", read_url("postgresql://h/db?connect_timeout=7"))
 
+    def test_how_text_is_sent_is_not_for_a_url_to_say(self) -> None:
+        conninfo = read_url("postgresql://h/db?client_encoding=latin1")
+        self.assertIn("client_encoding=UTF8", conninfo)
+        self.assertNotIn("latin1", conninfo)
+
 
 class PoolTests(TestCase):
     def setUp(self) -> None:

@@ -127,7 +127,7 @@ def read_url(url: str) -> str:
         "keepalives_idle": 30,
         "tcp_user_timeout": round(LIMIT * 1000),
     }
-    return make_conninfo("", **{**ours, **given}, client_encoding="UTF8")
+    return make_conninfo("", **{**ours, **given, "client_encoding": "UTF8"})
 
 
 def connect(conninfo: str) -> Session:
