@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -38,6 +38,8 @@ from .payloads.pair import check_pair
 from .reading import StoredBlob, open_payload
 from .threads import Ending
 from .uploads import SmallUpload, Upload
+
+T = TypeVar("T")
 
 
 @implementer(IBlobsBackend)
@@ -244,36 +246,39 @@ class Backend:
             return SmallUpload(name, self.catalogue)
         key = secrets.token_hex(16)
         reserved = size or 0
-        try:
-            await self.catalogue.reserve(name, key, reserved)
-        except BaseException:
-            # If it was cancelled, it may have been made all the same.
-            self.janitor.remove(key)
-            raise
-        writer = await self._create(key, size)
+        await self._made(key, self.catalogue.reserve(name, key, reserved))
+        writer = await self._made(key, self.payloads.create(key, size), _discard)
         upload = Upload(
             name, key, reserved, writer, self.catalogue, self.janitor.remove, self._forget
         )
         self.uploads.add(upload)
         return upload
 
-    def _create(self, key: str, size: int | None) -> Deferred[IPayloadWriter]:
-        """Create a payload whose key is reserved; or leave neither behind."""
-        waiting: Deferred[IPayloadWriter] = Deferred()
+    def _made(
+        self, key: str, making: Deferred[T], discard: Callable[[T], Deferred[None]] | None = None
+    ) -> Deferred[T]:
+        """
+        Wait for what an upload needs; or leave nothing of the upload behind.
 
-        def created(writer: IPayloadWriter) -> None:
+        :param discard: called with it if nobody waits any more.
+        """
+        waiting: Deferred[T] = Deferred()
+
+        def made(result: T) -> None:
             if waiting.called:
                 # Cancelled. Not removed before: it could have been made afterwards.
-                writer.discard().addBoth(lambda _: self.janitor.remove(key))
+                discarding = discard(result) if discard else succeed(None)
+                discarding.addBoth(lambda _: self.janitor.remove(key))
             else:
-                waiting.callback(writer)
+                waiting.callback(result)
 
         def failed(failure: Failure) -> None:
+            # It may have been made all the same.
             self.janitor.remove(key)
             if not waiting.called:
                 waiting.errback(failure)
 
-        self.payloads.create(key, size).addCallbacks(created, failed)
+        making.addCallbacks(made, failed)
         return waiting
 
     def _forget(self, upload: Upload) -> None:
@@ -306,3 +311,8 @@ class Backend:
 def _close_each(opened: Iterable[Deferred[IStoredBlob]]) -> None:
     for deferred in opened:
         deferred.addCallbacks(lambda it: it.close(), lambda _: None)
+
+
+def _discard(writer: IPayloadWriter) -> Deferred[None]:
+    discarding: Deferred[None] = writer.discard()
+    return discarding

@@ -12,6 +12,33 @@ from twisted.trial.unittest import TestCase
 
 from blobman.server.storage.backends import folder_backend
 from blobman.server.storage.catalogue.writer import Writer
+from blobman.server.storage.interface import SMALL, BlobName
+
+
+class CancelledReceiveTests(TestCase):
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.backend = folder_backend(self.mktemp(), reactor)
+        await self.backend.open()
+        self.addCleanup(self.backend.close)
+        self.reserve = self.backend.catalogue.reserve
+        self.patch(self.backend.catalogue, "reserve", self.reserve_later)
+        self.reserved: Deferred[None] = Deferred(lambda _: None)
+
+    def reserve_later(self, name: BlobName, key: str, size: int) -> Deferred[None]:
+        """Reserve in a thread that has begun, and gets to it when the test says so."""
+        self.key = key
+        return self.reserved
+
+    async def test_what_is_reserved_later_is_given_back(self) -> None:
+        name = BlobName("alice", "default", "a")
+        receiving = self.backend.receive(name, 10 * SMALL)
+        receiving.cancel()
+        await self.assertFailure(receiving, CancelledError)
+        await self.backend.janitor.stop()
+        await self.reserve(name, self.key, 10 * SMALL)
+        self.reserved.callback(None)
+        await self.backend.janitor.stop()
+        self.assertEqual(await self.backend.catalogue.claimed_keys(), [])
 
 
 class CancelledOpenTests(TestCase):
