@@ -107,37 +107,50 @@ class Streams:
         """Have those that are at work begin nothing more."""
         self._is_over = True
 
-    async def work(self, hands: HTTPHands, user: str, times: int) -> None:
-        """Do it until that fails, or it has been done so often."""
+    async def work(self, hands: HTTPHands, user: str, times: int) -> list[Exception]:
+        """
+        Do it until that fails, or it has been done so often.
+
+        :return: what it failed with.
+        """
         self._is_over = False
         for _ in range(times):
             if self._is_over:
-                return
+                break
             self._count += 1
             names = [BlobName(user, "default", f"s{self._count}n{it}") for it in range(4)]
             blobs = {it.blob_id: sealed(it.blob_id, self._chance.choice(SIZES)) for it in names}
-            outcomes: dict[str, Deferred[None]] = {blob_id: Deferred() for blob_id in blobs}
+            outcomes: dict[str, Deferred[Exception | None]] = {
+                blob_id: Deferred() for blob_id in blobs
+            }
             works = [self._note(it, blobs[it.blob_id], outcomes[it.blob_id]) for it in names]
             changes = gatherResults([Deferred.fromCoroutine(it) for it in works])
+            results: dict[str, Exception | None]
             try:
-                results = await hands.stream(user, list(blobs.items()))
+                answer = await hands.stream(user, list(blobs.items()))
             except Exception as error:
-                results = dict.fromkeys(blobs, str(error))
+                results = dict.fromkeys(blobs, error)
+            else:
+                results = {
+                    blob_id: None if it == "created" else RefusedError(it)
+                    for blob_id, it in answer.items()
+                }
             for blob_id, outcome in outcomes.items():
-                if results[blob_id] == "created":
-                    outcome.callback(None)
-                else:
-                    outcome.errback(RefusedError(results[blob_id]))
-            if any(await changes):
-                return
+                outcome.callback(results[blob_id])
+            errors = [it for it in await changes if it is not None]
+            if errors:
+                return errors
+        return []
 
     async def _note(
-        self, name: BlobName, content: bytes, outcome: Deferred[None]
+        self, name: BlobName, content: bytes, outcome: Deferred[Exception | None]
     ) -> Exception | None:
         """Note what becomes of one blob of a stream."""
         state = State(name.blob_id, len(content))
 
         async def wait() -> None:
-            await outcome
+            error = await outcome
+            if error is not None:
+                raise error
 
         return await self._truth.change(name, lambda _: state, True, wait)
