@@ -89,7 +89,7 @@ class PostgresCatalogue:
         self.waking = PostgresWaking(conninfo, reactor, clock or reactor, self._read, self._write)
         self._reading: Worker = CLOSED
         self._writing: Worker = CLOSED
-        self._lanes: Sequence[Worker] = [CLOSED]
+        self._lanes: list[Worker] = [CLOSED] * LANES
         self._ending = Ending(self._close)
 
     def sessions(self) -> Sessions:
@@ -103,16 +103,22 @@ class PostgresCatalogue:
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> None:
+        self._ending = Ending(self._close)
         await self._block(lambda: upgrade(self._conninfo))
+        try:
+            self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    def _start(self) -> None:
         lane = Lane(self._pool, self.waking.announce)
         self._reading = Threads(self._reactor, "reader", READERS, self._ask_each)
         self._writing = Threads(self._reactor, "writer", WRITERS, self._change_each)
-        self._lanes = [
-            Threads(self._reactor, f"lane-{number}", 1, lane.run, TOGETHER)
-            for number in range(LANES)
-        ]
+        for number in range(LANES):
+            name = f"lane-{number}"
+            self._lanes[number] = Threads(self._reactor, name, 1, lane.run, TOGETHER)
         self.waking.start()
-        self._ending = Ending(self._close)
 
     def _block(self, call: Callable[[], None]) -> Deferred[None]:
         """Do what blocks, before or after there are threads for it."""
