@@ -170,7 +170,7 @@ class BlobsSynchronizer(Limited):
         :param on_change: called in the reactor's thread with each :class:`BlobChange`. What it
             raises is logged.
         :param interval: seconds between two questions, where the server can't tell at once: one
-            that knows of no changes; and for the namespaces beyond the fourth.
+            that knows of no changes; for the namespaces beyond the fourth; and for new namespaces.
         :param on_error: called likewise with each error that is outlived: the server can't be
             reached, or a blob can't be moved.
         :return: never fires. Fails with ``UnauthorizedError``, ``CertificateError``,

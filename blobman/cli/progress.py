@@ -13,7 +13,7 @@ from zope.interface import implementer
 from blobman import ITransferObserver, TransferProgress
 
 from .screen import Screen
-from .text import size_text
+from .text import in_namespace, size_text
 
 BAR_INTERVAL = 0.25
 """Seconds between two pictures of the bar."""
@@ -134,4 +134,5 @@ class Lines(_Display):
         super().transfer_changed(transfer)
         if self._by_blob and transfer.state == "done" and transfer.total:
             what = f"{_DONE[transfer.direction]} {transfer.blob_id}"
-            self.screen.remark(f"{what}, {size_text(transfer.total)}")
+            place = in_namespace(transfer.namespace)
+            self.screen.remark(f"{what}, {size_text(transfer.total)}{place}")

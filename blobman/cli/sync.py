@@ -27,8 +27,8 @@ from .commands import Session, client_command
     type=click.FloatRange(min=1),
     is_flag=False,
     flag_value=60.0,
-    help="Go on: move what changes there or here as it comes, and tell of it. A server that can't "
-    "say when something changes is asked after so much time again, 60 if it is not given.",
+    help="Keep running: move changes as they come, and report them. SECONDS, by default 60, is the "
+    "time between two looks for new namespaces, and at what the server can't report by itself.",
 )
 async def sync(
     session: Session, namespaces: tuple[str, ...], everything: bool, watch: float | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,12 +17,14 @@ from blobman import (
     InvalidBlob,
     RetriableTransferError,
     StoreError,
+    SyncResult,
     UnauthorizedError,
 )
 
 from .commands import Session
 from .foreign import check_secret
 from .screen import Screen
+from .text import in_namespace
 from .waiting import in_lanes
 
 LANES = 4
@@ -31,6 +34,10 @@ COUNT_INTERVAL = 1.0
 """Seconds between two looks how many transfers are left."""
 
 _TRANSFERS = ("PENDING_UPLOAD", "PENDING_DOWNLOAD")
+
+
+_MOVED = ("fetched", "sent", "deleted")
+"""The numbers of a :class:`SyncResult`."""
 
 
 class _Left(NamedTuple):
@@ -78,41 +85,50 @@ class _Sync:
         self._manager = manager
 
     async def sync(self, namespace: str) -> None:
-        """Bring a namespace into step, and show how it stands."""
-        has_failed = True
+        """Bring a namespace into step, and show what that did, and how it stands."""
+        fetched, result, has_failed = 0, SyncResult(), True
         try:
-            await check_secret(self._manager, namespace)
-            await self._manager.sync(namespace)
+            fetched = await check_secret(self._manager, namespace)
+            result = await self._manager.sync(namespace)
             has_failed = False
         except (StoreError, UnauthorizedError, CertificateError):
             # Another namespace would not fare better.
             raise
-        except (BlobError, ValueError) as error:
+        except BlobError as error:
+            result = error.result or result
             subject = f"namespace {namespace}" if namespace else "sync"
             self._session.screen.failure(subject, error)
-        await self._show_counts(namespace, has_failed)
+        result = replace(result, fetched=result.fetched + fetched)
+        await self._show_counts(namespace, result, has_failed)
 
-    async def _show_counts(self, namespace: str, has_failed: bool) -> None:
+    async def _show_counts(self, namespace: str, result: SyncResult, has_failed: bool) -> None:
         assert self._manager.local is not None
         screen = self._session.screen
         counts = await self._manager.local.get_sync_progress(namespace)
-        place = f" in namespace {namespace}" if namespace else ""
         left = what_is_left(counts)
-        show_counts(screen, namespace, counts)
+        show_counts(screen, namespace, counts, result)
         if left and not has_failed:
             name = next(name for name in _LEFT if name in counts)
-            error = _LEFT[name].error(f"not all{place} is in step: {left}")
+            error = _LEFT[name].error(f"not all{in_namespace(namespace)} is in step: {left}")
             screen.failure("sync", error, f"blobman status {name} lists them")
 
 
-def show_counts(screen: Screen, namespace: str, counts: Mapping[str, int]) -> None:
-    """Show how many blobs of a namespace are in step, and what is left."""
+def show_counts(
+    screen: Screen, namespace: str, counts: Mapping[str, int], result: SyncResult | None = None
+) -> None:
+    """
+    Show how many blobs of a namespace are in step, and what is left.
+
+    :param result: what has been moved, to be shown, too.
+    """
+    moved = {} if result is None else {name: getattr(result, name) for name in _MOVED}
     if screen.as_json:
-        screen.result("", namespace=namespace, counts=counts)
+        screen.result("", namespace=namespace, counts=counts, **moved)
     else:
-        place = f" in namespace {namespace}" if namespace else ""
         left = what_is_left(counts)
-        screen.remark(f"{counts.get('SYNCED', 0)} in step{place}" + (left and f", {left}"))
+        text = f"{counts.get('SYNCED', 0)} in step{in_namespace(namespace)}"
+        done = ", ".join(f"{count} {name}" for name, count in moved.items() if count)
+        screen.remark(text + (left and f", {left}") + (done and f"; {done}"))
 
 
 @contextmanager

@@ -65,6 +65,11 @@ def clock_text(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def in_namespace(name: str) -> str:
+    """Say in which namespace something is; nothing if it is the default one."""
+    return f" in namespace {name}" if name else ""
+
+
 def shorten(text: str, width: int) -> str:
     """Cut out the middle of what is too long."""
     if len(text) <= width:

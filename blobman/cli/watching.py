@@ -20,6 +20,7 @@ from .commands import Session
 from .failures import describe_error
 from .foreign import check_secret
 from .synchronizing import counting, show_counts, telling_what_is_left
+from .text import in_namespace
 from .waiting import in_lanes
 
 LOOK_INTERVAL = 1.0
@@ -119,8 +120,9 @@ class _Watcher:
                 flags=flags,
             )
         elif change.kind != "arrived":  # Of these, their transfers tell.
-            what = "deleted" if change.kind == "deleted" else f"flags: {' '.join(flags) or 'none'}"
-            screen.remark(f"{change.blob_id}: {what}")
+            blob = f"{change.blob_id}{in_namespace(change.namespace)}"
+            told = f"flags of {blob}: {' '.join(flags) or 'none'}"
+            screen.remark(f"deleted {blob}" if change.kind == "deleted" else told)
 
     def _look(self) -> Deferred[None]:
         # Failures of the store are for those who need it.

@@ -71,7 +71,7 @@ class SyncTests(ServerCase):
     async def test_what_is_missing_comes(self) -> None:
         await self.put(b"a", "--id", "a")
         self.another_machine()
-        self.assertEqual(await self.sync(), ["fetched a, 754 B", "1 in step"])
+        self.assertEqual(await self.sync(), ["fetched a, 754 B", "1 in step; 1 fetched"])
         self.assertEqual((await self.succeed("ls")).lines, ["a"])
         self.assertEqual(await self.sync("--quiet"), [])
 
@@ -80,7 +80,13 @@ class SyncTests(ServerCase):
             await self.put(b"a", "-n", namespace)
         self.another_machine()
         lines = await self.sync_counts("-n", "one", "-n", "two")
-        self.assertEqual(lines, ["1 in step in namespace one", "1 in step in namespace two"])
+        self.assertEqual(
+            lines,
+            [
+                "1 in step in namespace one; 1 fetched",
+                "1 in step in namespace two; 1 fetched",
+            ],
+        )
         self.assertEqual((await self.succeed("ls", "-n", "three")).lines, [])
 
     async def test_the_name_that_the_server_has_for_the_default_namespace(self) -> None:
@@ -101,8 +107,14 @@ class SyncTests(ServerCase):
         await self.put(b"b", "--id", "b", "-n", "two")
         self.another_machine()
         self.assertEqual(
-            await self.sync_counts("--all"),
-            ["0 in step", "1 in step in namespace one", "1 in step in namespace two"],
+            sorted(await self.sync("--all")),
+            [
+                "0 in step",
+                "1 in step in namespace one; 1 fetched",
+                "1 in step in namespace two; 1 fetched",
+                "fetched a, 754 B in namespace one",
+                "fetched b, 754 B in namespace two",
+            ],
         )
         self.assertEqual((await self.succeed("get", "b", "-n", "two")).out, "b")
         self.assertEqual(
@@ -116,7 +128,20 @@ class SyncTests(ServerCase):
     async def test_json(self) -> None:
         await self.put(b"a", "--id", "a")
         records = (await self.succeed("sync", "--json")).records
-        self.assertEqual(records, [{"namespace": "", "counts": {"SYNCED": 1}}])
+        moved = {"fetched": 0, "sent": 0, "deleted": 0}
+        self.assertEqual(records, [{"namespace": "", "counts": {"SYNCED": 1}, **moved}])
+
+    async def test_what_was_deleted_is_counted(self) -> None:
+        await self.put(b"a", "--id", "a")
+        self.another_machine()
+        await self.sync()
+        await self.succeed("rm", "a", "--store", self.path("third store"))
+        self.assertEqual(await self.sync(), ["0 in step; 1 deleted"])
+
+    async def test_a_namespace_that_is_not_allowed_is_reported_once(self) -> None:
+        outcome = await self.run_command("sync", "-n", "a/b")
+        self.assertEqual(outcome.code, 1)
+        self.assertEqual(outcome.err.count("namespace must be 1 to 254 characters"), 1)
 
     async def test_one_that_fails_does_not_stop_the_others(self) -> None:
         await self.put(b"theirs", "--id", "taken")
@@ -131,7 +156,7 @@ class SyncTests(ServerCase):
         self.assertTrue(sent.startswith("sent free, "), sent)
         self.assertTrue(failed.startswith("blobman: sync: "), failed)
         self.assertIn("'taken'", failed)
-        self.assertEqual(counts, "1 in step, 1 refused by the server")
+        self.assertEqual(counts, "1 in step, 1 refused by the server; 1 sent")
 
     async def test_a_server_that_is_down(self) -> None:
         outcome = await self.run_command("sync", "--remote", NOWHERE)

@@ -30,7 +30,7 @@ class LeftTests(ServerCase):
         self.another_machine()
         outcome = await self.run_command("sync")
         self.assertEqual(outcome.code, 7)
-        self.assertIn("or with another secret", outcome.err)
+        self.assertIn("sealed with another secret", outcome.err)
         for options in (), ("--json",), ("--quiet",):
             outcome = await self.run_command("sync", *options)
             self.assertEqual(outcome.code, 7)
@@ -68,7 +68,9 @@ class LeftTests(ServerCase):
         line = await self.refuse(9, "sync", "--secret-file", self.other)
         self.assertIn("sealed with another secret than the one of this machine", line)
         self.assertEqual((await self.succeed("status")).out, "")
-        self.assertEqual((await self.run_command("sync")).err.splitlines()[-1], "9 in step")
+        self.assertEqual(
+            (await self.run_command("sync")).err.splitlines()[-1], "9 in step; 9 fetched"
+        )
 
     async def test_some_damaged_blobs_do_not_make_another_secret(self) -> None:
         await self.put(b"a", "--id", "a", "--secret-file", self.other)

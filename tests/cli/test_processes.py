@@ -138,12 +138,12 @@ class ProcessTests(ServerCase):
         await self.put(b"b", "--id", "b")
         await process.when_written(b" 2 in step\n")
         await self.run_command("flags", "b", "PENDING")
-        await process.when_written(b" b: flags: PENDING\n")
+        await process.when_written(b" flags of b: PENDING\n")
         await self.run_command("flags", "b", "--clear")
-        await process.when_written(b" b: flags: none\n")
+        await process.when_written(b" flags of b: none\n")
         await self.run_command("sync")
         await self.succeed("rm", "a")
-        await process.when_written(b" a: deleted\n")
+        await process.when_written(b" deleted a\n")
         process.process.signalProcess("INT")
         self.assertEqual(await process.ended, 128 + signal.SIGINT)
         *lines, last = process.err.decode().splitlines()
@@ -155,7 +155,7 @@ class ProcessTests(ServerCase):
             told.append(text)
         self.assertEqual(
             [text for text in told if not text.endswith("in step")],
-            ["fetched b, 754 B", "b: flags: PENDING", "b: flags: none", "a: deleted"],
+            ["fetched b, 754 B", "flags of b: PENDING", "flags of b: none", "deleted a"],
         )
 
     async def test_watching_all_namespaces(self) -> None:

@@ -232,7 +232,9 @@ class CommandTests(ServerCase):
         self.another_machine()
         outcome = await self.succeed("get", "a", "-o", self.path("out"), "--json")
         self.assertEqual(outcome.events[-1]["direction"], "download")
-        self.assertEqual(outcome.records, [{"id": "a", "file": self.path("out")}])
+        self.assertEqual(
+            outcome.records, [{"id": "a", "file": self.path("out"), "external": False}]
+        )
 
     async def test_content_is_not_mixed_with_events(self) -> None:
         await self.put(b"content\n", "--id", "a")
@@ -272,4 +274,4 @@ class CommandTests(ServerCase):
         await self.put(b"a", "--id", "a")
         self.another_machine()
         outcome = await self.run_command("sync")
-        self.assertEqual(outcome.err, "fetched a, 754 B\n1 in step\n")
+        self.assertEqual(outcome.err, "fetched a, 754 B\n1 in step; 1 fetched\n")

@@ -189,7 +189,7 @@ class PutTests(ServerCase):
         self.assertEqual(stored["status"], "PENDING_UPLOAD")
         self.assertEqual((failed["failed"], failed["code"]), (path, 6))
         outcome = await self.run_command("sync")
-        self.assertEqual((outcome.code, outcome.err.splitlines()[2:]), (0, ["2 in step"]))
+        self.assertEqual((outcome.code, outcome.err.splitlines()[2:]), (0, ["2 in step; 2 sent"]))
         self.another_machine()
         self.assertEqual((await self.succeed("get", stored["id"])).out, "later")
 
