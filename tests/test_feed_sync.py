@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from blobman import (
     BlobChange,
     BlobManager,
+    BlobNotFoundError,
     BlobsSynchronizer,
     RetriableTransferError,
     ServerError,
@@ -199,6 +200,13 @@ class QuestionTests(FeedTestCase):
         self.assertEqual(await phone.sync(), SyncResult(fetched=2, deleted=1))
         self.assertEqual(sorted(await phone.local_list()), ["a", "c", "d"])
 
+    async def test_a_deletion_by_another_of_what_was_to_be_deleted_before_it_was_put(self) -> None:
+        with self.assertRaises(BlobNotFoundError):
+            await self.laptop.delete("a")
+        await put(self.laptop, "a")
+        await self.phone.delete("a")
+        self.assertEqual(await self.laptop.sync(), SyncResult(deleted=1))
+
     async def test_an_id_that_is_used_again_while_the_server_is_old(self) -> None:
         """What a download has to be was told by a server that tells nothing any more."""
         await put(self.laptop, "a", "b")
@@ -247,6 +255,17 @@ class FullTests(FeedTestCase):
         await self.restore_server()
         self.assertEqual(await self.phone.sync(), SyncResult(sent=1))
         self.assertEqual(await self.laptop.sync(), SyncResult(fetched=1))
+
+    async def test_a_put_after_a_deletion_of_what_was_not_here(self) -> None:
+        """The tombstone that the restored server has is older than the blob."""
+        await put(self.laptop, "a")
+        await self.phone.delete("a")
+        await self.back_up_server()
+        await put(self.phone, "a")
+        await self.phone.sync()
+        await self.restore_server()
+        await self.phone.sync()
+        self.assertEqual(await self.phone.local_list(), ["a"])
 
     async def test_a_deletion_that_was_sent_before_a_backup_was_put_back(self) -> None:
         await put(self.phone, "a", "b")

@@ -115,7 +115,8 @@ class IBlobStore(Interface):
         """
         Remove the local copy and the status: no trace is left. But if the server's changes have
         told of another blob under the id (since it was PENDING_DELETE, or if it was LOCAL_ONLY),
-        that is PENDING_DOWNLOAD.
+        that is PENDING_DOWNLOAD. What was PENDING_DELETE, and here or told of, has left a tombstone
+        on the server: it is noted as by :meth:`note_older_tombstone`.
 
         :return: fires with whether there was a local copy. Fails with ``IllegalStatusChange`` if
             the blob has not been uploaded (PENDING_UPLOAD, FAILED_UPLOAD).

@@ -230,11 +230,17 @@ def remove(connection: apsw.Connection, key: BlobKey) -> Removed:
     if record is None:
         return Removed(False, None)
     check_change(key, record.status, None)
-    if record.status is SyncStatus.PENDING_DELETE:
+    if record.status is SyncStatus.PENDING_DELETE and _was_there(connection, record):
         note_tombstone(connection, key)
     if _has_successor(connection, record):
         return _wait_again(connection, record)
     return forget(connection, record.row)
+
+
+def _was_there(connection: apsw.Connection, record: Record) -> bool:
+    """Whether the server may have had the blob: there is a copy, or it has told of one."""
+    query = "SELECT payload IS NOT NULL OR told_tag IS NOT NULL FROM blobs WHERE id = ?"
+    return any(was_there for (was_there,) in _rows(connection, query, (record.row,)))
 
 
 def _has_successor(connection: apsw.Connection, record: Record) -> bool:

@@ -220,7 +220,8 @@ class MemoryStore(MemoryFollowingStore):
             if not is_legal_change(record.status, None):
                 raise illegal_change(key, record.status, None)
             had_copy = record.content is not None
-            if record.status is _S.PENDING_DELETE:
+            was_there = had_copy or record.told_tag is not None
+            if record.status is _S.PENDING_DELETE and was_there:
                 self._tombstones.add(key)
             if record.has_successor:
                 record.wait_again()

@@ -90,6 +90,8 @@ class Deleter:
             there = False
         self._note_deleted(key)
         here = await self._store.delete(key.blob_id, key.namespace)
+        if there and not here:
+            await self._store.note_older_tombstone(key.blob_id, key.namespace)
         return here or there
 
     async def _restore(self, key: BlobKey, before: SyncStatus | None) -> None:

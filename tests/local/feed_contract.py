@@ -190,6 +190,14 @@ class FeedContract(StoreTestCase):
         await self.apply(there("a"))
         self.assertEqual((await self.apply(gone("a"))).deleted, ["a"])
 
+    async def test_a_deletion_of_what_never_was(self) -> None:
+        """It leaves no tombstone, by which a later one could be taken for known."""
+        await self.store.update_sync_status("a", S.PENDING_DELETE)
+        await self.store.delete("a")
+        await self.put("a")
+        await self.store.mark_uploaded({"a": tag("one")}, "")
+        self.assertEqual((await self.apply(gone("a"))).deleted, ["a"])
+
     async def test_a_deletion_of_what_is_told_for_the_first_time(self) -> None:
         await self.put()
         await self.store.mark_uploaded({"a": tag("one")}, "")

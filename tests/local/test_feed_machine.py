@@ -237,7 +237,9 @@ class FeedMachine(RuleBasedStateMachine):
             name, there = self.name(blob_id), self.server.blobs.get(blob_id)
             if name is None or there in (name, None):
                 self.server.delete(blob_id)
-                self.both(lambda store: store.delete(blob_id))  # noqa: B023
+                here = self.both(lambda store: store.delete(blob_id))  # noqa: B023
+                if there is not None and not here:
+                    self.both(lambda store: store.note_older_tombstone(blob_id))  # noqa: B023
             else:
                 self.both(lambda store: store.fetch_instead(blob_id))  # noqa: B023
 
