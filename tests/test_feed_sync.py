@@ -256,6 +256,26 @@ class FullTests(FeedTestCase):
         self.assertEqual(await self.phone.sync(), SyncResult(sent=1))
         self.assertEqual(await self.laptop.sync(), SyncResult(fetched=1))
 
+    async def test_what_was_put_before_a_backup_was_put_back(self) -> None:
+        """Nothing was asked of the server in between."""
+        await self.phone.sync()
+        await self.back_up_server()
+        await put(self.phone, "a", "b")
+        await self.restore_server()
+        await put(self.phone, "c")
+        self.assertEqual(await self.phone.sync(), SyncResult(sent=2))
+        self.assertEqual(await self.laptop.sync(), SyncResult(fetched=3))
+        self.asked.clear()
+        self.assertEqual(await self.phone.sync(), SyncResult())
+        self.assertEqual(self.asked, ["changes"])
+
+    async def test_what_was_put_and_deleted_by_another(self) -> None:
+        await self.phone.sync()
+        await put(self.phone, "a", "b")
+        await self.laptop.delete("a")
+        self.assertEqual(await self.phone.sync(), SyncResult(deleted=1))
+        self.assertEqual(await self.phone.local_list(), ["b"])
+
     async def test_a_put_after_a_deletion_of_what_was_not_here(self) -> None:
         """The tombstone that the restored server has is older than the blob."""
         await put(self.laptop, "a")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import BinaryIO
 
 from twisted.internet.defer import Deferred
@@ -345,6 +345,24 @@ class IBlobStore(Interface):
             They may be left out if :meth:`has_unseen` says so.
         :param now: seconds since the epoch, to be recorded.
         :return: fires with what has changed.
+        """
+
+    def list_untold(namespace: str = "") -> Deferred[Ids]:
+        """
+        List what is SYNCED, was uploaded, and has not been told of by a change since.
+
+        What changes told of just before :meth:`mark_uploaded` is not among it.
+        """
+
+    def send_again(ids: Sequence[str], namespace: str = "") -> Deferred[int]:
+        """
+        Make PENDING_UPLOAD those of some blobs that :meth:`list_untold` lists still.
+
+        The server does not have them if it has told of everything since they were uploaded: a
+        backup of before was put back. Once they are SYNCED again they are not listed again, though
+        they may not be told of.
+
+        :return: fires with how many there are, when it is durable.
         """
 
     def next_outdated(

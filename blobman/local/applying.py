@@ -144,7 +144,7 @@ class _Page:
         """Record what the server told, and that it was seen."""
         self._connection.executemany(
             "UPDATE blobs SET former_tag = iif(told_tag IS ?1, former_tag, told_tag),"
-            " told_tag = ?1, told_size = ?2, flags = ?3, seen = ?4 WHERE id = ?5",
+            " told_tag = ?1, told_size = ?2, flags = ?3, seen = ?4, untold = 0 WHERE id = ?5",
             [
                 (change.tag, change.size, _join(change.flags), self._seen, row.number)
                 for change, row in items
@@ -163,8 +163,9 @@ class _Page:
             [(self._seen, row.number) for change, row in items if not change.is_deleted],
         )
         self._connection.executemany(
-            "UPDATE blobs SET told_tag = NULL, told_size = NULL WHERE id = ?",
-            [(row.number,) for change, row in items if change.is_deleted],
+            "UPDATE blobs SET told_tag = NULL, told_size = NULL, untold = (status = ?)"
+            " WHERE id = ?",
+            [(_S.PENDING_UPLOAD, row.number) for change, row in items if change.is_deleted],
         )
 
     def _fetch(self, items: Sequence[Item]) -> None:

@@ -243,7 +243,7 @@ def _publish_awaited(connection: apsw.Connection, arrivals: Sequence[Arrival]) -
     for part in portions(rows):
         connection.execute(
             "UPDATE blobs SET status = ?, retries = 0, payload = column3, tag = column4,"
-            f" seen = {_NUMBER}, (told_tag, told_size) = {_TOLD_BY_COMING}"
+            f" seen = {_NUMBER}, untold = 0, (told_tag, told_size) = {_TOLD_BY_COMING}"
             f" FROM {_table(len(part), 5)} WHERE {_IS_ONE}",
             (SyncStatus.SYNCED, *_flat(part)),
         )
@@ -287,7 +287,7 @@ def _replace(connection: apsw.Connection, row: int, old: int, arrival: Arrival) 
     (number,) = _add_payloads(connection, [arrival.payload])
     connection.execute(
         "UPDATE blobs SET payload = column3, retries = 0, tag = column4,"
-        f" seen = {_NUMBER}, (told_tag, told_size) = {_TOLD_BY_COMING}"
+        f" seen = {_NUMBER}, untold = 0, (told_tag, told_size) = {_TOLD_BY_COMING}"
         f" FROM {_table(1, 5)} WHERE {_IS_ONE}",
         (*arrival.key, number, arrival.tag, arrival.sealed_size),
     )
@@ -307,7 +307,9 @@ def mark_uploaded(connection: apsw.Connection, tags: Mapping[BlobKey, bytes | No
         # What was told before is older than what was sent.
         connection.execute(
             "UPDATE blobs SET status = ?, retries = 0, tag = ifnull(column3, tag),"
-            f" told_tag = NULL, told_size = NULL, seen = {_NUMBER} FROM {_table(len(part), 3)}"
+            " told_tag = iif(told_tag = column3, told_tag, NULL),"
+            " untold = NOT untold AND told_tag IS NOT column3,"
+            f" seen = {_NUMBER} FROM {_table(len(part), 3)}"
             f" WHERE {_IS_ONE} AND +status = ?",
             (SyncStatus.SYNCED, *_flat(part), SyncStatus.PENDING_UPLOAD),
         )

@@ -143,7 +143,7 @@ def settle_missing(connection: apsw.Connection, missing: Sequence[Known], delete
     # A copy that stays has not to be replaced, but it may still be told that it was deleted.
     connection.executemany(
         "UPDATE blobs SET told_tag = iif(status = ? AND told_tag IS NOT NULL, tag, NULL),"
-        " told_size = NULL WHERE id = ?",
+        " told_size = NULL, untold = 0 WHERE id = ?",
         [(_S.SYNCED, it.row) for it in missing],
     )
     connection.executemany(

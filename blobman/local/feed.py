@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
@@ -9,7 +10,14 @@ import apsw
 from ..model import SyncStatus
 from ..reconciliation import Feed, FeedState
 
-__all__ = ["begin_comparison", "find_feed", "record_feed", "retry_refused"]
+__all__ = [
+    "begin_comparison",
+    "find_feed",
+    "list_untold",
+    "record_feed",
+    "retry_refused",
+    "send_again",
+]
 
 
 def find_feed(connection: apsw.Connection, namespace: str) -> Feed:
@@ -44,6 +52,23 @@ def retry_refused(connection: apsw.Connection, namespace: str) -> int:
         (SyncStatus.PENDING_UPLOAD, namespace, SyncStatus.FAILED_UPLOAD),
     )
     return connection.changes()
+
+
+def list_untold(connection: apsw.Connection, namespace: str) -> list[str]:
+    """List what was uploaded and not told of since."""
+    query = "SELECT blob_id FROM blobs WHERE namespace = ? AND untold AND status = 1"
+    return [str(blob_id) for (blob_id,) in _rows(connection, query, (namespace,))]
+
+
+def send_again(connection: apsw.Connection, namespace: str, ids: Sequence[str]) -> int:
+    """Make PENDING_UPLOAD those of some blobs that were uploaded and not told of since."""
+    query = (
+        "UPDATE blobs SET status = ? WHERE namespace = ? AND blob_id = ? AND untold AND status = ?"
+    )
+    values = [(SyncStatus.PENDING_UPLOAD, namespace, blob_id, SyncStatus.SYNCED) for blob_id in ids]
+    before = connection.total_changes()
+    connection.executemany(query, values)
+    return connection.total_changes() - before
 
 
 def _rows(connection: apsw.Connection, query: str, values: tuple[Any, ...]) -> list[Any]:

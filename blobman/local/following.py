@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from functools import partial
 from typing import Any
 
 import apsw
 from twisted.internet.defer import Deferred
 
-from ..interfaces import Queue
+from ..interfaces import Ids, Queue
 from ..model import ChangesPage, Flags, QueuedTransfer, check_namespace
 from ..reconciliation import AppliedChanges, EndedComparison, FeedState, Waiting
-from . import applying, feed, listings, records, unseen
+from . import applying, comparison, feed, listings, records, unseen
 from .applying import Applied
 from .statuses import StatusStore
 
@@ -103,6 +103,25 @@ class FollowingStore(StatusStore):
 
     def _remove_settled(self, settled: unseen.Settled | None) -> Deferred[None]:
         return self._remove_files([] if settled is None else settled.swept.files)
+
+    def list_untold(self, namespace: str = "") -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_untold`."""
+        return self._read_in(namespace, feed.list_untold)
+
+    def send_again(self, ids: Sequence[str], namespace: str = "") -> Deferred[int]:
+        """
+        See :meth:`blobman.interfaces.IBlobStore.send_again`.
+
+        It is done in parts, as :meth:`apply_remote_list` is.
+        """
+        return Deferred.fromCoroutine(self._send_again(ids, namespace))
+
+    async def _send_again(self, ids: Sequence[str], namespace: str) -> int:
+        number = 0
+        for part in comparison.parts(ids):
+            work = partial(feed.send_again, namespace=check_namespace(namespace), ids=part)
+            number += await self._database.write(work, uses_reserve=True)
+        return number
 
     def next_outdated(
         self, namespace: str, limit: int, after: QueuedTransfer | None = None

@@ -223,6 +223,21 @@ UPGRADES = (
             """,
         ),
     ),
+    Upgrade(
+        7,
+        "what was uploaded is missed if the server's changes do not tell of it",
+        (
+            # 1 if it was uploaded, and no change has told of it since. If it is PENDING_UPLOAD, it
+            # is sent once more for that reason, or a deletion was told meanwhile: then it is not
+            # missed again.
+            """
+            ALTER TABLE blobs ADD COLUMN untold INTEGER NOT NULL DEFAULT 0
+            """,
+            """
+            CREATE INDEX blobs_untold ON blobs (namespace, blob_id) WHERE untold AND status = 1
+            """,
+        ),
+    ),
 )
 """All upgrades, oldest first."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,10 +42,15 @@ MOST_EMPTY = 100
 
 
 class Way:
-    """What a reading has come past, by which it can tell that it comes to no end."""
+    """
+    What a reading has come past, by which it can tell that it comes to no end.
 
-    def __init__(self) -> None:
+    :ivar untold: the ids of what had been uploaded, and not been told of, when it began.
+    """
+
+    def __init__(self, untold: Sequence[str]) -> None:
         """It has come past nothing."""
+        self.untold = untold
         self._passed: set[str] = set()
         self._empty = 0
 
@@ -175,7 +180,7 @@ class Comparer:
                 raise ServerError(f"{error}, though it is new", 410) from error
 
     async def _read_to_end(self, namespace: str, feed: FeedState, found: Differences) -> None:
-        way = Way()
+        way = Way(await self._store.list_untold(namespace))
         while not await self._read_page(namespace, feed, found, way):
             feed = await self._store.get_feed(namespace)
 
@@ -202,9 +207,20 @@ class Comparer:
             return False
         if feed.is_comparing:
             return await self._end(namespace, answer.cursor, found)
+        await self._send_untold(namespace, way.untold, found)
         if answer.cursor == feed.cursor:
             self._quiet[namespace] = feed
         return True
+
+    async def _send_untold(self, namespace: str, untold: Sequence[str], found: Differences) -> None:
+        """
+        Have sent again what the server has not told of, though it has told of everything.
+
+        :param untold: what had been uploaded before it was asked. A backup has been put back since
+            that was made before the upload, and after the cursor.
+        """
+        if untold and await self._store.send_again(untold, namespace):
+            found.is_news = True
 
     async def _apply(
         self, namespace: str, page: ChangesPage, since: str, found: Differences
@@ -239,6 +255,7 @@ class Comparer:
         :raise BlobError: as :meth:`compare` does.
         """
         found = Differences()
+        untold = await self._store.list_untold(namespace)
         with self._changes.watch(namespace) as own:
             try:
                 answer = await self._remote.changes(cursor, namespace, wait=seconds)
@@ -248,7 +265,9 @@ class Comparer:
                 if isinstance(answer, list):
                     await self._compare_lists(namespace, set(answer), own, found)
                 elif not own.outdates(answer):
-                    await self._apply(namespace, answer, cursor, found)
+                    is_current = await self._apply(namespace, answer, cursor, found)
+                    if is_current and not answer.more:
+                        await self._send_untold(namespace, untold, found)
                     found.is_told = bool(answer.changes) and answer.cursor != cursor
                     found.is_more = answer.more
             found.is_news = found.is_news or bool(own)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 
 from twisted.internet.defer import Deferred
 
-from ..interfaces import Queue
+from ..interfaces import Ids, Queue
 from ..model import (
     BlobKey,
     ChangesPage,
@@ -82,6 +82,7 @@ class MemoryFollowingStore(MemoryStatusStore):
             if record.told_tag != change.tag:
                 record.former_tag, record.told_tag = record.told_tag, change.tag
             record.told_size, record.flags = change.size, change.flags
+            record.untold = False
         self._change(key.blob_id, record, action, applied, feed.state.is_comparing)
 
     def _see_deleted(self, key: BlobKey, action: Action, applied: AppliedChanges) -> None:
@@ -90,7 +91,9 @@ class MemoryFollowingStore(MemoryStatusStore):
         if action.removes:
             del self._records[key]
         elif key in self._records:
-            self._records[key].told_tag = self._records[key].told_size = None
+            record = self._records[key]
+            record.told_tag = record.told_size = None
+            record.untold = record.status is _S.PENDING_UPLOAD
 
     def _change(
         self,
@@ -159,6 +162,26 @@ class MemoryFollowingStore(MemoryStatusStore):
         return EndedComparison(True, copies, lost)
 
     # What is to be replaced, or sent again
+
+    def list_untold(self, namespace: str = "") -> Deferred[Ids]:
+        """See :meth:`blobman.interfaces.IBlobStore.list_untold`."""
+        return self._do(lambda: sorted(key.blob_id for key, _ in self._untold(namespace)))
+
+    def _untold(self, namespace: str) -> Iterator[tuple[BlobKey, Record]]:
+        for key, record in self._in(namespace):
+            if record.untold and record.status is _S.SYNCED:
+                yield key, record
+
+    def send_again(self, ids: Sequence[str], namespace: str = "") -> Deferred[int]:
+        """See :meth:`blobman.interfaces.IBlobStore.send_again`."""
+
+        def work() -> int:
+            lost = [record for key, record in self._untold(namespace) if key.blob_id in ids]
+            for record in lost:
+                record.status = _S.PENDING_UPLOAD
+            return len(lost)
+
+        return self._do(work)
 
     def next_outdated(
         self, namespace: str, limit: int, after: QueuedTransfer | None = None

@@ -42,6 +42,8 @@ class Record:
     :ivar told_size: the sealed size that it told; None if whatever comes is taken.
     :ivar former_tag: the one that it told of the blob that was there before.
     :ivar seen: the number of the last full comparison that has seen it.
+    :ivar untold: whether it was uploaded, and no change has told of it since; if it is
+        PENDING_UPLOAD, whether that is not to be noted when it is.
     """
 
     age: int
@@ -57,6 +59,7 @@ class Record:
     former_tag: bytes | None = None
     flags: tuple[Flags, ...] = ()
     seen: int = 0
+    untold: bool = False
 
     @property
     def has_successor(self) -> bool:
@@ -233,8 +236,9 @@ class MemoryStatusStore:
                 record = self._records.get(key)
                 if record is not None and record.status is SyncStatus.PENDING_UPLOAD:
                     record.status, record.retries = SyncStatus.SYNCED, 0
-                    record.tag, record.told_tag = tag or record.tag, None
-                    record.told_size = None
+                    is_told = tag is not None and record.told_tag == tag
+                    record.untold = not record.untold and not is_told
+                    record.tag, record.told_tag = tag or record.tag, tag if is_told else None
                     self._see(key, record)
                 elif record is None or record.status is not SyncStatus.SYNCED:
                     others.append(blob_id)
@@ -352,6 +356,7 @@ class MemoryStatusStore:
         if record.told_tag is not None:
             record.told_tag = record.tag if record.status is _S.SYNCED else None
             record.told_size = None
+        record.untold = False
         self._forget_missing(key)
         return is_lost
 

@@ -199,6 +199,7 @@ class MemoryStore(MemoryFollowingStore):
         record.status, record.retries = _S.SYNCED, 0
         record.content, record.preamble = arrival.content, arrival.preamble
         record.external, record.tag = arrival.external, arrival.tag
+        record.untold = False
         if key.namespace in self._feeds:
             # It tells as much as a change does.
             record.told_tag, record.told_size = arrival.tag, arrival.sealed_size

@@ -585,6 +585,42 @@ class FeedContract(StoreTestCase):
 
     # What was refused
 
+    async def untold(self) -> list[str]:
+        return sorted(await self.store.list_untold())
+
+    async def test_what_is_uploaded_is_told_of(self) -> None:
+        for blob_id in "abcd":
+            await self.put(blob_id)
+        # While its upload was under way, it was told of; or its deletion was.
+        await self.apply(there("c"), gone("d"))
+        await self.store.mark_uploaded(dict.fromkeys("abcd", tag("one")), "")
+        self.assertEqual(await self.untold(), ["a", "b"])
+        await self.apply(there("a"))
+        self.assertEqual(await self.untold(), ["b"])
+        self.assertEqual(await self.store.list_untold("mail"), [])
+        self.assertEqual((await self.apply(gone("b"))).deleted, ["b"])
+        self.assertEqual(await self.untold(), [])
+
+    async def test_what_is_uploaded_and_not_told_of(self) -> None:
+        many = [f"b{number}" for number in range(2500)]
+        await DeferredList([Deferred.fromCoroutine(self.put(blob_id)) for blob_id in many])
+        await self.store.mark_uploaded(dict.fromkeys(many, tag("one")), "")
+        await self.store.update_sync_status("b1", S.PENDING_DELETE)
+        self.assertEqual(await self.store.send_again([*many, "other"], "mail"), 0)
+        self.assertEqual(await self.store.send_again([*many[:2000], "other"]), 1999)
+        self.assertEqual(await self.status("b0"), S.PENDING_UPLOAD)
+        self.assertEqual(await self.status("b1"), S.PENDING_DELETE)
+        self.assertEqual(len(await self.untold()), 500)
+        # Once is enough.
+        await self.store.mark_uploaded({"b0": tag("one")}, "")
+        self.assertNotIn("b0", await self.untold())
+
+    async def test_what_is_replaced_by_a_download_is_told_of(self) -> None:
+        await self.put("a")
+        await self.store.mark_uploaded({"a": tag("one")}, "")
+        await self.publish("a", "two", replace=True)
+        self.assertEqual(await self.untold(), [])
+
     async def test_what_was_refused_is_tried_again(self) -> None:
         await self.bring_to(S.PENDING_UPLOAD, "a")
         for blob_id in "bc":

@@ -142,6 +142,7 @@ class FeedMachine(RuleBasedStateMachine):
 
     def read_on(self, limit: int) -> bool:
         """Read on, and give whether there is more."""
+        untold = self.both(lambda store: store.list_untold().addCallback(sorted))
         feed = self.both(lambda store: store.get_feed())
         try:
             page = self.server.changes(feed.cursor, limit)
@@ -153,8 +154,11 @@ class FeedMachine(RuleBasedStateMachine):
             lambda store: store.apply_changes(page, feed.cursor).addCallback(in_order)
         )
         assert applied.is_current
-        if page.more or not feed.is_comparing:
-            return page.more
+        if page.more:
+            return True
+        if not feed.is_comparing:
+            self.both(lambda store: store.send_again(untold))
+            return False
         return not self.end_comparison(page.cursor)
 
     def end_comparison(self, cursor: str) -> bool:
@@ -228,8 +232,6 @@ class FeedMachine(RuleBasedStateMachine):
                 self.both(lambda store: store.mark_uploaded({blob_id: tag(name)}, ""))  # noqa: B023
             else:
                 self.both(lambda store: store.update_sync_status(blob_id, S.FAILED_UPLOAD))  # noqa: B023
-        # A cursor from before would not tell of a backup from before.
-        self.read_to_the_end()
 
     @rule()
     def send_deletions(self) -> None:

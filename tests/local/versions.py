@@ -12,7 +12,6 @@ from .test_faults import KEY
 
 _BACK = {
     3: (),
-    6: (),
     4: ("DROP TABLE tombstones",),
     5: (
         "DROP INDEX blobs_outdated",
@@ -22,6 +21,8 @@ _BACK = {
             for name in ("tag", "told_tag", "told_size", "former_tag", "flags", "seen")
         ),
     ),
+    6: (),
+    7: ("DROP INDEX blobs_untold", "ALTER TABLE blobs DROP COLUMN untold"),
 }
 
 
