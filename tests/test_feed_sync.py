@@ -81,7 +81,7 @@ class QuestionTests(FeedTestCase):
         self.assertEqual(await self.phone.sync(), SyncResult())
         self.assertEqual(self.asked, ["changes"])
 
-    async def test_nothing_new_is_one_question_to_the_store(self) -> None:
+    async def test_nothing_new_is_two_questions_to_the_store(self) -> None:
         """Each one takes a thread, which takes longer than all else."""
         await put(self.laptop, "a", "b")
         for _ in range(2):
@@ -92,7 +92,7 @@ class QuestionTests(FeedTestCase):
         for name in questions:
             self.patch(store, name, self.noting(asked, name, getattr(store, name)))
         self.assertEqual(await self.phone.sync(), SyncResult())
-        self.assertEqual(asked, ["find_waiting"])
+        self.assertEqual(asked, ["list_untold", "find_waiting"])
 
     async def test_what_another_manager_of_the_store_has_begun(self) -> None:
         """It may not come to its end there."""
@@ -226,6 +226,43 @@ class QuestionTests(FeedTestCase):
         self.assertEqual(await old.sync(), SyncResult(fetched=3))
         for blob_id, data in (("a", b"the third"), ("b", b"the third"), ("c", b"the second")):
             self.assertEqual((await old.get(blob_id)).read(), data)
+
+    async def test_what_another_deletes_while_the_server_is_old(self) -> None:
+        await self.phone.sync()
+        await self.phone.close()
+        old = self.manager("phone", remote=self.url_at(await self.old_port()))
+        await old.sync()
+        await put(old, "a")
+        await put(self.laptop, "b")
+        await old.get("b")
+        await old.close()
+        for blob_id in "ab":
+            await self.laptop.delete(blob_id)
+        phone = self.manager("phone")
+        self.assertEqual(await phone.sync(), SyncResult(deleted=2))
+
+    async def test_another_server_which_is_an_old_one(self) -> None:
+        """What was done there says nothing of what is here."""
+        await put(self.laptop, "a", "b", "c")
+        await self.phone.sync()
+        await self.phone.close()
+        data, self.data = self.data, self.data + ".elsewhere"
+        await self.stop_server()
+        await self.start_server()
+        elsewhere = self.manager("phone", remote=self.url_at(await self.old_port()))
+        self.assertEqual(await elsewhere.sync(), SyncResult(sent=3))
+        await put(elsewhere, "d")
+        await elsewhere.delete("a")
+        self.assertEqual(await elsewhere.sync(), SyncResult())
+        await elsewhere.close()
+        await self.stop_server()
+        self.data = data
+        await self.start_server()
+        await self.laptop.delete("b")
+        phone = self.manager("phone")
+        self.assertEqual(await phone.sync(), SyncResult(fetched=1, sent=1, deleted=1))
+        self.assertEqual(sorted(await phone.local_list()), ["a", "c", "d"])
+        self.assertEqual(sorted(await phone.remote_list()), ["a", "c", "d"])
 
 
 class FullTests(FeedTestCase):

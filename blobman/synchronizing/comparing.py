@@ -11,7 +11,7 @@ from twisted.internet.defer import DeferredLock
 
 from ..errors import CursorExpiredError, ServerError
 from ..interfaces import IBlobStore, IRemote
-from ..model import ChangesPage, Priority, SyncStatus
+from ..model import FIRST_CURSOR, ChangesPage, Priority, SyncStatus
 from ..reconciliation import AppliedChanges, FeedState
 from ..transfers.own_changes import Changes, OwnChanges
 from ..transfers.requests import Requests
@@ -181,6 +181,9 @@ class Comparer:
 
     async def _read_to_end(self, namespace: str, feed: FeedState, found: Differences) -> None:
         way = Way(await self._store.list_untold(namespace))
+        if feed.cursor == FIRST_CURSOR:
+            # What has been transferred since that was come to may have been deleted meanwhile.
+            feed = await self._begin(namespace, is_refused=False)
         while not await self._read_page(namespace, feed, found, way):
             feed = await self._store.get_feed(namespace)
 
@@ -290,6 +293,9 @@ class Comparer:
         applied = AppliedChanges.nothing(is_current=True)._replace(deleted=deleted)
         found.note(applied)
         self.applied(namespace, applied)
+        if (await self._store.get_feed(namespace)).cursor != FIRST_CURSOR:
+            # The server may be another one, which says nothing of what changes at the former.
+            await self._store.begin_comparison(namespace)
         present = own.applied_to(listed)
         found.unsettled += await self._store.apply_remote_list(present, namespace, tombstones)
         found.used_again = sorted(present & tombstones)

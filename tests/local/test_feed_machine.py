@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import BlobError, CursorExpiredError, InvalidBlob
 from blobman.local import BlobStore
-from blobman.model import Flags, SyncStatus
+from blobman.model import FIRST_CURSOR, Flags, SyncStatus
 from blobman.reconciliation import AppliedChanges
 from blobman.testing import MemoryStore
 
@@ -144,6 +144,8 @@ class FeedMachine(RuleBasedStateMachine):
         """Read on, and give whether there is more."""
         untold = self.both(lambda store: store.list_untold().addCallback(sorted))
         feed = self.both(lambda store: store.get_feed())
+        if feed.cursor == FIRST_CURSOR:
+            self.compare_everything()
         try:
             page = self.server.changes(feed.cursor, limit)
         except CursorExpiredError:
@@ -183,6 +185,9 @@ class FeedMachine(RuleBasedStateMachine):
         listed, tombstones = set(self.server.blobs), self.server.tombstones
         self.both(lambda store: store.apply_tombstones(tombstones, listed))
         self.both(lambda store: store.apply_remote_list(listed, "", tombstones).addCallback(sorted))
+        if self.both(lambda store: store.get_feed()).cursor != FIRST_CURSOR:
+            self.note_forgotten()
+            self.both(lambda store: store.begin_comparison())
         self.replace_each(listed & tombstones & set(self.ids(S.SYNCED)))
 
     @rule()
