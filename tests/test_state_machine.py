@@ -1,8 +1,9 @@
 """
-Two managers and a server, driven at random through every kind of trouble.
+Two managers and two servers, driven at random through every kind of trouble.
 
 Each step runs in the reactor's thread, against a real server through a proxy that cuts
-connections; hypothesis runs in a thread of its own and waits for each step.
+connections; hypothesis runs in a thread of its own and waits for each step. One of the managers is
+pointed at the other server now and then, which has data of its own, and may be an old one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from blobman import (
     RetriableTransferError,
     SyncStatus,
 )
+from blobman.server.running.configuration import make_service
 
+from .ports import own_port
 from .proxy import Fault, Proxy
 from .support import ServerTestCase, content, doc
 
@@ -41,6 +44,7 @@ EXAMPLES = int(os.environ.get("BLOBMAN_TEST_EXAMPLES", "15"))
 STEPS = 30
 SIZES = [0, 1, 100, 5000, 70_000, 1_500_000]
 CLIENTS = ("laptop", "phone")
+TRAVELLER = "laptop"
 SHARED = "shared"
 """What the ids begin with that each of the two uses again and again."""
 NAMESPACES = ("", "mail")
@@ -63,12 +67,14 @@ def _on_server(key: Key) -> tuple[str, str]:
 
 
 class World:
-    """The server, the proxy, the clients, and what they should hold."""
+    """The servers, the proxies, the clients, and what they should hold in the end."""
 
     def __init__(self, case: ServerTestCase, number: int) -> None:
         self.case = case
         self.number = number
         self.proxy = Proxy(case.port)
+        self.elsewhere = Elsewhere(case, number)
+        self.is_elsewhere = self.was_elsewhere = False
         self.managers: dict[str, BlobManager] = {}
         self.crashes = 0
         self.folders: dict[str, str] = {}
@@ -88,7 +94,13 @@ class World:
         self.server_backup: tuple[str, dict[Key, bytes]] | None = None
         # What has been put or deleted since.
         self.touched: set[Key] = set()
-        self.was_server_restored = False
+        # What was there when it was deleted; and what has come back since, with a server's backup.
+        self.buried: set[Key] = set()
+        # What anybody has asked to be deleted, wherever.
+        self.condemned: set[Key] = set()
+        self.risen: set[Key] = set()
+        # What a get is to bring that met no answer.
+        self.awaited: dict[str, set[Key]] = {name: set() for name in CLIENTS}
 
     async def start(self) -> None:
         await self.case.stop_server()
@@ -96,14 +108,17 @@ class World:
         await self.case.start_server()
         self.proxy.target = self.case.port
         await self.proxy.start()
+        await self.elsewhere.start()
         for name in CLIENTS:
             self.folders[name] = f"{name}-{self.number}"
             self.open(name)
 
     def open(self, name: str) -> None:
+        is_elsewhere = self.is_elsewhere and name == TRAVELLER
+        proxy = self.elsewhere.proxy if is_elsewhere else self.proxy
         self.managers[name] = self.case.manager(
             self.folders[name],
-            remote=self.case.url_at(self.proxy.port),
+            remote=self.case.url_at(proxy.port),
             # One of the two uses streams.
             remote_stream=self.case.url_at(self.proxy.port, "stream") if name == "phone" else None,
             jitter=lambda seconds: seconds / 1000,
@@ -130,6 +145,17 @@ class World:
         for manager in self.managers.values():
             await manager.close()
         await self.proxy.stop()
+        await self.elsewhere.stop()
+
+    async def travel(self, is_elsewhere: bool) -> None:
+        """Point one of the clients at another server, or at the one of both again."""
+        await self.managers[TRAVELLER].close()
+        self.is_elsewhere = is_elsewhere
+        if is_elsewhere:
+            # What is sent there, or deleted there, is neither here.
+            self.was_elsewhere = self.was_restored = True
+        self.risen |= self.buried
+        self.open(TRAVELLER)
 
     async def put(self, name: str, key: Key, local_only: bool) -> None:
         namespace, blob_id = key
@@ -163,6 +189,8 @@ class World:
         """Another blob under the id, if it is clear that nobody has one that waits."""
         if key in self.uncertain | self.unanswered | self.tampered.keys():
             return
+        if self.is_elsewhere and name == TRAVELLER:
+            return
         await self.delete(name, key)
         if key not in self.uncertain:
             await self.put(name, key, local_only=False)
@@ -178,13 +206,14 @@ class World:
         except BlobNotFoundError:
             assert key not in self.private[name], f"{key} is lost"
         except RetriableTransferError:
-            pass
+            self.awaited[name].add(key)
         else:
             assert self.is_a_version(found.read(), key), f"{key} is not what was put"
 
     async def delete(self, name: str, key: Key) -> None:
         namespace, blob_id = key
         self.touched.add(key)
+        self.condemned.add(key)
         if key in self.private[name]:
             await self.managers[name].delete(blob_id, namespace)
             self.private[name].discard(key)
@@ -195,8 +224,10 @@ class World:
             return
         except RetriableTransferError:
             self.uncertain.add(key)
+            self.buried.add(key)
             return
         self.alive[key] = False
+        self.buried.add(key)
         if key in self.unanswered and name not in blob_id:
             self.uncertain.add(key)
 
@@ -236,7 +267,7 @@ class World:
         shutil.copytree(backup, self.case.data, symlinks=True)
         # What was put since is sent again by who has it; what was deleted since is there again.
         self.uncertain |= self.touched
-        self.was_server_restored = True
+        self.risen |= self.buried
         self.was_restored = True
         await self.case.start_server()
 
@@ -301,12 +332,13 @@ class World:
         """After the last syncs, all agree."""
         for name in CLIENTS:
             await self.end_following(name)
+        if self.is_elsewhere:
+            await self.travel(False)
         self.proxy.faults = []
         self.repair()
         for name in (*CLIENTS, *CLIENTS):
             for namespace in NAMESPACES:
-                with contextlib.suppress(*[BlobAlreadyExistsError] * self.was_restored):
-                    await self.managers[name].sync(namespace)
+                await self.sync_at_last(name, namespace)
         # Sync leaves alone what did not verify; asking for it starts anew.
         for name in CLIENTS:
             manager = self.managers[name]
@@ -319,30 +351,79 @@ class World:
         for namespace in NAMESPACES:
             await self.check(namespace)
 
+    async def sync_at_last(self, name: str, namespace: str) -> None:
+        try:
+            await self.managers[name].sync(namespace)
+        except BlobAlreadyExistsError:
+            assert self.was_restored
+        except BlobNotFoundError:
+            # What was asked for in vain is not asked for again.
+            awaited = {key for key in self.awaited[name] if key[0] == namespace}
+            assert awaited
+            self.awaited[name] -= awaited
+            await self.sync_at_last(name, namespace)
+
+    def may_be_left(self, namespace: str, tombstones: set[str]) -> set[str]:
+        """
+        Give the ids of copies that may stay here, though the server has deleted the blobs.
+
+        A tombstone that was known before the blob came takes nothing: before the id was used again,
+        or before a server's backup brought the blob back.
+        """
+        again = {key for key, count in self.puts.items() if count > 1} & self.buried
+        return {i for ns, i in again | self.risen if ns == namespace} & tombstones
+
     async def check(self, namespace: str) -> None:
-        there = set(await self.managers["laptop"].remote_list(namespace))
+        laptop = self.managers["laptop"]
+        there = set(await laptop.remote_list(namespace))
+        tombstones = set(await laptop.remote_list(namespace, deleted=True))
+        # What was deleted at one of two servers may come back from the other one. Nothing else may
+        # be lost.
+        unclear = self.uncertain | (self.condemned if self.was_elsewhere else set())
         for key, alive in self.alive.items():
-            if key[0] == namespace and key not in self.uncertain:
+            if key[0] == namespace and key not in unclear:
                 assert (key[1] in there) == alive, f"{key}: alive should be {alive}"
         for name in CLIENTS:
             manager = self.managers[name]
             mine = {blob_id for ns, blob_id in self.private[name] if ns == namespace}
             assert not mine & there, f"{mine & there} should never have left"
             here = set(await manager.local_list(namespace))
-            # A tombstone that was known before the id was used again takes nothing.
-            again = {i for (ns, i), count in self.puts.items() if ns == namespace and count > 1}
+            left = self.may_be_left(namespace, tombstones)
             assert there | mine <= here, f"{name}: {here}, not {there}"
-            # Nor does one that was known before a server's backup was put back.
-            if not self.was_server_restored:
-                assert here <= there | mine | again, f"{name}: {here}, not {there}"
+            assert here <= there | mine | left, f"{name}: {here}, not {there}, nor {left}"
             for blob_id in here:
                 key = (namespace, blob_id)
                 found = (await manager.get(blob_id, namespace)).read()
-                if key in self.uncertain or blob_id not in there:
+                if key in unclear or blob_id not in there:
                     assert self.is_a_version(found, key)
                 else:
                     latest = self.version(key, self.puts.get(key, 0))
                     assert found == data_of(key, latest), f"{name} has an old {key}"
+
+
+class Elsewhere:
+    """
+    Another server, with data of its own, behind a proxy.
+
+    :ivar proxy: it makes the server an old one, or a new one.
+    """
+
+    def __init__(self, case: ServerTestCase, number: int) -> None:
+        data = os.path.join(case.folder, f"elsewhere-{number}")
+        port = own_port(case)
+        self.proxy = Proxy(port)
+        self.proxy.is_old = True
+        endpoint = f"tcp:{port}:interface=127.0.0.1"
+        self._service = make_service(data, case.tokens, [endpoint], grace=0.0)
+
+    async def start(self) -> None:
+        self._service.startService()
+        await self._service.when_listening()
+        await self.proxy.start()
+
+    async def stop(self) -> None:
+        await self.proxy.stop()
+        await self._service.stopService()
 
 
 class Machine(RuleBasedStateMachine):
@@ -423,6 +504,14 @@ class Machine(RuleBasedStateMachine):
     def serve_as_an_old_one(self, is_old: bool) -> None:
         """From now on, it answers as one that does not know of changes; or does again."""
         self.world.proxy.is_old = is_old
+
+    @rule(is_elsewhere=st.booleans())
+    def travel(self, is_elsewhere: bool) -> None:
+        self.do(self.world.travel(is_elsewhere))
+
+    @rule(is_old=st.booleans())
+    def find_another_version_elsewhere(self, is_old: bool) -> None:
+        self.world.elsewhere.proxy.is_old = is_old
 
     @rule()
     def restart_server(self) -> None:
