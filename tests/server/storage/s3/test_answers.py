@@ -181,7 +181,9 @@ class StoredTests(ScriptedCase):
             (True, [done, Told(200, b"", {"content-length": "1500"})]),
             # The answer to the first attempt was lost.
             (True, [Told(200, None), no_upload, Told(200, b"", {"content-length": "1500"})]),
-            (False, [error(200, "InternalError")]),
+            # It had begun to answer before it knew.
+            (True, [error(200, "InternalError"), done, Told(200, b"", {"content-length": "1500"})]),
+            (False, [error(200, "InvalidPart")]),
             (False, [Told(200, b"<html/>")]),
             (False, [done, Told(200, b"", {"content-length": "1499"})]),
             (False, [done, MISSING]),

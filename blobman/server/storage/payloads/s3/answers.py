@@ -16,6 +16,14 @@ from ...interface import UnavailableError
 PASSING = (500, 502, 503, 504, 429)
 """The statuses of troubles that may pass."""
 
+_PASSING_CODES = {
+    "InternalError",
+    "OperationAborted",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+}
+
 OLD_CREDENTIALS = ("ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired")
 """The codes of refusals that newer credentials may end."""
 
@@ -151,7 +159,7 @@ def refusal(answer: Answer, host: str) -> UnavailableError:
 
 
 def _may_pass(answer: Answer, code: str) -> bool:
-    return answer.status in PASSING or code in ("RequestTimeout", "OperationAborted")
+    return answer.status in PASSING or code in _PASSING_CODES
 
 
 def _pause_of(answer: Answer) -> int:

@@ -200,7 +200,9 @@ class Client:
         for start in range(0, len(body), PIECE):
             await exchange.write(bytes(body[start : start + PIECE]))
         answer = await exchange.finish()
-        if answer.status < 300 or answer.status in wanted:
+        # What a POST is for may take long: a store may begin to answer before it knows.
+        is_refusal = answer.status >= 300 or (request.method == "POST" and answer.code)
+        if answer.status in wanted or not is_refusal:
             return answer
         if answer.code in OLD_CREDENTIALS:
             self._signer.forget()
