@@ -207,6 +207,21 @@ class QuestionTests(FeedTestCase):
         await self.phone.delete("a")
         self.assertEqual(await self.laptop.sync(), SyncResult(deleted=1))
 
+    async def test_an_id_that_is_used_again_after_its_deletion_was_asked_for(self) -> None:
+        """What is to be deleted was never here, so only its tag tells it from the new one."""
+        await put(self.laptop, "a", "b")
+        await self.phone.refresh_sync_status_from_server()
+        await self.stop_server()
+        for blob_id in "ab":
+            with self.assertRaises(RetriableTransferError):
+                await self.phone.delete(blob_id)
+        await self.start_server()
+        await self.laptop.delete("a")
+        await self.laptop.put(doc(b"new", "a"), 3)
+        self.assertEqual(await self.phone.sync(), SyncResult(fetched=1, deleted=1))
+        self.assertEqual((await self.phone.get("a")).read(), b"new")
+        self.assertEqual(await self.phone.remote_list(), ["a"])
+
     async def test_an_id_that_is_used_again_while_the_server_is_old(self) -> None:
         """What a download has to be was told by a server that tells nothing any more."""
         await put(self.laptop, "a", "b")

@@ -330,6 +330,7 @@ class SlowlyReadTests(ServerTestCase):
             laptop, file = self.manager(), Slow(content(size))
             putting = laptop.put(BlobDoc(file, "x"), size)
             while not file.is_being_read.is_set():
+                self.assertNoResult(putting)
                 await laptop.sync_progress
             putting.cancel()
             await laptop.sync_progress
@@ -377,7 +378,7 @@ class AtOnceTests(ServerTestCase):
             blob_id = f"x{number}"
             putting = laptop.put(doc(content(300_000), blob_id), 300_000)
             while not await laptop.local_list():
-                pass
+                self.assertNoResult(putting)
             await laptop.delete(blob_id)
             await DeferredList([putting], consumeErrors=True)
             self.assertEqual(await laptop.sync_progress, {})
@@ -390,7 +391,8 @@ class AtOnceTests(ServerTestCase):
         self.assertTrue(permits.take())
         putting = [laptop.put(doc(content(300_000), name), 300_000) for name in "abc"]
         while len(await laptop.local_list()) < len(putting):
-            pass
+            for one in putting:
+                self.assertNoResult(one)
         # They are stored, and are told so before another write is.
         assert laptop.local is not None
         await laptop.local.forget("another")
@@ -409,7 +411,7 @@ class AtOnceTests(ServerTestCase):
         self.assertTrue(permits.take())
         putting = laptop.put(doc(b"ours", "x"), 4)
         while not await beside.local_list():
-            pass
+            self.assertNoResult(putting)
         await self.manager("other").put(doc(b"theirs", "x"), 6)
         with self.assertRaises(BlobAlreadyExistsError):
             await beside.sync()
@@ -425,7 +427,7 @@ class AtOnceTests(ServerTestCase):
         self.assertTrue(permits.take())
         putting = laptop.put(doc(b"ours", "x"), 4)
         while not await beside.local_list():
-            pass
+            self.assertNoResult(putting)
         await beside.delete("x")
         permits.release()
         with self.assertRaises(DeletedMeanwhile):
@@ -829,7 +831,8 @@ class LocalOnlyManagerTests(ServerTestCase):
         self.patch(laptop.local, "get_sync_status", noted)
         putting = [laptop.put(doc(b"data"), 4) for _ in range(60)]
         while len(await laptop.local_list()) < len(putting) or len(begun) < 3:
-            pass
+            for one in putting:
+                self.assertNoResult(one)
         await laptop.close()
         self.assertEqual(len(begun), 3)
         for one in putting:

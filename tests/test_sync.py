@@ -233,6 +233,7 @@ class SyncTests(ServerTestCase):
         laptop = self.slow("other", observer=observer)
         putting = laptop.put(doc(content(size), "x"), size)
         while not observer.heard:
+            self.assertNoResult(putting)
             await self.laptop.count()
         await laptop.delete("x")
         with self.assertRaises(BlobNotFoundError):
@@ -244,7 +245,7 @@ class SyncTests(ServerTestCase):
         phone = self.slow("slow")
         syncing = phone.sync()
         while not await phone.local_list():
-            pass
+            self.assertNoResult(syncing)
         syncing.cancel()
         with self.assertRaises(CancelledError):
             await syncing
@@ -336,6 +337,7 @@ class UsedAgainTests(ServerTestCase):
         await self.replace(self.phone, content(5 * MB))
         syncing = self.laptop.sync()
         while not any(it.direction == "download" for it in self.observer.heard):
+            self.assertNoResult(syncing)
             await self.laptop.count()
         await self.laptop.delete("x")
         await syncing
@@ -499,8 +501,8 @@ class WaitingTests(ServerTestCase):
         await self.until_here("good")
         for number, delay in enumerate((1, 11, 21, 31, 41, 51, 60, 60, 60), 1):
             while self.attempts["download"] < number:
+                self.assertNoResult(syncing)
                 await self.laptop.sync_progress
-            self.assertNoResult(syncing)
             self.reactor.clock.advance(delay)
         with self.assertRaises(RetriableTransferError):
             await syncing

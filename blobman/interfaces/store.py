@@ -393,6 +393,15 @@ class IBlobStore(Interface):
         :return: fires when it is durable. Any other blob stays as it is.
         """
 
+    def tag_to_delete(blob_id: str, namespace: str = "") -> Deferred[bytes | None]:
+        """
+        Look up which blob is PENDING_DELETE.
+
+        :return: fires with the tag of the copy; of what is not here, with the one that changes had
+            told of when it became PENDING_DELETE; with None if neither is known, or it has another
+            status.
+        """
+
     def get_flags(blob_id: str, namespace: str = "") -> Deferred[tuple[Flags, ...]]:
         """
         Look up the flags that the server told of last.

@@ -142,6 +142,10 @@ class FollowingStore(StatusStore):
         """See :meth:`blobman.interfaces.IBlobStore.record_tag`."""
         return self._write_about(blob_id, namespace, partial(records.record_tag, tag=tag))
 
+    def tag_to_delete(self, blob_id: str, namespace: str = "") -> Deferred[bytes | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.tag_to_delete`."""
+        return self._read_about(blob_id, namespace, listings.tag_to_delete)
+
     def get_flags(self, blob_id: str, namespace: str = "") -> Deferred[tuple[Flags, ...]]:
         """See :meth:`blobman.interfaces.IBlobStore.get_flags`."""
         return self._read_about(blob_id, namespace, listings.flags_of)

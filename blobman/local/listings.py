@@ -81,6 +81,17 @@ def flags_of(connection: apsw.Connection, key: BlobKey) -> tuple[Flags, ...]:
     return ()
 
 
+def tag_to_delete(connection: apsw.Connection, key: BlobKey) -> bytes | None:
+    """Look up which blob is PENDING_DELETE: by its tag, or the one told of when it became that."""
+    query = (
+        "SELECT iif(payload IS NULL, former_tag, tag) FROM blobs"
+        " WHERE namespace = ? AND blob_id = ? AND status = ?"
+    )
+    for (tag,) in _rows(connection, query, *key, SyncStatus.PENDING_DELETE):
+        return None if tag is None else bytes(tag)
+    return None
+
+
 def list_namespaces(connection: apsw.Connection) -> list[str]:
     """List the namespaces, sorted."""
     query = "SELECT DISTINCT namespace FROM blobs ORDER BY namespace"

@@ -262,7 +262,8 @@ def fetch_instead(connection: apsw.Connection, key: BlobKey) -> Removed:
         return Removed(False, None)
     note_tombstone(connection, key)
     connection.execute(
-        "UPDATE blobs SET told_tag = NULL, told_size = NULL WHERE id = ? AND told_tag IS tag",
+        "UPDATE blobs SET told_tag = NULL, told_size = NULL"
+        " WHERE id = ? AND told_tag IS iif(payload IS NULL, former_tag, tag)",
         (record.row,),
     )
     return _wait_again(connection, record)

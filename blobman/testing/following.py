@@ -221,6 +221,17 @@ class MemoryFollowingStore(MemoryStatusStore):
 
         return self._about(blob_id, namespace, work)
 
+    def tag_to_delete(self, blob_id: str, namespace: str = "") -> Deferred[bytes | None]:
+        """See :meth:`blobman.interfaces.IBlobStore.tag_to_delete`."""
+
+        def work(key: BlobKey) -> bytes | None:
+            record = self._records.get(key)
+            if record is None or record.status is not _S.PENDING_DELETE:
+                return None
+            return record.former_tag if record.content is None else record.tag
+
+        return self._about(blob_id, namespace, work)
+
     def get_flags(self, blob_id: str, namespace: str = "") -> Deferred[tuple[Flags, ...]]:
         """See :meth:`blobman.interfaces.IBlobStore.get_flags`."""
         return self._about(

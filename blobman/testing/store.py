@@ -239,7 +239,8 @@ class MemoryStore(MemoryFollowingStore):
             record = self._records.get(key)
             if record is not None and record.status is _S.PENDING_DELETE:
                 self._tombstones.add(key)
-                if record.told_tag == record.tag:
+                known = record.former_tag if record.content is None else record.tag
+                if record.told_tag == known:
                     record.told_tag = record.told_size = None
                 record.wait_again()
 

@@ -9,7 +9,7 @@ from functools import partial
 from twisted.internet.defer import CancelledError
 
 from ..errors import BlobNotFoundError, IllegalStatusChange, describe
-from ..interfaces import IBlobStore, IPayload, IRemote
+from ..interfaces import IBlobStore, IRemote
 from ..model import UNAVAILABLE_STATUSES, BlobKey, SyncStatus
 from .requests import Requests
 
@@ -57,24 +57,33 @@ class Deleter:
         Complete a deletion that was asked for earlier.
 
         The id may have been used again since, and the store may have been restored from a backup:
-        where there is a copy, the server loses only the blob that this is the copy of.
+        the server loses only the blob of which there is a copy, or that it had told of.
 
         :return: whether the server has another one, which is PENDING_DOWNLOAD now.
         :raise BlobError: it is still PENDING_DELETE.
         """
-        payload = await self._store.open_payload(key.blob_id, key.namespace)
-        if payload is None or not await self._is_another(key, payload, priority):
+        if not await self._is_another(key, priority):
             await self._complete(key, priority)
             return False
         await self._store.fetch_instead(key.blob_id, key.namespace)
         return True
 
-    async def _is_another(self, key: BlobKey, payload: IPayload, priority: int) -> bool:
-        compare = partial(self._remote.compare, key.blob_id, payload, key.namespace)
+    async def _is_another(self, key: BlobKey, priority: int) -> bool:
+        payload = await self._store.open_payload(key.blob_id, key.namespace)
         try:
+            if payload is None:
+                return await self._has_other_tag(key, priority)
+            compare = partial(self._remote.compare, key.blob_id, payload, key.namespace)
             return await self._requests.make(priority, compare) is None
         except BlobNotFoundError:
             return False
+
+    async def _has_other_tag(self, key: BlobKey, priority: int) -> bool:
+        meant = await self._store.tag_to_delete(key.blob_id, key.namespace)
+        if meant is None:
+            return False
+        ask = partial(self._remote.get_tag, key.blob_id, key.namespace)
+        return await self._requests.make(priority, ask) != meant
 
     async def _complete(self, key: BlobKey, priority: int) -> bool:
         """

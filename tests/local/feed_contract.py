@@ -564,6 +564,27 @@ class FeedContract(StoreTestCase):
         self.assertFalse(await self.store.delete("a"))
         self.assertIsNone(await self.status("a"))
 
+    async def test_which_blob_is_to_be_deleted(self) -> None:
+        await self.put("here")
+        await self.store.mark_uploaded({"here": tag("one")}, "")
+        await self.apply(there("told"), there("here", "two"))
+        for blob_id in ("here", "told", "unknown"):
+            self.assertIsNone(await self.store.tag_to_delete(blob_id))
+            await self.store.update_sync_status(blob_id, S.PENDING_DELETE)
+        await self.apply(there("told", "two"), there("unknown", "two"))
+        found = [await self.store.tag_to_delete(it) for it in ("here", "told", "unknown")]
+        self.assertEqual(found, [tag("one"), tag("one"), None])
+
+    async def test_what_is_not_here_and_fetched_instead_of_being_deleted(self) -> None:
+        """The server has another one, which it has told of, or not yet."""
+        for blob_id, is_told in (("a", False), ("b", True)):
+            await self.apply(there(blob_id))
+            await self.store.update_sync_status(blob_id, S.PENDING_DELETE)
+            if is_told:
+                await self.apply(there(blob_id, "two"))
+            await self.store.fetch_instead(blob_id)
+            await self.publish(blob_id, "two")
+
     async def test_a_comparison_that_was_not_needed(self) -> None:
         """It goes on where the changes had been followed to: so no deletion is left out."""
         await self.apply(gone("a"))
