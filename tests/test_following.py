@@ -239,9 +239,20 @@ class ChangesHereTests(FollowingTestCase):
     async def test_a_put_that_was_cancelled(self) -> None:
         self.follow()
         await self.until_waiting()
+        server: Any = engine_of(self.phone).server
+        honest = server.upload
+        begun: Deferred[None] = Deferred()
+
+        def upload(*arguments: Any) -> Any:
+            if not begun.called:
+                begun.callback(None)
+            return honest(*arguments)
+
+        self.patch(server, "upload", upload)
         putting = self.phone.put(doc(content(3_000_000), "a"), 3_000_000)
-        while not await self.phone.local_list():
-            await deferLater(reactor, 0)
+        # Earlier, it would be taken out of the store again.
+        await begun
+        await deferLater(reactor, 0)
         putting.cancel()
         with self.assertRaises(CancelledError):
             await putting
