@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from blobman.errors import BlobAlreadyExistsError, BlobError, IllegalStatusChange
-from blobman.local import applying, batches, listings, schema
+from blobman.local import applying, batches, feed, listings, schema
 from blobman.local.batches import Arrival, Entry
 from blobman.local.connection import connect
 from blobman.local.payload_rows import Payload
@@ -218,6 +218,7 @@ class ManyTests(BatchesTestCase):
         page = ChangesPage([there("b0", "one"), there("b9"), gone("b1")], "cursor", False)
         applying.apply_page(watched, "", page, FIRST_CURSOR)
         listings.next_outdated(watched, "", 9, QueuedTransfer("a", 2, 1))
+        feed.list_untold(watched, "")
         self.assertTrue(any("SEARCH blobs" in step for step in plans))
         for step in plans:
             self.assertNotIn("SCAN blobs", step)
