@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .catalogues import catalogue_options
+from .catalogues import catalogue_options, data_option
 from .options import json_option
 from .screen import Screen
 from .sizes import size_value
@@ -16,15 +16,7 @@ from .text import size_text, table_lines
 if TYPE_CHECKING:
     from blobman.server.running.administration import Odd, Report
 
-data_option = click.option(
-    "--data",
-    metavar="DIR",
-    required=True,
-    envvar="BLOBMAN_DATA",
-    show_envvar=True,
-    type=click.Path(exists=True, file_okay=False),
-    help="The folder of the blobs.",
-)
+blobs_folder_option = data_option("The folder of the blobs.", required=True)
 
 
 @click.group("quota")
@@ -112,7 +104,7 @@ def usage(catalogue: str, as_json: bool) -> None:
 
 
 @server.command("adopt")
-@data_option
+@blobs_folder_option
 @click.option("--dry-run", is_flag=True, help="Only show what would be taken over.")
 @json_option()
 def adopt(data: str, dry_run: bool, as_json: bool) -> None:

@@ -20,15 +20,26 @@ catalogue_option = click.option(
     help="The catalogue: sqlite:DIR, with the server's data folder, or postgresql://HOST/DATABASE.",
 )
 
-_data_option = click.option(
-    "--data",
-    metavar="DIR",
-    shell_complete=complete_folder,
-    envvar="BLOBMAN_DATA",
-    show_envvar=True,
-    type=click.Path(exists=True, file_okay=False),
-    help="The folder of the blobs, if the catalogue is in it.",
-)
+
+def data_option(
+    help: str, required: bool = False, exists: bool = True
+) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """
+    Give a command an argument ``data``: a server's folder.
+
+    :param help: what is in it.
+    :param exists: whether it has to be there already.
+    """
+    return click.option(
+        "--data",
+        metavar="DIR",
+        required=required,
+        shell_complete=complete_folder,
+        envvar="BLOBMAN_DATA",
+        show_envvar=True,
+        type=click.Path(exists=True, file_okay=False) if exists else None,
+        help=help,
+    )
 
 
 def choose(values: Mapping[str, str | None], preferred: str = "") -> tuple[str, str]:
@@ -61,7 +72,8 @@ def catalogue_options(command: Callable[..., object]) -> Callable[..., object]:
         check_catalogue(chosen)
         return command(catalogue=chosen, **options)
 
-    return _data_option(catalogue_option(with_catalogue))
+    folder = data_option("The folder of the blobs, if the catalogue is in it.")
+    return folder(catalogue_option(with_catalogue))
 
 
 def check_catalogue(catalogue: str) -> None:

@@ -6,7 +6,7 @@ import click
 
 from blobman import StoreError
 
-from .administering import data_option
+from .administering import blobs_folder_option
 from .failures import describe_error
 from .options import json_option
 from .paths import complete_folder
@@ -20,7 +20,7 @@ COULD_NOT_CHECK = 2
 
 @click.command("backup")
 @click.argument("folder", metavar="DIR", type=click.Path())
-@data_option
+@blobs_folder_option
 @json_option()
 def backup(folder: str, data: str, as_json: bool) -> None:
     """
@@ -79,7 +79,7 @@ def restore(folder: str, data: str, as_json: bool) -> None:
 @click.option(
     "--repair", is_flag=True, help="Move damage aside, and serve the rest. No server may run."
 )
-@data_option
+@blobs_folder_option
 @json_option()
 def check(deep: bool, repair: bool, data: str, as_json: bool) -> int:
     """

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from .catalogues import catalogue_option, check_catalogue
-from .paths import complete_file, complete_folder
+from .catalogues import catalogue_option, check_catalogue, data_option
+from .paths import complete_file
 from .terminal import tell
 from .tokens import tokens_option
 from .work import Work
@@ -24,14 +24,7 @@ payloads_option = click.option(
 
 
 @click.command("serve")
-@click.option(
-    "--data",
-    metavar="DIR",
-    shell_complete=complete_folder,
-    envvar="BLOBMAN_DATA",
-    show_envvar=True,
-    help="The folder of the blobs; made if there is none.",
-)
+@data_option("The folder of the blobs; made if there is none.", exists=False)
 @catalogue_option
 @payloads_option
 @click.option(

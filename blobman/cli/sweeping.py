@@ -8,10 +8,9 @@ import click
 
 from blobman import StoreError
 
-from .catalogues import catalogue_option
+from .catalogues import catalogue_option, data_option
 from .failures import describe_error
 from .options import json_option
-from .paths import complete_folder
 from .screen import Screen
 from .serving import payloads_option
 from .terminal import tell
@@ -28,14 +27,7 @@ COULD_NOT_COMPARE = 2
 @click.option("--list", "by_list", is_flag=True, help="List all that is there.")
 @click.option("--deep", is_flag=True, help="Read the content of all large blobs, too.")
 @click.option("--remove", is_flag=True, help="Remove what the catalogue does not know.")
-@click.option(
-    "--data",
-    metavar="DIR",
-    shell_complete=complete_folder,
-    envvar="BLOBMAN_DATA",
-    show_envvar=True,
-    help="The folder of the catalogue, or of the payloads.",
-)
+@data_option("The folder of the catalogue, or of the payloads.", exists=False)
 @catalogue_option
 @payloads_option
 @json_option()

@@ -11,7 +11,7 @@ from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
@@ -91,8 +91,7 @@ class Connections:
         :raise OSError: ``cert_file`` can't be read.
         :raise ValueError: ``cert_file`` holds no certificate.
         """
-        self._reactor = reactor
-        self._pool: HTTPConnectionPool = Pool(reactor)
+        self._pool = Pool(reactor)
         endpoints = Endpoints(reactor, Trust(cert_file))
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         authorization = None if token is None else write_authorization(user, token)
@@ -126,7 +125,4 @@ class Connections:
 
         :return: fires when they are closed.
         """
-        # An exchange that has just ended gives its connection to the pool a moment later.
-        turn: Deferred[None] = Deferred()
-        self._reactor.callFromThread(turn.callback, None)
-        return turn.addCallback(lambda _: self._pool.closeCachedConnections())
+        return self._pool.close_idle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -64,12 +65,25 @@ class Pool(HTTPConnectionPool):
 
     def __init__(self, reactor: Any) -> None:
         super().__init__(reactor, persistent=True)  # type: ignore[no-untyped-call]
+        self.reactor = reactor
 
     def getConnection(self, key: object, endpoint: IStreamClientEndpoint) -> Deferred[Any]:
         """Give a connection for one request: one that is kept, or a new one."""
         connecting = _Endpoint(endpoint)
         connected: Deferred[Any] = super().getConnection(key, connecting)
         return connected.addCallback(lambda it: _Connection(it, is_new=connecting.is_used))
+
+    def close_idle(self) -> Deferred[None]:
+        """
+        Close the connections that are not in use.
+
+        :return: fires when they are closed.
+        """
+        # A request that has just ended gives its connection back a moment later.
+        close: Callable[[], Deferred[None]] = self.closeCachedConnections
+        turn: Deferred[None] = Deferred()
+        self.reactor.callFromThread(turn.callback, None)
+        return turn.addCallback(lambda _: close())
 
 
 @implementer(IStreamClientEndpoint)

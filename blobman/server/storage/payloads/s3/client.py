@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent
 
 from .....clocks import steady_clock
 from .....wire.endpoints import Endpoints
@@ -91,10 +91,9 @@ class Client:
         self.observers: Observers = []
         self._patience = patience
         self._jitter = jitter
-        self._reactor = reactor
         self._clock = clock or steady_clock(reactor)
         self._signer = signer or Signer(reactor, bucket)
-        self._pool: HTTPConnectionPool = Pool(reactor)
+        self._pool = Pool(reactor)
         self._pool.maxPersistentPerHost = CONNECTIONS
         endpoints = Endpoints(reactor, Trust(bucket.ca))
         self._agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
@@ -105,10 +104,7 @@ class Client:
 
         :return: fires when they are closed.
         """
-        # A request that has just ended gives its connection to the pool a moment later.
-        turn: Deferred[None] = Deferred()
-        self._reactor.callFromThread(turn.callback, None)
-        return turn.addCallback(lambda _: self._pool.closeCachedConnections())
+        return self._pool.close_idle()
 
     def _digest_of(self, body: bytes | bytearray) -> str:
         # Over TLS nobody can change it.
